@@ -1,0 +1,88 @@
+"""What adapt learned about the features: the contract between adapt and the steps after it."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FEATURE_SPEC = "feature_spec.json"
+
+
+class EncodedFeature(BaseModel):
+    """A feature as it stands in the encoded tables.
+
+    Args:
+        name: The column's name in the encoded table.
+        type: The kind of feature, as the config names it.
+        dtype: `int32` for indices into an embedding table, `float32` for values.
+        width: Values in a row: 1 for a scalar, more for a padded list.
+        cardinality: One more than the largest index; none for values.
+        padding_index: The index that means "no value here", if lists are padded.
+        oov_index: The index of every value that training did not have.
+        raw_columns: The raw columns it is made of; two or more for a cross.
+        bin_boundaries: Where a discretized feature is cut, ascending.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    type: str
+    dtype: Literal["int32", "float32"]
+    width: int = 1
+    cardinality: int | None = None
+    padding_index: int | None = None
+    oov_index: int | None = None
+    raw_columns: list[str]
+    bin_boundaries: list[float] | None = None
+
+
+class RawInput(BaseModel):
+    """A raw query feature, as a caller of the SavedModel gives it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    dtype: Literal["string", "int64", "float32"]
+    labels: dict[str, str] | None = None
+
+
+class FeatureSpec(BaseModel):
+    """Everything that the steps after adapt need to know about the features.
+
+    Args:
+        query: Features of the query tower.
+        candidate: Features of the candidate tower.
+        query_inputs: Raw query features, in the order of the query FeatureSpace.
+        query_id_feature: The query feature that is the user's id, if there is one.
+        query_id_dtype: The type of the user's id.
+        candidate_id_dtype: The type of a candidate's id.
+        label_scale: label = rating * label_scale + label_offset.
+        label_offset: See `label_scale`.
+        label_range: Least and greatest label in the training split.
+        candidates: Rows of the candidates table.
+        warnings: What looks wrong with the features, in sentences.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    query: list[EncodedFeature]
+    candidate: list[EncodedFeature]
+    query_inputs: list[RawInput]
+    query_id_feature: str | None
+    query_id_dtype: Literal["string", "int64"]
+    candidate_id_dtype: Literal["string", "int64"]
+    label_scale: float
+    label_offset: float
+    label_range: tuple[float, float]
+    candidates: int
+    warnings: list[str] = []
+
+    @classmethod
+    def read(cls, encoded: str | os.PathLike[str]) -> "FeatureSpec":
+        """Reads the spec from a folder of encoded tables."""
+        return cls.model_validate_json((Path(encoded) / FEATURE_SPEC).read_text())
+
+    def write(self, encoded: str | os.PathLike[str]) -> None:
+        """Writes the spec into a folder of encoded tables."""
+        (Path(encoded) / FEATURE_SPEC).write_text(self.model_dump_json(indent=2) + "\n")

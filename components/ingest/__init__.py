@@ -1,0 +1,1 @@
+"""ingest: from a log of interactions to typed, validated, split tables."""

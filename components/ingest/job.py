@@ -1,0 +1,422 @@
+"""The work of ingest: read, check, join, shard by user, split, write."""
+
+import collections
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.beam import pipeline_options
+from components.errors import InputError
+from components.ingest.config import SOURCE, IngestConfig
+from components.ingest.sources import InteractionLog, open_source
+from components.ingest.sources.log import FILE, ROW, Rejected
+from components.ingest.splitting import assign_splits, hash_ids
+from components.ingest.validation import InteractionChecker, check_rows, first_of_each
+from components.quantiles import QuantileSummary
+from components.step import log
+from components.tables import (
+    CANDIDATE_INDEX,
+    REJECTS_SCHEMA,
+    SPLITS,
+    Schema,
+    part_name,
+    read_json,
+    table_files,
+    write_json,
+    write_table,
+    written_aside,
+)
+
+
+def ingest(
+    *, source: dict[str, Any], config: dict[str, Any], seed: int, tables: str, rejects: str
+) -> dict[str, Any]:
+    """Turns a log of interactions into typed, split tables.
+
+    Args:
+        source: A `SourceConfig`.
+        config: An `IngestConfig`.
+        seed: Of the sample and of the random split.
+        tables: Where the tables shall be (see `components.tables`).
+        rejects: Where the rejected rows shall be.
+
+    Returns:
+        Counts of rows, users, candidates and rejects.
+
+    Raises:
+        InputError: If the source cannot be used, too many rows are rejected, or
+            a part would be empty.
+    """
+    settings = IngestConfig.model_validate(config)
+    with (
+        tempfile.TemporaryDirectory(prefix="ingest-") as workdir,
+        written_aside(tables) as tables_folder,
+        written_aside(rejects) as rejects_folder,
+    ):
+        interaction_log = open_source(
+            SOURCE.validate_python(source),
+            seed=seed,
+            batch_rows=settings.batch_rows,
+            workdir=workdir,
+        )
+        schema = interaction_log.schema
+        if settings.split != "random" and _timestamps_missing(interaction_log, source):
+            raise InputError(
+                f"ingest.split: {settings.split} goes by time, but source.columns.timestamp is "
+                "not set."
+            )
+        candidates, users, early_rejects = _check_catalogue(interaction_log)
+        write_table(candidates, tables_folder / "candidates")
+        (tables_folder / "schema.json").write_text(schema.model_dump_json(indent=2) + "\n")
+
+        _run_beam(
+            interaction_log, candidates, users, early_rejects, settings, seed, tables_folder,
+            rejects_folder,
+        )  # fmt: skip
+
+        statistics = read_json(tables_folder / "statistics.json")
+        _report(statistics, settings, tables_folder, rejects_folder)
+    return {
+        "interactions": sum(statistics["rows"].values()),
+        **{f"{split}_rows": rows for split, rows in statistics["rows"].items()},
+        "users": statistics["users"],
+        "candidates": statistics["candidates"],
+        "rejects": sum(statistics["rejects"].values()),
+    }
+
+
+def _timestamps_missing(interaction_log: InteractionLog, source: dict[str, Any]) -> bool:
+    return source["kind"] == "files" and source["columns"].get("timestamp") is None
+
+
+def _check_catalogue(
+    interaction_log: InteractionLog,
+) -> tuple[pa.Table, pa.Table | None, pa.Table]:
+    """Returns checked candidates (ordered by id), checked users, and what was rejected."""
+    schema = interaction_log.schema
+    candidate_id = schema.role("candidate_id").name
+    rows, bad = check_rows(interaction_log.candidates, schema.candidate)
+    candidates, repeated = first_of_each(rows, candidate_id, "item")
+    rejects = [interaction_log.rejects, bad, repeated]
+    if not candidates.num_rows:
+        raise InputError(
+            "The catalogue has no usable item." + _examples(pa.concat_tables(rejects))
+        )
+    # By id, numbers before they are longer ones: "2" before "10". The order is the
+    # candidate index, so it must not depend on the order in a file.
+    ids = candidates[candidate_id]
+    if pa.types.is_string(ids.type):
+        keys = pa.table({"length": pc.binary_length(ids), "id": ids})
+        order = pc.sort_indices(keys, [("length", "ascending"), ("id", "ascending")])
+    else:
+        order = pc.sort_indices(ids)
+    candidates = candidates.take(order).select(schema.candidates_arrow.names)
+    users = interaction_log.users
+    if users is not None:
+        users, bad_users = check_rows(users, schema.query)
+        users, repeated_users = first_of_each(users, schema.role("query_id").name, "user")
+        rejects += [bad_users, repeated_users]
+    return candidates.combine_chunks(), users, pa.concat_tables(rejects)
+
+
+# --- the Beam pipeline ----------------------------------------------------------------------------
+
+
+def _run_beam(
+    interaction_log: InteractionLog,
+    candidates: pa.Table,
+    users: pa.Table | None,
+    early_rejects: pa.Table,
+    settings: IngestConfig,
+    seed: int,
+    tables_folder: Path,
+    rejects_folder: Path,
+) -> None:
+    schema = interaction_log.schema
+    candidate_ids = candidates[schema.role("candidate_id").name].combine_chunks()
+    with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
+        raw = pipeline | "Read" >> interaction_log.interactions
+        checked = raw["main"] | "Check" >> beam.ParDo(
+            _Check(schema, candidate_ids, users)
+        ).with_outputs("rejects", main="rows")
+        boundaries = None
+        if settings.split == "temporal":
+            boundaries = beam.pvalue.AsSingleton(
+                checked.rows
+                | "Timestamps" >> beam.Map(_summarize_timestamps, schema.role("timestamp").name)
+                | "Merge" >> beam.CombineGlobally(QuantileSummary.merged)
+                | "Boundaries" >> beam.Map(_time_boundaries, settings)
+            )
+        finished = (
+            checked.rows
+            | "By user" >> beam.FlatMap(_by_user, schema.role("query_id").name, settings.shards)
+            | "Gather users" >> beam.GroupByKey()
+            | "Split" >> beam.ParDo(
+                _SplitShard(schema, settings, seed, hash_ids(candidate_ids), str(tables_folder)),
+                boundaries,
+            ).with_outputs("rejects", main="counts")
+        )
+        rejects = (
+            raw["rejects"],
+            checked.rejects,
+            finished.rejects,
+            pipeline | "Early rejects" >> beam.Create(early_rejects.to_batches()),
+        ) | "All rejects" >> beam.Flatten()
+        reject_counts = rejects | "Reasons" >> beam.CombineGlobally(_CountReasons())
+        (
+            rejects
+            | "One group" >> beam.WithKeys(0)
+            | "Gather rejects" >> beam.GroupByKey()
+            | "Write rejects" >> beam.Map(_write_rejects, str(rejects_folder))
+        )
+        (
+            finished.counts
+            | "Add up" >> beam.CombineGlobally(_add_counts)
+            | "Write statistics" >> beam.Map(
+                _write_statistics,
+                beam.pvalue.AsSingleton(reject_counts),
+                candidates.num_rows,
+                str(tables_folder / "statistics.json"),
+            )
+        )
+
+
+class _Check(beam.DoFn):
+    def __init__(self, schema: Schema, candidate_ids: pa.Array, users: pa.Table | None):
+        self._checker = InteractionChecker(schema, candidate_ids, users)
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.Table | Rejected]:
+        rows, rejects = self._checker.check(batch)
+        if rows.num_rows:
+            yield rows
+        for part in rejects.to_batches():
+            yield beam.pvalue.TaggedOutput("rejects", part)
+
+
+def _summarize_timestamps(rows: pa.Table, column: str) -> QuantileSummary:
+    return QuantileSummary.of(rows[column].to_numpy())
+
+
+def _time_boundaries(summary: QuantileSummary, settings: IngestConfig) -> tuple[float, float]:
+    before_test = 1 - settings.test_fraction
+    before_validation = before_test * (1 - settings.validation_fraction)
+    return summary.value_at(before_validation), summary.value_at(before_test)
+
+
+def _by_user(rows: pa.Table, query_id: str, shards: int) -> Iterator[tuple[int, pa.Table]]:
+    if shards == 1:
+        yield 0, rows
+        return
+    shard = hash_ids(rows[query_id].combine_chunks()) % np.uint64(shards)
+    for number in np.unique(shard):
+        yield int(number), rows.filter(pa.array(shard == number))
+
+
+class _Counts:
+    """What is known of some shards. No dataclass: Beam 2.77 would want a row schema of it."""
+
+    def __init__(self) -> None:
+        self.rows: collections.Counter[str] = collections.Counter()
+        self.ratings: collections.Counter[float] = collections.Counter()
+        self.users = 0
+        self.timestamps: list[int] = []  # the first and the last
+
+
+def _add_counts(parts: Iterable[_Counts]) -> _Counts:
+    total = _Counts()
+    for part in parts:
+        total.rows.update(part.rows)
+        total.ratings.update(part.ratings)
+        total.users += part.users
+        timestamps = [*total.timestamps, *part.timestamps]
+        total.timestamps = [min(timestamps), max(timestamps)] if timestamps else []
+    return total
+
+
+class _CountReasons(beam.CombineFn):
+    """Rejects by reason."""
+
+    def create_accumulator(self) -> collections.Counter[str]:
+        return collections.Counter()
+
+    def add_input(
+        self, counts: collections.Counter[str], batch: pa.RecordBatch
+    ) -> collections.Counter[str]:
+        for entry in pc.value_counts(batch["reason"]).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+        return counts
+
+    def merge_accumulators(
+        self, parts: Iterable[collections.Counter[str]]
+    ) -> collections.Counter[str]:
+        return sum(parts, collections.Counter())
+
+    def extract_output(self, counts: collections.Counter[str]) -> dict[str, int]:
+        return dict(sorted(counts.items()))
+
+
+class _SplitShard(beam.DoFn):
+    """Orders a shard, drops duplicates, splits it and writes its files."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        settings: IngestConfig,
+        seed: int,
+        candidate_hashes: np.ndarray,
+        folder: str,
+    ):
+        self._schema = schema
+        self._settings = settings
+        self._seed = seed
+        self._candidate_hashes = candidate_hashes
+        self._folder = Path(folder)
+
+    def process(
+        self, shard: tuple[int, Iterable[pa.Table]], boundaries: tuple[float, float] | None
+    ) -> Iterator[_Counts | Rejected]:
+        number, parts = shard
+        schema = self._schema
+        query_id = schema.role("query_id").name
+        timestamp = schema.role("timestamp").name
+        rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+        rows = rows.sort_by(
+            [(query_id, "ascending"), (timestamp, "ascending"), (CANDIDATE_INDEX, "ascending"),
+             (ROW, "ascending")]
+        )  # fmt: skip
+        if self._settings.duplicates == "reject":
+            rows, rejects = _latest_of_each(rows, query_id)
+            for batch in rejects.to_batches():
+                yield beam.pvalue.TaggedOutput("rejects", batch)
+        splits = assign_splits(
+            rows, schema, self._settings, self._seed, self._candidate_hashes, boundaries
+        )
+        rows = rows.select(schema.interactions_arrow.names).cast(schema.interactions_arrow)
+        counts = _Counts()
+        counts.users = len(rows[query_id].unique())
+        for index, split in enumerate(SPLITS):
+            part = rows.filter(pa.array(splits == index))
+            counts.rows[split] = part.num_rows
+            if part.num_rows:
+                folder = self._folder / "interactions" / split
+                folder.mkdir(parents=True, exist_ok=True)
+                pq.write_table(part, folder / part_name(number, self._settings.shards))
+        for entry in pc.value_counts(rows[schema.role("rating").name]).to_pylist():
+            counts.ratings[entry["values"]] += entry["counts"]
+        extent = pc.min_max(rows[timestamp]).as_py()
+        counts.timestamps = [extent["min"], extent["max"]]
+        yield counts
+
+
+def _latest_of_each(rows: pa.Table, query_id: str) -> tuple[pa.Table, pa.Table]:
+    """Keeps the last row of each user and item; rows are ordered by time."""
+    user = pc.dictionary_encode(rows[query_id]).combine_chunks().indices.to_numpy()
+    pair = user.astype(np.int64) << 32 | rows[CANDIDATE_INDEX].to_numpy()
+    _, last = np.unique(pair[::-1], return_index=True)
+    stays = np.zeros(len(pair), bool)
+    stays[len(pair) - 1 - last] = True
+    repeated = rows.filter(pa.array(~stays))
+    records = repeated.drop_columns([FILE, ROW]).to_pylist()
+    rejects = pa.table(
+        {
+            "file": pc.cast(repeated[FILE], pa.string()),
+            "row": repeated[ROW],
+            "reason": pa.array(["duplicate"] * len(records), pa.string()),
+            "record": [json.dumps(record, ensure_ascii=False) for record in records],
+        },
+        schema=REJECTS_SCHEMA,
+    )
+    return rows.filter(pa.array(stays)), rejects
+
+
+def _write_rejects(group: tuple[int, Iterable[pa.RecordBatch]], folder: str) -> None:
+    _, batches = group
+    rejects = pa.Table.from_batches(batches).sort_by([("file", "ascending"), ("row", "ascending")])
+    write_table(rejects, folder)
+
+
+def _write_statistics(
+    counts: _Counts, rejects: dict[str, int], candidates: int, path: str
+) -> None:
+    ratings = sorted(counts.ratings.items())
+    write_json(
+        {
+            "rows": {split: counts.rows[split] for split in SPLITS},
+            "users": counts.users,
+            "candidates": candidates,
+            "ratings": {f"{value:g}": count for value, count in ratings[:100]},
+            "timestamps": counts.timestamps,
+            "rejects": rejects,
+        },
+        path,
+    )
+
+
+# --- what the user is told ------------------------------------------------------------------------
+
+
+def _examples(rejects: pa.Table, at_most: int = 5) -> str:
+    """Shows one row of each reason, then more, as indented lines."""
+    if not rejects.num_rows:
+        return ""
+    reasons = rejects["reason"].to_pylist()
+    first = [reasons.index(reason) for reason in dict.fromkeys(reasons)]
+    others = [row for row in range(len(reasons)) if row not in first]
+    lines = [
+        f"  {row['file']}, row {row['row']}: {row['reason']}: {row['record']}"
+        for row in rejects.take(pa.array((first + others[:at_most])[:at_most])).to_pylist()
+    ]
+    return "\nExamples:\n" + "\n".join(lines)
+
+
+def _report(
+    statistics: dict[str, Any], settings: IngestConfig, tables_folder: Path, rejects_folder: Path
+) -> None:
+    """Prints the counts; raises where the tables are of no use."""
+    rejected = sum(statistics["rejects"].values())
+    kept = sum(statistics["rows"].values())
+    rejects = (
+        pa.concat_tables([pq.read_table(file) for file in table_files(rejects_folder)])
+        if rejected
+        else REJECTS_SCHEMA.empty_table()
+    )
+    if not rejected:  # an empty table, so that readers find one
+        write_table(rejects, rejects_folder)
+    if not kept and not rejected:
+        raise InputError("The source is empty: there are no interactions to learn from.")
+    share = rejected / (kept + rejected)
+    for reason, count in statistics["rejects"].items():
+        log("ingest", f"rejected {count:,} rows: {reason}")
+    if share > settings.max_reject_share:
+        raise InputError(
+            f"{rejected:,} of {kept + rejected:,} rows ({share:.1%}) were rejected; "
+            f"ingest.max_reject_share allows {settings.max_reject_share:.1%}. Mend the source, or "
+            f"raise the limit.{_examples(rejects)}"
+        )
+    if statistics["users"] < 2:
+        raise InputError(
+            "The log has one user only. A recommender learns from what several users have in "
+            "common: check that source names the right column for the user."
+        )
+    empty = [split for split in SPLITS if not statistics["rows"][split]]
+    if empty:
+        raise InputError(
+            f"The {' and '.join(empty)} part has no rows: {kept:,} rows are too few for "
+            f"ingest.split={settings.split} with test_fraction={settings.test_fraction} and "
+            f"validation_fraction={settings.validation_fraction}."
+        )
+    rows = statistics["rows"]
+    log(
+        "ingest",
+        f"{kept:,} interactions of {statistics['users']:,} users with "
+        f"{statistics['candidates']:,} candidates; train {rows['train']:,}, validation "
+        f"{rows['validation']:,}, test {rows['test']:,}; rejected {rejected:,}",
+    )

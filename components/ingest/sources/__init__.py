@@ -1,0 +1,33 @@
+"""Where interactions come from."""
+
+from components.ingest.config import FilesSource, MovieLensSource, SampleSource
+from components.ingest.sources.log import InteractionLog
+
+__all__ = ["InteractionLog", "open_source"]
+
+
+def open_source(
+    config: SampleSource | MovieLensSource | FilesSource, *, seed: int, batch_rows: int, workdir: str
+) -> InteractionLog:
+    """Opens the log that the config names.
+
+    Args:
+        config: The source.
+        seed: Seed of the built-in sample.
+        batch_rows: Rows of an Arrow batch.
+        workdir: A folder for unpacked files, which outlives the Beam pipeline.
+
+    Raises:
+        InputError: If the source is not there, is empty, or is something else.
+    """
+    if isinstance(config, SampleSource):
+        from components.ingest.sources.sample import open_sample
+
+        return open_sample(config, seed=seed, batch_rows=batch_rows)
+    if isinstance(config, MovieLensSource):
+        from components.ingest.sources.movielens import open_movielens
+
+        return open_movielens(config, batch_rows=batch_rows, workdir=workdir)
+    from components.ingest.sources.files import open_files
+
+    return open_files(config, batch_rows=batch_rows)

@@ -1,0 +1,236 @@
+"""The user's own log and catalogue: Parquet or CSV files."""
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.errors import InputError
+from components.ingest.config import FilesSource
+from components.ingest.sources.log import InteractionLog, with_origin
+from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
+from components.tables import REJECTS_SCHEMA, TIMESTAMP, Column, DType, Schema
+
+_RATING = "rating"  # the column's name where the log has no ratings
+
+
+def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
+    """Opens the files.
+
+    Raises:
+        InputError: If there is no file, no row, or a column is missing.
+    """
+    columns = config.columns
+    log_files = _files(config.interactions, "source.interactions")
+    catalogue_files = _files(config.candidates, "source.candidates")
+    log_types = _column_types(log_files, config, "source.interactions")
+    catalogue_types = _column_types(catalogue_files, config, "source.candidates")
+    _require(log_types, log_files[0], "source.columns", query_id=columns.query_id,
+             candidate_id=columns.candidate_id, rating=columns.rating, timestamp=columns.timestamp)  # fmt: skip
+    _require(catalogue_types, catalogue_files[0], "source.columns",
+             candidate_id=columns.candidate_id, title=columns.title)  # fmt: skip
+    schema = _schema(config, log_types, catalogue_types)
+
+    catalogue_tables, rejects = [], [REJECTS_SCHEMA.empty_table()]
+    for path in catalogue_files:
+        if path.suffix == ".parquet":
+            table = with_origin(pq.read_table(path), path.name)
+        else:
+            table, bad_lines = parse_file(str(path), path.name, _text_format(path))
+            rejects.append(bad_lines)
+        catalogue_tables.append(_split_lists(table, schema.candidate))
+    candidates = pa.concat_tables(catalogue_tables)
+    if columns.title is None:
+        title = pc.cast(candidates[columns.candidate_id], pa.string())
+        candidates = candidates.append_column("title", title)
+    if all(path.suffix == ".parquet" for path in log_files):
+        interactions: beam.PTransform = _ReadParquet(log_files, batch_rows)
+    elif all(path.suffix == ".csv" for path in log_files):
+        blocks = [
+            block
+            for path in log_files
+            for block in split_blocks(str(path), path.name, header=True)
+        ]
+        interactions = ReadText(blocks, _text_format(log_files[0]), batch_rows)
+    else:
+        raise InputError(
+            f"source.interactions: {config.interactions} matches Parquet and CSV files. "
+            "Give files of one kind."
+        )
+    return InteractionLog(
+        schema=schema,
+        interactions=_WithDefaults(interactions, columns.rating is None, columns.timestamp),
+        candidates=candidates,
+        rejects=pa.concat_tables(rejects),
+    )
+
+
+def _files(pattern: str, key: str) -> list[Path]:
+    files = [Path(path) for path in sorted(glob.glob(str(Path(pattern).expanduser())))]
+    if not files:
+        raise InputError(f"{key}: no file matches {pattern}.")
+    for path in files:
+        if path.suffix not in (".parquet", ".csv"):
+            raise InputError(f"{key}: {path} is neither .parquet nor .csv.")
+    return files
+
+
+def _text_format(path: Path) -> TextFormat:
+    with open(path, encoding="utf-8") as file:
+        header = file.readline().rstrip("\r\n")
+    names = tuple(name.strip().strip('"') for name in header.split(","))
+    return TextFormat(names, ",", quoted=True, header=True)
+
+
+def _column_types(files: list[Path], config: FilesSource, key: str) -> dict[str, DType]:
+    """The columns of the first file; the others must have the same."""
+    types: dict[str, DType] = {}
+    for path in files:
+        if path.suffix == ".parquet":
+            found = {
+                field.name: config.dtypes.get(field.name) or _dtype(field, path)
+                for field in pq.read_schema(path)
+            }
+        else:
+            if not path.stat().st_size:
+                raise InputError(f"{key}: {path} is empty: it has no header line.")
+            names = _text_format(path).columns
+            found = {name: config.dtypes.get(name, "string") for name in names}
+        if types and found != types:
+            raise InputError(
+                f"{key}: {path} has the columns {sorted(found)}, but {files[0]} has "
+                f"{sorted(types)}. All files of a table need the same columns and types."
+            )
+        types = found
+    return types
+
+
+def _dtype(field: pa.Field, path: Path) -> DType:
+    kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return "int64"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "float32"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "string"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return "list<string>"
+    raise InputError(
+        f"{path}: column {field.name!r} has the type {kind}, which no feature can use. Write it as "
+        "a number, a string or a list of strings, or leave it out."
+    )
+
+
+def _require(types: dict[str, DType], path: Path, key: str, **wanted: str | None) -> None:
+    for meaning, name in wanted.items():
+        if name is not None and name not in types:
+            raise InputError(
+                f"{key}.{meaning}: {path} has no column {name!r}. Its columns are "
+                f"{', '.join(types)}."
+            )
+
+
+def _schema(
+    config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]
+) -> Schema:
+    columns = config.columns
+    apart = {columns.query_id, columns.candidate_id, columns.rating, columns.timestamp}
+    query = [Column(name=columns.query_id, dtype=log[columns.query_id], role="query_id")]
+    query += [Column(name=name, dtype=kind) for name, kind in log.items() if name not in apart]
+    candidate = [
+        Column(
+            name=columns.candidate_id, dtype=catalogue[columns.candidate_id], role="candidate_id"
+        )
+    ]
+    title = columns.title or "title"
+    candidate.append(Column(name=title, dtype="string", role="title"))
+    candidate += [
+        Column(name=name, dtype=kind)
+        for name, kind in catalogue.items()
+        if name not in (columns.candidate_id, title)
+    ]
+    return Schema(
+        query=query,
+        interaction=[
+            Column(name=columns.rating or _RATING, dtype="float32", role="rating"),
+            Column(name=columns.timestamp or TIMESTAMP, dtype="int64", role="timestamp"),
+        ],
+        candidate=candidate,
+    )
+
+
+def _split_lists(table: pa.Table, columns: list[Column]) -> pa.Table:
+    for column in columns:
+        if column.dtype == "list<string>" and pa.types.is_string(table[column.name].type):
+            index = table.column_names.index(column.name)
+            table = table.set_column(
+                index, column.name, pc.split_pattern(table[column.name], "|")
+            )
+    return table
+
+
+class _ReadParquet(beam.PTransform):
+    """Reads Parquet files, a row group at a time."""
+
+    def __init__(self, files: list[Path], batch_rows: int):
+        super().__init__()
+        self._groups = []
+        for path in files:
+            row = 1
+            metadata = pq.read_metadata(path)
+            for group in range(metadata.num_row_groups):
+                self._groups.append((str(path), group, row))
+                row += metadata.row_group(group).num_rows
+        self._batch_rows = batch_rows
+
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
+        return {
+            "main": begin
+            | "Row groups" >> beam.Create(self._groups)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.FlatMap(_read_row_group, self._batch_rows),
+            "rejects": begin | "No rejects" >> beam.Create([]),
+        }
+
+
+def _read_row_group(
+    group: tuple[str, int, int], batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    path, number, first_row = group
+    table = pq.ParquetFile(path).read_row_group(number)
+    table = with_origin(table, Path(path).name, first_row)
+    yield from table.combine_chunks().to_batches(max_chunksize=batch_rows)
+
+
+class _WithDefaults(beam.PTransform):
+    """Adds a rating of 1 and a timestamp of 0 where the log has none."""
+
+    def __init__(self, read: beam.PTransform, add_rating: bool, timestamp: str | None):
+        super().__init__()
+        self._read = read
+        self._add_rating = add_rating
+        self._add_timestamp = timestamp is None
+
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
+        outputs = begin | self._read
+        return {
+            "main": outputs["main"]
+            | "Defaults" >> beam.Map(_add_defaults, self._add_rating, self._add_timestamp),
+            "rejects": outputs["rejects"],
+        }
+
+
+def _add_defaults(batch: pa.RecordBatch, add_rating: bool, add_timestamp: bool) -> pa.RecordBatch:
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    if add_rating:
+        columns[_RATING] = pa.repeat(pa.scalar(1.0, pa.float32()), batch.num_rows)
+    if add_timestamp:
+        columns[TIMESTAMP] = pa.repeat(pa.scalar(0, pa.int64()), batch.num_rows)
+    return pa.RecordBatch.from_pydict(columns)

@@ -1,0 +1,63 @@
+"""A log of interactions as every source gives it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from components.tables import REJECTS_SCHEMA, Schema
+
+FILE = "_file"
+ROW = "_row"
+
+Rejected = beam.pvalue.TaggedOutput[Literal["rejects"], pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class InteractionLog:
+    """Interactions and candidates before they are checked.
+
+    Args:
+        schema: What the columns shall be.
+        interactions: A root transform. Its main output is a PCollection of
+            `pa.RecordBatch`: the query id, the candidate id, the rating and the
+            timestamp by their names in the schema, as strings or in their type,
+            beside `_file` and `_row` (1 is the first). Without `users` it has
+            the other query columns too. Its output `rejects` has batches of
+            `REJECTS_SCHEMA`: lines that could not be split into columns.
+        candidates: The catalogue, with `_file` and `_row`.
+        users: Query columns by query id, where the source keeps them apart.
+        rejects: What was rejected while candidates and users were read.
+    """
+
+    schema: Schema
+    interactions: beam.PTransform
+    candidates: pa.Table
+    users: pa.Table | None = None
+    rejects: pa.Table = field(default_factory=REJECTS_SCHEMA.empty_table)
+
+
+def with_origin(table: pa.Table, file: str, first_row: int = 1) -> pa.Table:
+    """Adds the columns that say where a row comes from."""
+    rows = pa.array(np.arange(first_row, first_row + table.num_rows))
+    files = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(table.num_rows, np.int32)), pa.array([file])
+    )
+    return table.append_column(FILE, files).append_column(ROW, rows)
+
+
+class FromTable(beam.PTransform):
+    """A root transform that gives a table in batches."""
+
+    def __init__(self, table: pa.Table, batch_rows: int):
+        super().__init__()
+        self._batches = table.combine_chunks().to_batches(max_chunksize=batch_rows)
+
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
+        """Makes the outputs `main` and `rejects`."""
+        return {
+            "main": begin | "Batches" >> beam.Create(self._batches),
+            "rejects": begin | "No rejects" >> beam.Create([]),
+        }

@@ -1,0 +1,139 @@
+"""The built-in sample: a small world in which taste and popularity are known to exist."""
+
+import numpy as np
+import pyarrow as pa
+
+from components.ingest.config import SampleSource
+from components.ingest.sources.log import FromTable, InteractionLog, with_origin
+from components.ingest.sources.movielens import GENDERS, OCCUPATIONS
+from components.tables import TIMESTAMP, Column, Schema
+
+# What each genre's titles are made of, so that a title tells something about its genre.
+_TITLES = {
+    "Action": (("Iron", "Last", "Burning"), ("Strike", "Convoy", "Pursuit")),
+    "Adventure": (("Lost", "Distant", "Hidden"), ("Island", "Passage", "Summit")),
+    "Animation": (("Little", "Paper", "Dancing"), ("Fox", "Lantern", "Robot")),
+    "Comedy": (("Awkward", "Borrowed", "Upside"), ("Wedding", "Neighbour", "Holiday")),
+    "Crime": (("Cold", "Crooked", "Second"), ("Ledger", "Alibi", "Heist")),
+    "Drama": (("Quiet", "Broken", "Winter"), ("Harbor", "Letters", "Promise")),
+    "Horror": (("Hollow", "Whispering", "Crimson"), ("Attic", "Orchard", "Mask")),
+    "Romance": (("Tender", "Midnight", "Summer"), ("Waltz", "Train", "Garden")),
+    "Sci-Fi": (("Silent", "Binary", "Orbital"), ("Signal", "Colony", "Engine")),
+    "Western": (("Dusty", "Lonesome", "Copper"), ("Trail", "Rider", "Canyon")),
+}
+GENRES = tuple(_TITLES)
+_FIRST_TIMESTAMP = 1_577_836_800  # 2020-01-01
+_YEAR = 365 * 24 * 3600
+
+SCHEMA = Schema(
+    query=[
+        Column(name="user_id", dtype="string", role="query_id"),
+        Column(name="raw_user_age", dtype="float32"),
+        Column(
+            name="user_gender",
+            dtype="int64",
+            labels={str(value): name for value, name in enumerate(GENDERS)},
+        ),
+        Column(
+            name="user_occupation_label",
+            dtype="int64",
+            labels={str(value): name for value, name in enumerate(OCCUPATIONS)},
+        ),
+    ],
+    interaction=[
+        Column(name="user_rating", dtype="float32", role="rating"),
+        Column(name=TIMESTAMP, dtype="int64", role="timestamp"),
+    ],
+    candidate=[
+        Column(name="movie_id", dtype="string", role="candidate_id"),
+        Column(name="movie_title", dtype="string", role="title"),
+        Column(name="movie_genres", dtype="list<string>"),
+    ],
+)
+
+
+def open_sample(config: SampleSource, *, seed: int, batch_rows: int) -> InteractionLog:
+    """Makes the sample.
+
+    A user's taste for a genre is the sum of what age, gender and occupation
+    plant and of something of their own; an item's appeal falls with its rank
+    (Zipf). Who sees what follows taste plus popularity, and the rating follows
+    taste, so both a popularity baseline and a personal model have something to
+    find.
+
+    Args:
+        config: The sizes.
+        seed: The same seed gives the same sample.
+        batch_rows: Rows of an Arrow batch.
+    """
+    rng = np.random.default_rng([seed, 0x5A3B1E])
+    users, items = config.users, config.items
+
+    age = np.clip(rng.normal(34, 12, users), 7, 80).round()
+    gender = rng.integers(0, 2, users)
+    occupation = rng.integers(0, len(OCCUPATIONS), users)
+    by_age = rng.normal(0, 0.8, len(GENRES))
+    by_gender = rng.normal(0, 0.5, (2, len(GENRES)))
+    by_occupation = rng.normal(0, 0.5, (len(OCCUPATIONS), len(GENRES)))
+    own = rng.normal(0, 1.0, (users, len(GENRES)))
+    taste = own + by_gender[gender] + by_occupation[occupation] + np.outer((age - 34) / 12, by_age)
+
+    first = rng.integers(0, len(GENRES), items)
+    second = rng.integers(0, len(GENRES), items)
+    has_genre = np.zeros((items, len(GENRES)))
+    has_genre[np.arange(items), first] = 1
+    has_genre[np.arange(items), second] = 1
+    match = taste @ (has_genre / has_genre.sum(1, keepdims=True)).T  # (users, items)
+    appeal = -0.9 * np.log(rng.permutation(items) + 5.0)
+
+    # Gumbel noise added to logits and the largest kept: a draw without replacement from the
+    # softmax of the logits (Kool et al., "Stochastic Beams and Where to Find Them", ICML 2019).
+    noisy = appeal + 1.4 * match + rng.gumbel(size=(users, items))
+    mean = min(config.interactions / users, items)
+    seen = np.clip(rng.gamma(2.0, mean / 2.0, users).round(), min(5, items), items).astype(int)
+    order = np.argsort(-noisy, axis=1)
+    user = np.repeat(np.arange(users), seen)
+    item = np.concatenate([order[row, :count] for row, count in enumerate(seen)])
+    opinion = 3.4 + 0.9 * match[user, item] + rng.normal(0, 0.7, len(user))
+    rating = np.clip(opinion.round(), 1, 5)
+    joined = rng.integers(0, 3 * _YEAR, users)
+    timestamp = _FIRST_TIMESTAMP + joined[user] + rng.integers(0, _YEAR // 2, len(user))
+
+    query = {
+        "user_id": pa.array([str(number) for number in range(1, users + 1)]),
+        "raw_user_age": pa.array(age, pa.float32()),
+        "user_gender": pa.array(gender, pa.int64()),
+        "user_occupation_label": pa.array(occupation, pa.int64()),
+    }
+    movie_id = pa.array([str(number) for number in range(1, items + 1)])
+    interactions = pa.table(
+        {
+            **{name: column.take(pa.array(user)) for name, column in query.items()},
+            "movie_id": movie_id.take(pa.array(item)),
+            "user_rating": pa.array(rating, pa.float32()),
+            TIMESTAMP: pa.array(timestamp, pa.int64()),
+        }
+    )
+    candidates = pa.table(
+        {
+            "movie_id": movie_id,
+            "movie_title": _titles(first, second, rng),
+            "movie_genres": [
+                sorted({GENRES[a], GENRES[b]}) for a, b in zip(first, second, strict=True)
+            ],
+        }
+    )
+    return InteractionLog(
+        schema=SCHEMA,
+        interactions=FromTable(with_origin(interactions, "sample/interactions"), batch_rows),
+        candidates=with_origin(candidates, "sample/candidates"),
+    )
+
+
+def _titles(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> list[str]:
+    titles = []
+    for a, b in zip(first, second, strict=True):
+        adjective = rng.choice(_TITLES[GENRES[a]][0])
+        noun = rng.choice(_TITLES[GENRES[b]][1])
+        titles.append(f"The {adjective} {noun} ({rng.integers(1960, 2020)})")
+    return titles

@@ -1,0 +1,106 @@
+"""Which part of the data a row belongs to."""
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.ingest.config import IngestConfig
+from components.tables import CANDIDATE_INDEX, SPLITS, Schema
+
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
+
+
+def hash_ids(ids: pa.Array) -> np.ndarray:
+    """Hashes ids, each distinct one once.
+
+    Args:
+        ids: `(rows,)` strings or integers.
+
+    Returns:
+        `(rows,) uint64`, the same for the same id on every machine.
+    """
+    encoded = ids.dictionary_encode()
+    digests = [
+        hashlib.blake2b(str(value).encode(), digest_size=8).digest()
+        for value in encoded.dictionary.to_pylist()
+    ]
+    table = np.frombuffer(b"".join(digests), np.dtype("<u8")).astype(np.uint64)
+    return table[encoded.indices.to_numpy()] if len(table) else np.empty(0, np.uint64)
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014, fig. 14)."""
+    with np.errstate(over="ignore"):
+        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return values ^ (values >> np.uint64(31))
+
+
+def uniform(query_hash: np.ndarray, candidate_hash: np.ndarray, seed: int) -> np.ndarray:
+    """A number in [0, 1) for each pair of user and item, fixed by the seed.
+
+    Args:
+        query_hash: `(rows,) uint64`.
+        candidate_hash: `(rows,) uint64`.
+        seed: Another seed gives other numbers.
+
+    Returns:
+        `(rows,) float64`.
+    """
+    start = np.frombuffer(hashlib.blake2b(str(seed).encode(), digest_size=8).digest(), "<u8")
+    mixed = _mix(_mix(query_hash ^ start[0]) ^ candidate_hash)
+    return (mixed >> np.uint64(11)) * 2.0**-53
+
+
+def assign_splits(
+    rows: pa.Table,
+    schema: Schema,
+    config: IngestConfig,
+    seed: int,
+    candidate_hashes: np.ndarray,
+    time_boundaries: tuple[float, float] | None,
+) -> np.ndarray:
+    """Assigns each row to a split.
+
+    Args:
+        rows: All rows of some users, ordered by user and time.
+        schema: The tables' columns.
+        config: Kind of split and fractions.
+        seed: Of the random split.
+        candidate_hashes: `(candidates,) uint64`, hashes of the candidates' ids.
+        time_boundaries: For the temporal split, the first timestamp of the
+            validation part and of the test part.
+
+    Returns:
+        `(rows,) int8`: 0 train, 1 validation, 2 test.
+    """
+    splits = np.full(rows.num_rows, TRAIN, np.int8)
+    if config.split == "random":
+        number = uniform(
+            hash_ids(rows[schema.role("query_id").name].combine_chunks()),
+            candidate_hashes[rows[CANDIDATE_INDEX].to_numpy()],
+            seed,
+        )
+        held_out = config.test_fraction
+        splits[number < held_out + (1 - held_out) * config.validation_fraction] = VALIDATION
+        splits[number < held_out] = TEST
+    elif config.split == "temporal":
+        if time_boundaries is None:
+            raise ValueError("the temporal split needs time_boundaries")
+        timestamp = rows[schema.role("timestamp").name].to_numpy()
+        splits[timestamp >= time_boundaries[0]] = VALIDATION
+        splits[timestamp >= time_boundaries[1]] = TEST
+    else:
+        user = rows[schema.role("query_id").name]
+        _, first = np.unique(
+            pc.dictionary_encode(user).combine_chunks().indices.to_numpy(), return_index=True
+        )
+        first = np.sort(first)
+        count = np.diff([*first, rows.num_rows])
+        enough = count >= 3  # the others would have nothing left to train on
+        last = (first + count - 1)[enough]
+        splits[last] = TEST
+        splits[last - 1] = VALIDATION
+    return splits

@@ -1,0 +1,193 @@
+"""Typing and checking rows, a batch at a time: every bad row leaves with its reason."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.ingest.sources.log import FILE, ROW
+from components.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema
+
+_FLOAT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
+_INTEGER = r"^\s*[+-]?\d{1,18}(\.0*)?\s*$"
+
+
+def parse_numbers(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.Array:
+    """Turns a column into numbers; what is none becomes null.
+
+    Args:
+        column: Strings, numbers or booleans.
+        dtype: `int64` or `float32`.
+
+    Returns:
+        An array of that type. Null where the value was missing, is no number,
+        is not finite, or is no integer although it should be.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        integer = pa.types.is_integer(dtype)
+        is_number = pc.match_substring_regex(array, _INTEGER if integer else _FLOAT)
+        array = pc.utf8_trim_whitespace(pc.if_else(is_number, array, None))
+        if integer:
+            return pc.cast(pc.replace_substring_regex(array, r"\.0*$", ""), dtype)
+        array = pc.cast(array, pa.float64())
+    elif pa.types.is_boolean(array.type):
+        array = pc.cast(array, pa.int64())
+    if pa.types.is_floating(array.type):
+        array = pc.if_else(pc.is_finite(array), array, None)
+        if pa.types.is_integer(dtype):
+            array = pc.if_else(pc.equal(pc.floor(array), array), array, None)
+    if pa.types.is_floating(dtype):
+        array = pc.cast(array, dtype, safe=False)
+        return pc.if_else(pc.is_finite(array), array, None)
+    return pc.cast(array, dtype)
+
+
+class _Reasons:
+    """The first thing that is wrong with each row."""
+
+    def __init__(self, rows: int):
+        self._reason = np.full(rows, None, dtype=object)
+
+    def add(self, mask: pa.Array, reason: str) -> None:
+        wrong = pc.fill_null(mask, True).to_numpy(zero_copy_only=False)
+        self._reason[wrong & (self._reason == None)] = reason  # noqa: E711 - elementwise
+
+    @property
+    def good(self) -> np.ndarray:
+        """`(rows,) bool`."""
+        return self._reason == None  # noqa: E711 - elementwise
+
+    def rejects(self, table: pa.Table) -> pa.Table:
+        bad = np.flatnonzero(~self.good)
+        rows = table.take(pa.array(bad))
+        records = rows.drop_columns([FILE, ROW]).to_pylist()
+        return pa.table(
+            {
+                "file": pc.cast(rows[FILE], pa.string()),
+                "row": rows[ROW],
+                "reason": pa.array(self._reason[bad], pa.string()),
+                "record": [json.dumps(record, ensure_ascii=False) for record in records],
+            },
+            schema=REJECTS_SCHEMA,
+        )
+
+
+def _typed(values: pa.ChunkedArray, column: Column, reasons: _Reasons) -> pa.Array:
+    array = values.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if column.dtype == "list<string>":
+        array = pc.cast(array, column.arrow_type)
+        reasons.add(pc.is_null(array), f"missing {column.name}")
+        return array
+    if column.dtype == "string":
+        if not pa.types.is_string(array.type):
+            array = pc.cast(array, pa.string())
+        array = pc.utf8_trim_whitespace(array)
+        reasons.add(pc.or_kleene(pc.is_null(array), pc.equal(array, "")), f"missing {column.name}")
+        return array
+    missing = pc.is_null(array, nan_is_null=True)
+    if pa.types.is_string(array.type):
+        missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(array), ""))
+    reasons.add(missing, f"missing {column.name}")
+    number = parse_numbers(array, column.arrow_type)
+    kind = "an integer" if column.dtype == "int64" else "a number"
+    reasons.add(pc.is_null(number), f"{column.name} is not {kind}")
+    return number
+
+
+def check_rows(table: pa.Table, columns: list[Column]) -> tuple[pa.Table, pa.Table]:
+    """Gives every column its type and sets bad rows aside.
+
+    Args:
+        table: Rows as a source gives them, with `_file` and `_row`.
+        columns: The columns wanted and their types.
+
+    Returns:
+        The good rows with those columns and `_file` and `_row`; and a table of
+        `REJECTS_SCHEMA`.
+    """
+    reasons = _Reasons(table.num_rows)
+    typed = {column.name: _typed(table[column.name], column, reasons) for column in columns}
+    rows = pa.table({**typed, FILE: table[FILE], ROW: table[ROW]})
+    return rows.filter(pa.array(reasons.good)), reasons.rejects(table)
+
+
+def first_of_each(table: pa.Table, key: str, what: str) -> tuple[pa.Table, pa.Table]:
+    """Keeps the first row of each id.
+
+    Args:
+        table: Rows with `_file` and `_row`.
+        key: The id's column.
+        what: What an id names, for the reason: `item`, `user`.
+
+    Returns:
+        The rows that stay, and the rejects.
+    """
+    _, first = np.unique(table[key].to_numpy(zero_copy_only=False), return_index=True)
+    repeated = np.ones(table.num_rows, bool)
+    repeated[first] = False
+    reasons = _Reasons(table.num_rows)
+    reasons.add(pa.array(repeated), f"duplicate {what}")
+    return table.filter(pa.array(reasons.good)), reasons.rejects(table)
+
+
+class InteractionChecker:
+    """Checks batches of interactions and joins them to candidates and users.
+
+    Args:
+        schema: The tables' columns.
+        candidate_ids: The candidates' ids, in the order of the candidates table.
+        users: Checked query columns by query id, or none where interactions
+            hold them.
+    """
+
+    def __init__(self, schema: Schema, candidate_ids: pa.Array, users: pa.Table | None):
+        self._schema = schema
+        self._candidate_ids = candidate_ids
+        self._users = users
+        query_id = schema.role("query_id")
+        query = [query_id] if users is not None else schema.query
+        self._columns = [*query, schema.role("candidate_id"), *schema.interaction]
+
+    def check(self, batch: pa.RecordBatch) -> tuple[pa.Table, pa.Table]:
+        """Checks one batch.
+
+        Returns:
+            The good rows, with the interactions table's columns and `_file` and
+            `_row`; and a table of `REJECTS_SCHEMA`.
+        """
+        table = pa.Table.from_batches([batch])
+        rows, rejects = check_rows(table, self._columns)
+        candidate_id = self._schema.role("candidate_id").name
+        query_id = self._schema.role("query_id").name
+        reasons = _Reasons(rows.num_rows)
+        index = pc.index_in(rows[candidate_id], self._candidate_ids)
+        reasons.add(pc.is_null(index).combine_chunks(), "unknown item")
+        if self._users is not None:
+            user = pc.index_in(rows[query_id], self._users[query_id].combine_chunks())
+            reasons.add(pc.is_null(user).combine_chunks(), "unknown user")
+            described = self._users.drop_columns([FILE, ROW]).take(pc.fill_null(user, 0))
+        else:
+            described = rows
+        joined = pa.table(
+            {
+                **{column.name: described[column.name] for column in self._schema.query},
+                CANDIDATE_INDEX: pc.cast(index, pa.int32()),
+                **{column.name: rows[column.name] for column in self._schema.interaction},
+                FILE: rows[FILE],
+                ROW: rows[ROW],
+            }
+        )
+        return (
+            joined.filter(pa.array(reasons.good)),
+            pa.concat_tables([rejects, reasons.rejects(rows)]),
+        )

@@ -1,0 +1,67 @@
+"""What every step does around its work: times it, and turns bad input into one message."""
+
+import errno
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from components.errors import InputError
+
+_process_started = psutil.Process().create_time()
+
+
+def log(step: str, message: str) -> None:
+    """Prints one line of progress, `[step] message`, at once."""
+    print(f"[{step}] {message}", flush=True)
+
+
+def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
+    """Runs a step's job and returns what to attach to its main output.
+
+    Args:
+        step: The step's name, for its messages.
+        job: The work. Returns a flat dict of what it wants to show in the UI.
+        **arguments: The job's arguments.
+
+    Returns:
+        The job's dict, with `seconds` (wall time of the whole process so far)
+        and `startup_seconds` (the part before the job began: interpreter and
+        imports) added.
+
+    Raises:
+        SystemExit: With status 1, after printing the message of an
+            `InputError`. Any other error keeps its traceback.
+    """
+    startup_seconds = time.time() - _process_started
+    try:
+        summary = job(**arguments)
+    except InputError as error:
+        print(f"[{step}] error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from error
+    except OSError as error:
+        # A full disk or a folder that cannot be written: the path and the reason say it all.
+        print(f"[{step}] error: {describe_os_error(error)}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from error
+    seconds = time.time() - _process_started
+    log(step, f"done in {seconds:.1f} s, {startup_seconds:.1f} s of it start-up")
+    return {
+        **summary,
+        "seconds": round(seconds, 2),
+        "startup_seconds": round(startup_seconds, 2),
+    }
+
+
+def describe_os_error(error: OSError) -> str:
+    """Says what failed on which path, and what to do where that is known."""
+    reason = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    advice = {
+        "ENOSPC": "free some space, or choose another folder",
+        "EDQUOT": "free some space, or choose another folder",
+        "EACCES": "make the folder writable, or choose another one",
+        "EROFS": "make the folder writable, or choose another one",
+    }
+    name = errno.errorcode.get(error.errno or 0, "")
+    return f"{reason}. To mend it: {advice[name]}." if name in advice else reason

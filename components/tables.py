@@ -1,0 +1,246 @@
+"""The tables and files in which steps meet.
+
+`ingest` writes **tables**:
+
+    interactions/{train,validation,test}/part-*.parquet
+        <query columns>   as the source has them, e.g. user_id: string
+        candidate_index   int32, the row of the item in `candidates`
+        <rating column>   float32
+        timestamp         int64, seconds since 1970 UTC
+    candidates/part-*.parquet
+        <candidate columns>, ordered by id; the row number is the candidate index
+    schema.json           `Schema`: every column, its type and its role
+    statistics.json       counts by split, rejects by reason
+
+and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
+
+`adapt` writes **encoded** tables (`components.feature_spec` describes them):
+
+    interactions/{train,validation,test}/part-*.parquet
+        query_id          the user's id, in its own type
+        candidate_index   int32
+        <query features>  int32 or float32, scalar or fixed-size list
+        label             float32, the rescaled rating
+        timestamp         int64
+    candidates/part-*.parquet
+        candidate_id      the item's id, in its own type
+        title             string, what a person calls the item
+        <candidate features>
+    vocabularies/<feature>.parquet   token, count; most frequent first
+    query_feature_space.keras, candidate_feature_space.keras
+    feature_spec.json
+
+`train` writes a **model**:
+
+    query_tower.keras, candidate_tower.keras, history.json, training.json
+
+`export` writes an **export**:
+
+    candidates/part-*.parquet   candidate_id, title, embedding
+    query_tower.keras           what the SavedModel holds, for Keras on any backend
+    saved_model/                raw query features in; ids, titles, scores out
+    export.json
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from components.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+
+CANDIDATE_INDEX = "candidate_index"
+TIMESTAMP = "timestamp"
+QUERY_ID = "query_id"
+CANDIDATE_ID = "candidate_id"
+TITLE = "title"
+LABEL = "label"
+EMBEDDING = "embedding"
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.string()),
+        pa.field("row", pa.int64()),  # 1 is the first line or record of the file
+        pa.field("reason", pa.string()),
+        pa.field("record", pa.string()),  # the row as JSON, or the line as it stands
+    ]
+)
+
+DType = Literal["string", "int64", "float32", "list<string>"]
+Role = Literal["query_id", "candidate_id", "title", "rating", "timestamp", "feature"]
+
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "list<string>": pa.list_(pa.string()),
+}
+
+
+class Column(BaseModel):
+    """A column of the raw tables.
+
+    Args:
+        name: The column's name.
+        dtype: Its type.
+        role: What it means; everything without a special meaning is a feature.
+        labels: Names for the values of an integer category, for reports.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    dtype: DType
+    role: Role = "feature"
+    labels: dict[str, str] | None = None
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The column's Arrow type."""
+        return _ARROW_TYPES[self.dtype]
+
+
+class Schema(BaseModel):
+    """The columns of the raw tables: what a query and what a candidate is described by.
+
+    Args:
+        query: Columns of an interaction that describe the user, the id among them.
+        interaction: The rating and the timestamp.
+        candidate: Columns of a candidate, its id and title among them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    query: list[Column]
+    interaction: list[Column]
+    candidate: list[Column]
+
+    def role(self, role: Role) -> Column:
+        """Returns the one column that has a role.
+
+        Raises:
+            KeyError: If no column has it.
+        """
+        for column in [*self.query, *self.interaction, *self.candidate]:
+            if column.role == role:
+                return column
+        raise KeyError(role)
+
+    @property
+    def interactions_arrow(self) -> pa.Schema:
+        """The Arrow schema of an interactions table."""
+        fields = [pa.field(c.name, c.arrow_type) for c in self.query]
+        fields.append(pa.field(CANDIDATE_INDEX, pa.int32()))
+        fields += [pa.field(c.name, c.arrow_type) for c in self.interaction]
+        return pa.schema(fields)
+
+    @property
+    def candidates_arrow(self) -> pa.Schema:
+        """The Arrow schema of the candidates table."""
+        return pa.schema([pa.field(c.name, c.arrow_type) for c in self.candidate])
+
+
+def read_schema(tables: str) -> Schema:
+    """Reads `schema.json` of the tables that ingest wrote."""
+    return Schema.model_validate_json((Path(tables) / "schema.json").read_text())
+
+
+def part_name(shard: int, shards: int) -> str:
+    """The name of a table's file: `part-00000-of-00001.parquet`."""
+    return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def table_files(folder: str | os.PathLike[str]) -> list[str]:
+    """The files of a table, in order. Empty where the table has no rows."""
+    return sorted(str(path) for path in Path(folder).glob("part-*.parquet"))
+
+
+def read_table(folder: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
+    """Reads a whole table, its files in order.
+
+    Args:
+        folder: The table's folder.
+        columns: The columns to read; all by default.
+
+    Raises:
+        InputError: If the folder holds no part of a table.
+    """
+    files = table_files(folder)
+    if not files:
+        raise InputError(f"{folder} holds no table: no part-*.parquet in it. Run the step that writes it.")
+    return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+
+
+def write_table(table: pa.Table, folder: str | os.PathLike[str]) -> None:
+    """Writes a table as one file into a folder, which it makes."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, Path(folder) / part_name(0, 1))
+
+
+def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    """Turns an encoded column into an array.
+
+    Args:
+        column: Numbers, or fixed-size lists of numbers, without nulls.
+
+    Returns:
+        `(rows,)` or `(rows, width)` array of the column's number type.
+    """
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # combine_chunks of no chunk at all
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_fixed_size_list(array.type):
+        return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+    return array.to_numpy(zero_copy_only=False)
+
+
+def from_numpy(array: np.ndarray) -> pa.Array:
+    """Turns a `(rows,)` or `(rows, width)` array into a column."""
+    if array.ndim == 1:
+        return pa.array(array)
+    flat = pa.array(np.ascontiguousarray(array).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
+
+
+def write_json(value: Any, path: str | os.PathLike[str]) -> None:
+    """Writes a value as indented JSON with a final newline; NaN is refused."""
+    Path(path).write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON file."""
+    return json.loads(Path(path).read_text())
+
+
+@contextlib.contextmanager
+def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a folder to write into, which becomes `path` only if all goes well.
+
+    Work goes to a sibling folder, `path` + `.partial`; leaving the block
+    renames it. After an error the partial folder is removed, and what was at
+    `path` before is untouched, so that no later run takes a half for a whole.
+
+    Args:
+        path: Where the finished folder shall be. An older one there is replaced.
+    """
+    final = Path(path)
+    partial = final.with_name(final.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if final.is_dir():
+            shutil.rmtree(final)
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
