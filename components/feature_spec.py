@@ -38,12 +38,20 @@ class EncodedFeature(BaseModel):
 
 
 class RawInput(BaseModel):
-    """A raw query feature, as a caller of the SavedModel gives it."""
+    """A raw feature, as a FeatureSpace takes it.
+
+    Args:
+        name: The column's name.
+        dtype: The type of its values.
+        width: Values in a row; lists of strings are padded with `""`.
+        labels: Names for the values of an integer category, for reports.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     dtype: Literal["string", "int64", "float32"]
+    width: int = 1
     labels: dict[str, str] | None = None
 
 
@@ -53,14 +61,15 @@ class FeatureSpec(BaseModel):
     Args:
         query: Features of the query tower.
         candidate: Features of the candidate tower.
-        query_inputs: Raw query features, in the order of the query FeatureSpace.
+        query_inputs: Raw features that the query FeatureSpace takes.
+        candidate_inputs: Raw features that the candidate FeatureSpace takes.
         query_id_feature: The query feature that is the user's id, if there is one.
         query_id_dtype: The type of the user's id.
         candidate_id_dtype: The type of a candidate's id.
         label_scale: label = rating * label_scale + label_offset.
         label_offset: See `label_scale`.
+        relevant_above: Rows whose label is above it are relevant; all, if none.
         label_range: Least and greatest label in the training split.
-        candidates: Rows of the candidates table.
         warnings: What looks wrong with the features, in sentences.
     """
 
@@ -69,13 +78,14 @@ class FeatureSpec(BaseModel):
     query: list[EncodedFeature]
     candidate: list[EncodedFeature]
     query_inputs: list[RawInput]
+    candidate_inputs: list[RawInput]
     query_id_feature: str | None
     query_id_dtype: Literal["string", "int64"]
     candidate_id_dtype: Literal["string", "int64"]
     label_scale: float
     label_offset: float
+    relevant_above: float | None
     label_range: tuple[float, float]
-    candidates: int
     warnings: list[str] = []
 
     @classmethod

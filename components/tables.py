@@ -37,6 +37,7 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 `export` writes an **export**:
 
     candidates/part-*.parquet   candidate_id, title, embedding
+    users/part-*.parquet        query_id, latest raw features, seen (ids of items)
     query_tower.keras           what the SavedModel holds, for Keras on any backend
     saved_model/                raw query features in; ids, titles, scores out
     export.json

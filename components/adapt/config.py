@@ -1,0 +1,234 @@
+"""The settings of adapt: which features there are and how each is encoded.
+
+The types carry the names of the presets of `keras.utils.FeatureSpace`; `id`,
+`text` and `multi_categorical` are features with a preprocessor of their own.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Feature(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Id(_Feature):
+    """The id of a user or an item, string or 64-bit integer: an embedding each.
+
+    Args:
+        type: `id`.
+        max_tokens: Keep the most frequent ids only; counts the OOV index.
+    """
+
+    type: Literal["id"]
+    max_tokens: int | None = Field(None, ge=2)
+
+
+class Categorical(_Feature):
+    """A category: the most frequent value has the lowest index after OOV, which is 0.
+
+    Args:
+        type: `integer_categorical` or `string_categorical`, as the column is.
+        max_tokens: Keep the most frequent values only; counts the OOV index.
+    """
+
+    type: Literal["integer_categorical", "string_categorical"]
+    max_tokens: int | None = Field(None, ge=2)
+
+
+class Float(_Feature):
+    """A number as it is.
+
+    Args:
+        type: `float`.
+    """
+
+    type: Literal["float"]
+
+
+class FloatRescaled(_Feature):
+    """value * scale + offset.
+
+    Args:
+        type: `float_rescaled`.
+        scale: See above.
+        offset: See above.
+    """
+
+    type: Literal["float_rescaled"]
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+class FloatNormalized(_Feature):
+    """(value - mean) / standard deviation, of the population of training rows.
+
+    Args:
+        type: `float_normalized`.
+    """
+
+    type: Literal["float_normalized"]
+
+
+class FloatDiscretized(_Feature):
+    """A number as one of several bins that hold about equally many training rows.
+
+    Args:
+        type: `float_discretized`.
+        num_bins: How many bins; fewer where values repeat.
+    """
+
+    type: Literal["float_discretized"]
+    num_bins: int = Field(ge=2)
+
+
+class Hashed(_Feature):
+    """A category hashed into a fixed number of indices: no vocabulary, some collisions.
+
+    Args:
+        type: `integer_hashed` or `string_hashed`, as the column is.
+        num_bins: How many indices.
+    """
+
+    type: Literal["integer_hashed", "string_hashed"]
+    num_bins: int = Field(ge=2)
+
+
+class Text(_Feature):
+    """Words of a text, lower case, without punctuation; their embeddings are averaged.
+
+    Args:
+        type: `text`.
+        max_tokens: Size of the vocabulary; counts the padding and the OOV index.
+        sequence_length: How many words are kept of a text.
+    """
+
+    type: Literal["text"]
+    max_tokens: int = Field(10_000, ge=3)
+    sequence_length: int = Field(16, ge=1)
+
+
+class MultiCategorical(_Feature):
+    """Several categories of one row, padded; their embeddings are averaged.
+
+    Args:
+        type: `multi_categorical`.
+        max_tokens: Keep the most frequent values only; counts the padding and
+            the OOV index.
+        max_values: How many values are kept of a row; by default as many as the
+            longest row has.
+    """
+
+    type: Literal["multi_categorical"]
+    max_tokens: int | None = Field(None, ge=3)
+    max_values: int | None = Field(None, ge=1)
+
+
+Feature = (
+    Id
+    | Categorical
+    | Float
+    | FloatRescaled
+    | FloatNormalized
+    | FloatDiscretized
+    | Hashed
+    | Text
+    | MultiCategorical
+)
+_FeatureByType = Annotated[Feature, Field(discriminator="type")]
+
+# What can be crossed: features that FeatureSpace turns into one index.
+_CROSSABLE = (Id, Categorical, FloatDiscretized, Hashed)
+
+
+class Cross(_Feature):
+    """The combination of several features of one side, hashed.
+
+    Args:
+        features: Names of the features.
+        dim: How many indices.
+    """
+
+    features: list[str] = Field(min_length=2)
+    dim: int = Field(ge=2)
+
+    @property
+    def name(self) -> str:
+        """The name that FeatureSpace gives it: `a_X_b`."""
+        return "_X_".join(self.features)
+
+
+class Label(_Feature):
+    """label = rating * scale + offset.
+
+    Args:
+        scale: 1/4 turns ratings of 1 to 5 into 0 to 1, with the offset.
+        offset: See `scale`.
+        relevant_above: An interaction counts as relevant, in validation and
+            evaluation, if its label is above this; every one by default.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    relevant_above: float | None = None
+
+
+class FeaturesConfig(BaseModel):
+    """The features, by the names of their columns.
+
+    Args:
+        query: Features of the user.
+        candidate: Features of the item.
+        crosses: Combinations of features of one side.
+        label: How the rating becomes the label.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: dict[str, _FeatureByType] = Field(min_length=1)
+    candidate: dict[str, _FeatureByType] = Field(min_length=1)
+    crosses: list[Cross] = []
+    label: Label = Label()
+
+    @model_validator(mode="after")
+    def _crosses_are_of_one_side(self) -> "FeaturesConfig":
+        for cross in self.crosses:
+            sides = [
+                name
+                for name, side in (("query", self.query), ("candidate", self.candidate))
+                if set(cross.features) <= set(side)
+            ]
+            if not sides:
+                known = ", ".join([*self.query, *self.candidate])
+                raise ValueError(
+                    f"crosses: {cross.name}: {', '.join(cross.features)} are not features of one "
+                    f"side. Features are {known}"
+                )
+            side = self.query if sides[0] == "query" else self.candidate
+            for name in cross.features:
+                if not isinstance(side[name], _CROSSABLE):
+                    raise ValueError(
+                        f"crosses: {cross.name}: {name} is {side[name].type}; only ids, categories,"
+                        " hashed and discretized features can be crossed"
+                    )
+        return self
+
+    def crosses_of(self, side: Literal["query", "candidate"]) -> list[Cross]:
+        """The crosses of one side."""
+        features = getattr(self, side)
+        return [cross for cross in self.crosses if set(cross.features) <= set(features)]
+
+
+class AdaptConfig(BaseModel):
+    """How adapt runs.
+
+    Args:
+        batch_rows: Rows that FeatureSpace encodes at once.
+        beam_options: Options for Apache Beam, e.g. `--runner=FlinkRunner`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch_rows: int = Field(65_536, ge=1)
+    beam_options: list[str] = []

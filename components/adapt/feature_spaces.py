@@ -1,0 +1,209 @@
+"""FeatureSpaces built from statistics, without `FeatureSpace.adapt`.
+
+`adapt` reads the data once for each feature, 32 rows at a time. What it would
+learn is in the statistics already, so the preprocessing layers are made with it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import pyarrow as pa
+
+from components.adapt.config import (
+    Categorical,
+    Cross,
+    Feature,
+    Float,
+    FloatDiscretized,
+    FloatNormalized,
+    FloatRescaled,
+    Hashed,
+    Id,
+    MultiCategorical,
+    Text,
+)
+from components.adapt.statistics import ColumnStatistics, vocabulary
+from components.errors import InputError
+from components.feature_spec import EncodedFeature
+from components.tables import Column
+
+# Keras counts these in max_tokens: out-of-vocabulary, and padding where there is any.
+_OOV, _PADDING = 1, 1
+
+
+@dataclass(frozen=True)
+class AdaptedFeature:
+    """A feature with all that was learned about it.
+
+    Args:
+        feature: What goes into the FeatureSpace.
+        encoded: What comes out of it.
+        vocabulary: `token`, `count` in the order of the indices, if it has one.
+        warning: What looks wrong with it.
+    """
+
+    feature: Any
+    encoded: EncodedFeature
+    vocabulary: pa.Table | None = None
+    warning: str | None = None
+
+
+def adapt_feature(
+    name: str, feature: Feature, column: Column, statistics: ColumnStatistics
+) -> AdaptedFeature:
+    """Makes a feature of a FeatureSpace from statistics.
+
+    Args:
+        name: The feature's name, which is its column's.
+        feature: How to encode it.
+        column: The column.
+        statistics: Of the training rows.
+
+    Raises:
+        InputError: If no row has a value.
+    """
+    preprocessor_name = f"{name}_preprocessor"
+    known: pa.Table | None = None
+    warning = None
+
+    def encoded(dtype: Literal["int32", "float32"], **more: Any) -> EncodedFeature:
+        return EncodedFeature(
+            name=name, type=feature.type, dtype=dtype, raw_columns=[name], **more
+        )
+
+    def limited(counts: pa.Table | None, max_tokens: int | None, special: int) -> pa.Table:
+        if counts is None or not counts.num_rows:
+            raise InputError(f"features: {name} has no value in any training row: leave it out.")
+        ordered = vocabulary(counts)
+        return ordered.slice(0, max_tokens - special) if max_tokens else ordered
+
+    if isinstance(feature, Id | Categorical):
+        known = limited(statistics.counts, feature.max_tokens, _OOV)
+        tokens = known["token"].to_numpy(zero_copy_only=False)
+        if column.dtype == "string":
+            layer = keras.layers.StringLookup(
+                vocabulary=list(tokens), num_oov_indices=1, name=preprocessor_name
+            )
+        else:
+            layer = keras.layers.IntegerLookup(
+                vocabulary=tokens.astype(np.int64), num_oov_indices=1, name=preprocessor_name
+            )
+        spec = encoded("int32", cardinality=known.num_rows + _OOV, oov_index=0)
+        if known.num_rows == 1:
+            warning = f"{name} has one value only ({tokens[0]}): it cannot tell rows apart."
+    elif isinstance(feature, Text):
+        known = limited(statistics.counts, feature.max_tokens, _PADDING + _OOV)
+        layer = keras.layers.TextVectorization(
+            max_tokens=feature.max_tokens,
+            output_sequence_length=feature.sequence_length,
+            vocabulary=known["token"].to_pylist(),
+            name=preprocessor_name,
+        )
+        spec = encoded(
+            "int32",
+            width=feature.sequence_length,
+            cardinality=known.num_rows + _PADDING + _OOV,
+            padding_index=0,
+            oov_index=1,
+        )
+    elif isinstance(feature, MultiCategorical):
+        known = limited(statistics.counts, feature.max_tokens, _PADDING + _OOV)
+        layer = keras.layers.StringLookup(
+            vocabulary=known["token"].to_pylist(),
+            mask_token="",
+            num_oov_indices=1,
+            name=preprocessor_name,
+        )
+        spec = encoded(
+            "int32",
+            width=feature.max_values or statistics.longest,
+            cardinality=known.num_rows + _PADDING + _OOV,
+            padding_index=0,
+            oov_index=1,
+        )
+    elif isinstance(feature, Hashed):
+        layer = keras.layers.Hashing(num_bins=feature.num_bins, name=preprocessor_name)
+        spec = encoded("int32", cardinality=feature.num_bins)
+    elif isinstance(feature, FloatDiscretized):
+        assert statistics.quantiles is not None
+        boundaries = statistics.quantiles.bin_boundaries(feature.num_bins)
+        layer = keras.layers.Discretization(bin_boundaries=boundaries, name=preprocessor_name)
+        spec = encoded("int32", cardinality=len(boundaries) + 1, bin_boundaries=boundaries)
+        if len(statistics.quantiles.values) == 1:
+            value = f"{statistics.quantiles.values[0]:g}"
+            warning = f"{name} has one value only ({value}): it cannot tell rows apart."
+    elif isinstance(feature, FloatNormalized):
+        layer = keras.layers.Normalization(
+            axis=-1,
+            mean=[statistics.mean],
+            variance=[statistics.variance],
+            name=preprocessor_name,
+        )
+        spec = encoded("float32")
+        if statistics.variance == 0:
+            value = f"{statistics.mean:g}"
+            warning = f"{name} has one value only ({value}): it cannot tell rows apart."
+    elif isinstance(feature, FloatRescaled):
+        layer = keras.layers.Rescaling(feature.scale, feature.offset, name=preprocessor_name)
+        spec = encoded("float32")
+    elif isinstance(feature, Float):
+        return AdaptedFeature(keras.utils.FeatureSpace.float(name=name), encoded("float32"))
+    return AdaptedFeature(
+        keras.utils.FeatureSpace.feature(
+            # Not FeatureSpace's own integer presets: they cut ids to 32 bits.
+            dtype="string" if column.dtype == "list<string>" else column.dtype,
+            preprocessor=layer,
+            output_mode="int" if spec.dtype == "int32" else "float",
+        ),
+        spec,
+        known,
+        warning,
+    )
+
+
+def build_feature_space(
+    features: dict[str, AdaptedFeature], crosses: list[Cross], name: str
+) -> tuple[keras.utils.FeatureSpace, list[EncodedFeature]]:
+    """Joins adapted features into a FeatureSpace that is ready to use.
+
+    Args:
+        features: The features by name.
+        crosses: Combinations of them.
+        name: The FeatureSpace's name.
+
+    Returns:
+        The FeatureSpace, and what comes out of it.
+    """
+    space = keras.utils.FeatureSpace(
+        features={name: adapted.feature for name, adapted in features.items()},
+        crosses=[
+            keras.utils.FeatureSpace.cross(tuple(cross.features), cross.dim, output_mode="int")
+            for cross in crosses
+        ],
+        output_mode="dict",
+        name=name,
+    )
+    # Keras 3.15 counts layers with a given vocabulary or given boundaries as
+    # not adapted, and cannot adapt them. This marks the space as adapted.
+    space.build_from_config({})
+    # The first call builds it; before that it could not be saved whole.
+    space(
+        {
+            name: np.array([[""]], object) if adapted.feature.dtype == "string" else np.zeros((1, 1))
+            for name, adapted in features.items()
+        }
+    )
+    encoded = [adapted.encoded for adapted in features.values()]
+    encoded += [
+        EncodedFeature(
+            name=cross.name,
+            type="cross",
+            dtype="int32",
+            cardinality=cross.dim,
+            raw_columns=cross.features,
+        )
+        for cross in crosses
+    ]
+    return space, encoded

@@ -1,0 +1,306 @@
+"""The work of adapt: analyze the training rows, build the FeatureSpaces, encode every table."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from components import keras_backend
+
+keras_backend.choose("tensorflow")
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.adapt.config import AdaptConfig, Cross, Feature, FeaturesConfig, Id
+from components.adapt.encoding import EncodeFiles
+from components.adapt.feature_spaces import adapt_feature, build_feature_space
+from components.adapt.statistics import ComputeStatistics, TableStatistics
+from components.beam import pipeline_options
+from components.errors import InputError
+from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.step import log
+from components.tables import (
+    CANDIDATE_ID,
+    CANDIDATE_INDEX,
+    LABEL,
+    QUERY_ID,
+    SPLITS,
+    TIMESTAMP,
+    TITLE,
+    Column,
+    Schema,
+    read_json,
+    read_schema,
+    table_files,
+    write_json,
+    written_aside,
+)
+
+_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
+    "id": ("string", "int64"),
+    "integer_categorical": ("int64",),
+    "string_categorical": ("string",),
+    "integer_hashed": ("int64",),
+    "string_hashed": ("string",),
+    "float": ("float32", "int64"),
+    "float_rescaled": ("float32", "int64"),
+    "float_normalized": ("float32", "int64"),
+    "float_discretized": ("float32", "int64"),
+    "text": ("string",),
+    "multi_categorical": ("list<string>",),
+}
+
+
+def adapt(
+    *, tables: str, features: dict[str, Any], config: dict[str, Any], encoded: str
+) -> dict[str, Any]:
+    """Learns the features from the training rows and encodes all tables.
+
+    Args:
+        tables: What ingest wrote.
+        features: A `FeaturesConfig`.
+        config: An `AdaptConfig`.
+        encoded: Where the encoded tables shall be (see `components.tables`).
+
+    Returns:
+        The number of features and of their embedding rows.
+
+    Raises:
+        InputError: If a feature does not fit its column.
+    """
+    wanted = FeaturesConfig.model_validate(features)
+    settings = AdaptConfig.model_validate(config)
+    schema = read_schema(tables)
+    query = _columns(wanted.query, schema.query, "query")
+    candidate = _columns(wanted.candidate, schema.candidate, "candidate")
+
+    with written_aside(encoded) as folder, tempfile.TemporaryDirectory(prefix="adapt-") as notes:
+        _analyze(Path(tables), schema, wanted, settings, folder, Path(notes))
+        spec = _spec(schema, wanted, query, candidate, Path(notes))
+        _encode(Path(tables), schema, spec, settings, folder)
+        spec.write(folder)
+    for warning in spec.warnings:
+        log("adapt", f"warning: {warning}")
+    all_features = [*spec.query, *spec.candidate]
+    log(
+        "adapt",
+        ", ".join(
+            f"{feature.name} {feature.cardinality or 'float'}"
+            + (f"x{feature.width}" if feature.width > 1 else "")
+            for feature in all_features
+        ),
+    )
+    return {
+        "features": len(all_features),
+        "embedding_rows": sum(feature.cardinality or 0 for feature in all_features),
+    }
+
+
+def _columns(
+    features: dict[str, Feature], columns: list[Column], side: str
+) -> dict[str, Column]:
+    by_name = {column.name: column for column in columns}
+    for name, feature in features.items():
+        if name not in by_name:
+            raise InputError(
+                f"features.{side}.{name}: there is no such column. The {side} columns of this "
+                f"source are {', '.join(by_name)}."
+            )
+        dtype = by_name[name].dtype
+        if dtype not in _COLUMN_TYPES[feature.type]:
+            fitting = [kind for kind, types in _COLUMN_TYPES.items() if dtype in types]
+            raise InputError(
+                f"features.{side}.{name}: type {feature.type} needs a column of "
+                f"{' or '.join(_COLUMN_TYPES[feature.type])}, but {name} is {dtype}. Types for it "
+                f"are {', '.join(fitting)}."
+            )
+    return {name: by_name[name] for name in features}
+
+
+def _read_row_group(group: tuple[str, int], columns: list[str]) -> pa.Table:
+    path, number = group
+    return pq.ParquetFile(path).read_row_group(number, columns=columns)
+
+
+def _row_groups(files: list[str]) -> list[tuple[str, int]]:
+    return [
+        (path, number)
+        for path in files
+        for number in range(pq.read_metadata(path).num_row_groups)
+    ]
+
+
+def _analyze(
+    tables: Path,
+    schema: Schema,
+    wanted: FeaturesConfig,
+    settings: AdaptConfig,
+    folder: Path,
+    notes: Path,
+) -> None:
+    """One pass over the training rows and the candidates; saves what was learned."""
+    rating = schema.role("rating").name
+    with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
+        for side, path, features, extra, columns in (
+            ("query", tables / "interactions" / "train", wanted.query, rating, schema.query),
+            ("candidate", tables / "candidates", wanted.candidate, None, schema.candidate),
+        ):
+            read = [*features, *([extra] if extra else [])]
+            (
+                pipeline
+                | f"{side} row groups" >> beam.Create(_row_groups(table_files(path)))
+                | f"{side} spread" >> beam.Reshuffle()
+                | f"{side} read" >> beam.Map(_read_row_group, read)
+                | f"{side} statistics" >> beam.CombineGlobally(ComputeStatistics(features, extra))
+                | f"{side} build"
+                >> beam.Map(
+                    _save_side,
+                    side,
+                    features,
+                    _columns(features, columns, side),
+                    wanted.crosses_of("query" if side == "query" else "candidate"),
+                    extra,
+                    folder,
+                    notes,
+                )
+            )
+
+
+def _save_side(
+    statistics: TableStatistics,
+    side: str,
+    features: dict[str, Feature],
+    columns: dict[str, Column],
+    crosses: list[Cross],
+    rating: str | None,
+    folder: Path,
+    notes: Path,
+) -> None:
+    """Builds one side's FeatureSpace, and writes it, its vocabularies, and notes for the spec."""
+    adapted = {
+        name: adapt_feature(name, feature, columns[name], statistics.columns[name])
+        for name, feature in features.items()
+    }
+    space, encoded = build_feature_space(adapted, crosses, f"{side}_feature_space")
+    space.save(folder / f"{side}_feature_space.keras")
+    for name, feature in adapted.items():
+        if feature.vocabulary is not None:
+            (folder / "vocabularies").mkdir(exist_ok=True)
+            pq.write_table(feature.vocabulary, folder / "vocabularies" / f"{name}.parquet")
+    ratings = statistics.columns[rating].quantiles if rating else None
+    write_json(
+        {
+            "features": [feature.model_dump() for feature in encoded],
+            "warnings": [item.warning for item in adapted.values() if item.warning],
+            "ratings": [ratings.values[0], ratings.values[-1]] if ratings else None,
+        },
+        notes / f"{side}.json",
+    )
+
+
+def _spec(
+    schema: Schema,
+    wanted: FeaturesConfig,
+    query: dict[str, Column],
+    candidate: dict[str, Column],
+    notes: Path,
+) -> FeatureSpec:
+    query_notes = read_json(notes / "query.json")
+    candidate_notes = read_json(notes / "candidate.json")
+    label = wanted.label
+    least, greatest = sorted(rating * label.scale + label.offset for rating in query_notes["ratings"])
+    warnings = query_notes["warnings"] + candidate_notes["warnings"]
+    if least == greatest:
+        warnings.append(
+            f"{schema.role('rating').name} has one value only ({query_notes['ratings'][0]:g}): "
+            "there is no rating to learn, only who interacted with what."
+        )
+
+    def inputs(columns: dict[str, Column], features: list[EncodedFeature]) -> list[RawInput]:
+        widths = {feature.name: feature.width for feature in features}
+        return [
+            RawInput(
+                name=name,
+                dtype="string" if column.dtype == "list<string>" else column.dtype,
+                width=widths[name] if column.dtype == "list<string>" else 1,
+                labels=column.labels,
+            )
+            for name, column in columns.items()
+        ]
+
+    query_features = [EncodedFeature.model_validate(item) for item in query_notes["features"]]
+    candidate_features = [
+        EncodedFeature.model_validate(item) for item in candidate_notes["features"]
+    ]
+    query_id = schema.role("query_id")
+    is_id = query_id.name in query and isinstance(wanted.query[query_id.name], Id)
+    return FeatureSpec(
+        query=query_features,
+        candidate=candidate_features,
+        query_inputs=inputs(query, query_features),
+        candidate_inputs=inputs(candidate, candidate_features),
+        query_id_feature=query_id.name if is_id else None,
+        query_id_dtype=query_id.dtype,
+        candidate_id_dtype=schema.role("candidate_id").dtype,
+        label_scale=label.scale,
+        label_offset=label.offset,
+        relevant_above=label.relevant_above,
+        label_range=(least, greatest),
+        warnings=warnings,
+    )
+
+
+def _encode(
+    tables: Path, schema: Schema, spec: FeatureSpec, settings: AdaptConfig, folder: Path
+) -> None:
+    """Encodes each file of each table."""
+    interactions = [
+        (source, str(folder / "interactions" / split / Path(source).name))
+        for split in SPLITS
+        for source in table_files(tables / "interactions" / split)
+    ]
+    candidates = [
+        (source, str(folder / "candidates" / Path(source).name))
+        for source in table_files(tables / "candidates")
+    ]
+    with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
+        (
+            pipeline
+            | "Interactions" >> beam.Create(interactions)
+            | "Spread interactions" >> beam.Reshuffle()
+            | "Encode interactions"
+            >> beam.ParDo(
+                EncodeFiles(
+                    str(folder / "query_feature_space.keras"),
+                    spec.query_inputs,
+                    spec.query,
+                    {
+                        QUERY_ID: schema.role("query_id").name,
+                        CANDIDATE_INDEX: CANDIDATE_INDEX,
+                        TIMESTAMP: schema.role("timestamp").name,
+                    },
+                    settings.batch_rows,
+                    schema.role("rating").name,
+                    (LABEL, spec.label_scale, spec.label_offset),
+                )
+            )
+        )
+        (
+            pipeline
+            | "Candidates" >> beam.Create(candidates)
+            | "Spread candidates" >> beam.Reshuffle()
+            | "Encode candidates"
+            >> beam.ParDo(
+                EncodeFiles(
+                    str(folder / "candidate_feature_space.keras"),
+                    spec.candidate_inputs,
+                    spec.candidate,
+                    {
+                        CANDIDATE_ID: schema.role("candidate_id").name,
+                        TITLE: schema.role("title").name,
+                    },
+                    settings.batch_rows,
+                )
+            )
+        )

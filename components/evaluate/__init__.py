@@ -1,0 +1,1 @@
+"""evaluate: how good the export is, beside what needs no model."""

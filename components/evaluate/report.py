@@ -1,0 +1,2 @@
+"""stub"""
+def render_report(results): return "x"

@@ -1,0 +1,1 @@
+"""export: what goes to serving, and what evaluate measures."""

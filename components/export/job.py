@@ -1,0 +1,131 @@
+"""The work of export: embed the catalogue, wrap the query side, write both."""
+
+from pathlib import Path
+from typing import Any
+
+from components import keras_backend
+
+keras_backend.choose("tensorflow")
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import InputError
+from components.export.serving import ServingModel
+from components.feature_spec import FeatureSpec
+from components.step import log
+from components.tables import (
+    CANDIDATE_ID,
+    CANDIDATE_INDEX,
+    EMBEDDING,
+    QUERY_ID,
+    SPLITS,
+    TITLE,
+    Schema,
+    from_numpy,
+    read_json,
+    read_schema,
+    read_table,
+    table_files,
+    to_numpy,
+    write_json,
+    write_table,
+    written_aside,
+)
+from components.towers import CandidateModel, QueryModel
+
+SEEN = "seen"
+
+
+def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, Any]:
+    """Turns trained towers into what is served.
+
+    Args:
+        tables: What ingest wrote: users' features and what they have seen.
+        encoded: What adapt wrote.
+        model: What train wrote.
+        export: Where the export shall be (see `components.tables`).
+
+    Returns:
+        The number of candidates and the width of their embeddings.
+
+    Raises:
+        InputError: If an embedding is not finite.
+    """
+    spec = FeatureSpec.read(encoded)
+    source = Path(encoded)
+    query_tower: QueryModel = keras.models.load_model(Path(model) / "query_tower.keras")
+    candidate_tower: CandidateModel = keras.models.load_model(Path(model) / "candidate_tower.keras")
+    candidates = read_table(source / "candidates")
+    features = {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate}
+    embeddings = np.asarray(
+        candidate_tower.predict(features, batch_size=65_536, verbose=0), np.float32
+    )
+    if not np.isfinite(embeddings).all():
+        raise InputError(
+            "Some candidate embeddings are not finite: the training diverged. Lower "
+            "train.learning_rate."
+        )
+    with written_aside(export) as folder:
+        write_table(
+            pa.table(
+                {
+                    CANDIDATE_ID: candidates[CANDIDATE_ID],
+                    TITLE: candidates[TITLE],
+                    EMBEDDING: from_numpy(embeddings),
+                }
+            ),
+            folder / "candidates",
+        )
+        write_table(_users(Path(tables), read_schema(tables), candidates), folder / "users")
+        query_tower.save(folder / "query_tower.keras")
+        serving = ServingModel(
+            keras.models.load_model(source / "query_feature_space.keras"),
+            query_tower,
+            spec,
+            candidates[CANDIDATE_ID].to_numpy(),
+            candidates[TITLE].to_numpy(),
+            embeddings,
+        )
+        serving.save(str(folder / "saved_model"))
+        training = read_json(Path(model) / "training.json")
+        write_json(
+            {
+                "candidates": len(embeddings),
+                "dimension": embeddings.shape[1],
+                "query_inputs": [item.model_dump() for item in spec.query_inputs],
+                "query_id": spec.query_id_feature,
+                "layer_sizes": training["layer_sizes"],
+                "monitor": training["monitor"],
+                "validation": training["validation"],
+            },
+            folder / "export.json",
+        )
+    log("export", f"{len(embeddings):,} candidates as vectors of {embeddings.shape[1]} numbers")
+    return {"candidates": len(embeddings), "dimension": embeddings.shape[1]}
+
+
+def _users(tables: Path, schema: Schema, candidates: pa.Table) -> pa.Table:
+    """Each user's latest raw features, and the ids of all items in their log."""
+    parts = [
+        read_table(tables / "interactions" / split)
+        for split in SPLITS
+        if table_files(tables / "interactions" / split)
+    ]
+    query_id = schema.role("query_id").name
+    rows = pa.concat_tables(parts).sort_by(
+        [(query_id, "ascending"), (schema.role("timestamp").name, "ascending")]
+    )
+    user = pc.dictionary_encode(rows[query_id]).combine_chunks().indices.to_numpy()
+    first = np.flatnonzero(np.diff(user, prepend=-1))
+    last = np.append(first[1:], len(user)) - 1
+    ids = candidates[CANDIDATE_ID].combine_chunks()
+    seen = pa.ListArray.from_arrays(
+        pa.array(np.append(first, len(user)), pa.int32()),
+        ids.take(rows[CANDIDATE_INDEX].combine_chunks()),
+    )
+    latest = rows.take(pa.array(last)).select([column.name for column in schema.query])
+    latest = latest.rename_columns([QUERY_ID if n == query_id else n for n in latest.column_names])
+    return latest.append_column(SEEN, seen)

@@ -1,0 +1,195 @@
+"""The query tower and the candidate tower."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from components.feature_spec import EncodedFeature
+
+_PACKAGE = "deep_retrieval"
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class MeanEmbedding(keras.layers.Layer):
+    """Averages the embeddings of a padded list of indices.
+
+    A row without any value gets zeros. (`GlobalAveragePooling1D` of Keras 3.15
+    divides by zero there and gives NaN.)
+
+    Args:
+        cardinality: Rows of the embedding table.
+        dimension: Width of the embeddings.
+        padding_index: The index that does not count.
+        regularizer: Of the embeddings.
+
+    Example:
+
+    ```python
+    layer = MeanEmbedding(cardinality=21, dimension=32, padding_index=0)
+    layer(np.array([[4, 7, 0, 0]]))  # shape (1, 32)
+    ```
+    """
+
+    def __init__(
+        self,
+        cardinality: int,
+        dimension: int,
+        padding_index: int = 0,
+        regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.padding_index = padding_index
+        self.embedding = keras.layers.Embedding(
+            cardinality, dimension, embeddings_regularizer=regularizer
+        )
+        self.embedding.build()
+        self.built = True
+
+    def call(self, indices: Any) -> Any:
+        """Averages.
+
+        Args:
+            indices: `(batch, width) int32`.
+
+        Returns:
+            `(batch, dimension) float32`.
+        """
+        embeddings = self.embedding(indices)
+        counts = keras.ops.not_equal(indices, self.padding_index)
+        weights = keras.ops.cast(counts, embeddings.dtype)[..., None]
+        total = keras.ops.sum(embeddings * weights, axis=-2)
+        return total / keras.ops.maximum(keras.ops.sum(weights, axis=-2), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        return {
+            **super().get_config(),
+            "cardinality": self.embedding.input_dim,
+            "dimension": self.embedding.output_dim,
+            "padding_index": self.padding_index,
+        }
+
+
+class _Tower(keras.Model):
+    """Embeds features, joins them, and sends them through dense layers.
+
+    All layers but the last have ReLU. The last has none, as it would keep
+    the embeddings from pointing into every direction.
+
+    Args:
+        features: The features, as `EncodedFeature` or as its dict.
+        layer_sizes: Units of each dense layer; the last is the width of the
+            tower's output.
+        embedding_dimension: Width of every embedding table.
+        normalize: Whether outputs have length 1.
+        l2: Penalty on the squares of all weights; only for training.
+    """
+
+    def __init__(
+        self,
+        features: list[EncodedFeature] | list[dict[str, Any]],
+        layer_sizes: list[int],
+        embedding_dimension: int = 32,
+        normalize: bool = False,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.features = [EncodedFeature.model_validate(feature) for feature in features]
+        self.layer_sizes = list(layer_sizes)
+        self.embedding_dimension = embedding_dimension
+        self.normalize = normalize
+
+        def regularizer() -> Any:
+            return keras.regularizers.L2(l2) if l2 else None
+
+        width = 0
+        self.embeddings: dict[str, keras.layers.Layer] = {}
+        for feature in self.features:
+            if feature.cardinality is None:  # a number goes in as it is
+                width += feature.width
+                continue
+            width += embedding_dimension
+            if feature.padding_index is None:
+                layer: keras.layers.Layer = keras.layers.Embedding(
+                    feature.cardinality,
+                    embedding_dimension,
+                    embeddings_regularizer=regularizer(),
+                    name=feature.name,
+                )
+                layer.build()
+            else:
+                layer = MeanEmbedding(
+                    feature.cardinality,
+                    embedding_dimension,
+                    feature.padding_index,
+                    regularizer=regularizer(),
+                    name=feature.name,
+                )
+            self.embeddings[feature.name] = layer
+        self.dense_layers = []
+        for units in self.layer_sizes:
+            last = len(self.dense_layers) == len(self.layer_sizes) - 1
+            dense = keras.layers.Dense(
+                units, activation=None if last else "relu", kernel_regularizer=regularizer()
+            )
+            dense.build((None, width))
+            self.dense_layers.append(dense)
+            width = units
+        self.built = True  # everything has its shape from the feature spec
+
+    def call(self, inputs: dict[str, Any]) -> Any:
+        """Embeds a batch.
+
+        Args:
+            inputs: Encoded features by name: `(batch,)`, or `(batch, width)`.
+
+        Returns:
+            `(batch, layer_sizes[-1]) float32`.
+        """
+        parts = []
+        for feature in self.features:
+            values = inputs[feature.name]
+            if feature.cardinality is not None:
+                parts.append(self.embeddings[feature.name](values))
+            else:
+                parts.append(keras.ops.reshape(values, (-1, feature.width)))
+        outputs = keras.ops.concatenate(parts, axis=-1)
+        for dense in self.dense_layers:
+            outputs = dense(outputs)
+        return keras.utils.normalize(outputs, axis=-1) if self.normalize else outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments; the penalty is not part of the trained tower."""
+        return {
+            "features": [feature.model_dump() for feature in self.features],
+            "layer_sizes": self.layer_sizes,
+            "embedding_dimension": self.embedding_dimension,
+            "normalize": self.normalize,
+            "name": self.name,
+        }
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class QueryModel(_Tower):
+    """Turns encoded query features into query embeddings."""
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class CandidateModel(_Tower):
+    """Turns encoded candidate features into candidate embeddings."""
+
+def embed(tower: keras.Model, features: dict[str, np.ndarray]) -> np.ndarray:
+    """Embeds rows with a tower, many at once.
+
+    Args:
+        tower: A query or a candidate tower.
+        features: Encoded features, `(rows,)` or `(rows, width)`.
+
+    Returns:
+        `(rows, dim) float32`.
+    """
+    rows = len(next(iter(features.values())))
+    return np.asarray(tower.predict(features, batch_size=min(rows, 65_536), verbose=0))

@@ -1,0 +1,69 @@
+"""The settings of train."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# One value of the grid of metrics that validation computes: name_at_k_protocol.
+MetricName = Annotated[
+    str, StringConstraints(pattern=r"^(hit_rate|recall|ndcg|mrr)_at_[1-9]\d*_(raw|filtered)$")
+]
+
+
+class TrainConfig(BaseModel):
+    """How the towers are built and trained.
+
+    Args:
+        embedding_dimension: Width of every embedding table.
+        normalize_embeddings: Whether towers give vectors of length 1, so that
+            a score is a cosine. Wants a temperature well below 1.
+        loss: `mse`: the score of a pair against its label. `softmax`: the item
+            of a row against other items, with cross-entropy.
+        negatives: The other items of `softmax`. `in_batch`: the items of the
+            other rows of the batch. `catalogue`: all candidates.
+        temperature: Scores are divided by it before the softmax.
+        logq_correction: Takes the log of an item's share of the training rows
+            off its score as an in-batch negative, so that popular items, which
+            are negatives more often, are not pushed down (Yi et al.,
+            "Sampling-bias-corrected neural modeling for large corpus item
+            recommendations", RecSys 2019).
+        mask_accidental_hits: Leaves out negatives in a batch that are the row's
+            own item.
+        sample_weight: `label`: a row counts as much as its label says. `none`:
+            all rows count the same.
+        l2: Penalty on the squares of all weights.
+        optimizer: Its name.
+        learning_rate: Its learning rate.
+        batch_size: Rows of a training step.
+        epochs: Passes over the training rows, at most.
+        validation_frequency: Epochs between two validations.
+        monitor: The validation metric that picks the best epoch and the best
+            layer stack: `hit_rate`, `recall`, `ndcg` or `mrr`, `_at_` k, and
+            `_raw` or `_filtered` (the user's training items left out).
+        patience: Validations without improvement before training stops; it
+            never stops early by default.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    embedding_dimension: int = Field(32, ge=1)
+    normalize_embeddings: bool = False
+    loss: Literal["mse", "softmax"] = "softmax"
+    negatives: Literal["in_batch", "catalogue"] = "in_batch"
+    temperature: float = Field(1.0, gt=0)
+    logq_correction: bool = True
+    mask_accidental_hits: bool = True
+    sample_weight: Literal["label", "none"] = "none"
+    l2: float = Field(0.0, ge=0)
+    optimizer: Literal["adagrad", "adam", "sgd"] = "adam"
+    learning_rate: float = Field(0.001, gt=0)
+    batch_size: int = Field(1024, ge=2)
+    epochs: int = Field(30, ge=1)
+    validation_frequency: int = Field(1, ge=1)
+    monitor: MetricName = "hit_rate_at_100_filtered"
+    patience: int | None = Field(None, ge=1)
+
+    @property
+    def monitor_k(self) -> int:
+        """The k of `monitor`."""
+        return int(self.monitor.rsplit("_", 2)[1])

@@ -1,0 +1,111 @@
+"""Retrieval losses: what a query embedding should score high."""
+
+from typing import Any
+
+import keras
+import keras_rs
+
+_MASKED = -1e9
+
+
+def mse_loss(query_embeddings: Any, candidate_embeddings: Any, label: Any, weight: Any) -> Any:
+    """The squared difference of a pair's score and its label, as in the keras.io example.
+
+    Args:
+        query_embeddings: `(batch, dim)`.
+        candidate_embeddings: `(batch, dim)`, of each row's own item.
+        label: `(batch,)`.
+        weight: `(batch,)`.
+
+    Returns:
+        A scalar, the weighted mean.
+    """
+    score = keras.ops.sum(query_embeddings * candidate_embeddings, axis=-1)
+    return _weighted_mean(keras.ops.square(score - label), weight)
+
+
+class SoftmaxLoss:
+    """Cross-entropy of a row's item among others.
+
+    Args:
+        temperature: Scores are divided by it.
+        logq_correction: Whether in-batch scores are corrected by the items'
+            sampling probability.
+        mask_accidental_hits: Whether in-batch negatives that are the row's own
+            item are left out.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        logq_correction: bool = True,
+        mask_accidental_hits: bool = True,
+    ):
+        self._temperature = temperature
+        # epsilon: items of a large catalogue are rarer than the default of 1e-6.
+        self._correction = (
+            keras_rs.layers.SamplingProbabilityCorrection(epsilon=1e-12)
+            if logq_correction
+            else None
+        )
+        self._mask_accidental_hits = mask_accidental_hits
+
+    def in_batch(
+        self,
+        query_embeddings: Any,
+        candidate_embeddings: Any,
+        candidate_index: Any,
+        sampling_probability: Any,
+        weight: Any,
+    ) -> Any:
+        """Against the items of the other rows.
+
+        Args:
+            query_embeddings: `(batch, dim)`.
+            candidate_embeddings: `(batch, dim)`, of each row's own item.
+            candidate_index: `(batch,)`, each row's own item.
+            sampling_probability: `(batch,)`, share of training rows with that
+                item.
+            weight: `(batch,)`.
+
+        Returns:
+            A scalar, the weighted mean.
+        """
+        scores = keras.ops.matmul(query_embeddings, keras.ops.transpose(candidate_embeddings))
+        scores = scores / self._temperature
+        if self._correction is not None:
+            scores = self._correction(scores, sampling_probability[None, :])
+        own = keras.ops.arange(keras.ops.shape(scores)[0])
+        if self._mask_accidental_hits:
+            # keras_rs.layers.RemoveAccidentalHits (0.4.0) adds about 1e-40: no mask at all.
+            same_item = keras.ops.equal(candidate_index[:, None], candidate_index[None, :])
+            other_row = keras.ops.not_equal(own[:, None], own[None, :])
+            hit = keras.ops.logical_and(same_item, other_row)
+            scores = keras.ops.where(hit, _MASKED, scores)
+        return self._cross_entropy(own, scores, weight)
+
+    def catalogue(
+        self, query_embeddings: Any, all_candidate_embeddings: Any, candidate_index: Any, weight: Any
+    ) -> Any:
+        """Against every candidate.
+
+        Args:
+            query_embeddings: `(batch, dim)`.
+            all_candidate_embeddings: `(candidates, dim)`.
+            candidate_index: `(batch,)`, each row's own item.
+            weight: `(batch,)`.
+
+        Returns:
+            A scalar, the weighted mean.
+        """
+        scores = keras.ops.matmul(query_embeddings, keras.ops.transpose(all_candidate_embeddings))
+        return self._cross_entropy(candidate_index, scores / self._temperature, weight)
+
+    @staticmethod
+    def _cross_entropy(item: Any, scores: Any, weight: Any) -> Any:
+        loss = keras.losses.sparse_categorical_crossentropy(item, scores, from_logits=True)
+        return _weighted_mean(loss, weight)
+
+
+def _weighted_mean(values: Any, weight: Any) -> Any:
+    return keras.ops.sum(values * weight) / keras.ops.maximum(keras.ops.sum(weight), 1e-9)

@@ -1,0 +1,142 @@
+"""The model that joins the towers for training."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from components.train.config import TrainConfig
+from components.train.losses import SoftmaxLoss, mse_loss
+from components.towers import CandidateModel, QueryModel
+
+
+class DeviceTable(keras.layers.Layer):
+    """Columns of a table in device memory, so that a batch is its row numbers.
+
+    A training step then takes 4 bytes a row from the host.
+
+    Args:
+        columns: `(rows,)` or `(rows, width)` arrays by name.
+    """
+
+    def __init__(self, columns: dict[str, np.ndarray], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.columns = {}
+        for name, values in columns.items():
+            column = self.add_weight(
+                shape=values.shape, dtype=str(values.dtype), trainable=False, initializer="zeros",
+                name=name,
+            )  # fmt: skip
+            column.assign(values)
+            self.columns[name] = column
+        self.built = True
+
+    def call(self, rows: Any) -> dict[str, Any]:
+        """Takes rows.
+
+        Args:
+            rows: `(batch,) int32`.
+
+        Returns:
+            `(batch,)` or `(batch, width)` by column.
+        """
+        return {name: keras.ops.take(column, rows, axis=0) for name, column in self.columns.items()}
+
+    def everything(self) -> dict[str, Any]:
+        """The whole table."""
+        return {name: keras.ops.convert_to_tensor(column) for name, column in self.columns.items()}
+
+
+class RetrievalModel(keras.Model):
+    """Trains a query tower and a candidate tower together.
+
+    A batch is a vector of row numbers of the interactions table. Candidate
+    features are there once, in the candidates table, and an interaction points
+    into it.
+
+    Args:
+        query_model: The query tower.
+        candidate_model: The candidate tower.
+        interactions: The training rows: query features, `candidate_index`,
+            `label`.
+        candidates: The candidates' features.
+        config: Which loss, and its options.
+    """
+
+    def __init__(
+        self,
+        query_model: QueryModel,
+        candidate_model: CandidateModel,
+        interactions: dict[str, np.ndarray],
+        candidates: dict[str, np.ndarray],
+        config: TrainConfig,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.query_model = query_model
+        self.candidate_model = candidate_model
+        self.interactions = DeviceTable(interactions, name="interactions")
+        self.candidates = DeviceTable(candidates, name="candidates")
+        counts = np.bincount(
+            interactions["candidate_index"], minlength=len(next(iter(candidates.values())))
+        )
+        self.sampling = DeviceTable(
+            {"probability": (counts / counts.sum()).astype(np.float32)}, name="sampling"
+        )
+        self._config = config
+        self._softmax = SoftmaxLoss(
+            config.temperature, config.logq_correction, config.mask_accidental_hits
+        )
+        self.built = True
+
+    def call(self, rows: Any, training: bool = False) -> dict[str, Any]:
+        """Embeds both sides of interactions.
+
+        Args:
+            rows: `(batch,) int32`, rows of the interactions table.
+            training: Not used; no layer behaves differently.
+
+        Returns:
+            `query_embeddings` `(batch, dim)`; `candidate_embeddings`
+            `(batch, dim)`, or of all candidates `(candidates, dim)` where the
+            loss wants them; `candidate_index` and `label`, `(batch,)`.
+        """
+        batch = self.interactions(rows)
+        whole_catalogue = (
+            self._config.loss == "softmax" and self._config.negatives == "catalogue"
+        )
+        candidates = (
+            self.candidates.everything()
+            if whole_catalogue
+            else self.candidates(batch["candidate_index"])
+        )
+        return {
+            "query_embeddings": self.query_model(batch),
+            "candidate_embeddings": self.candidate_model(candidates),
+            "candidate_index": batch["candidate_index"],
+            "label": batch["label"],
+        }
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Computes the loss of `call`'s outputs, penalties included."""
+        label = y_pred["label"]
+        queries, candidates = y_pred["query_embeddings"], y_pred["candidate_embeddings"]
+        index = y_pred["candidate_index"]
+        weight = label if self._config.sample_weight == "label" else keras.ops.ones_like(label)
+        if self._config.loss == "mse":
+            loss = mse_loss(queries, candidates, label, weight)
+        elif self._config.negatives == "catalogue":
+            loss = self._softmax.catalogue(queries, candidates, index, weight)
+        else:
+            probability = self.sampling(index)["probability"]
+            loss = self._softmax.in_batch(queries, candidates, index, probability, weight)
+        for penalty in self.losses:
+            loss = loss + penalty
+        return loss

@@ -1,0 +1,122 @@
+"""Validation while training: retrieval metrics, the best weights, early stopping."""
+
+import math
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from components.errors import InputError
+from components.metrics import ranking_metrics
+from components.ranking import QuerySet, SeenItems, Targets, retrieve
+from components.step import log
+from components.towers import embed
+from components.train.config import TrainConfig
+from components.train.data import EncodedData
+from components.train.retrieval_model import RetrievalModel
+
+
+class RetrievalValidation(keras.callbacks.Callback):
+    """Ranks all candidates for the validation part's queries every few epochs.
+
+    Adds `val_<metric>` of the monitored metric to the epoch's logs, raw and
+    filtered, keeps the towers' weights of the best epoch, and stops training
+    when patience ends. Keras's `EarlyStopping` would copy the data tables
+    along with the weights.
+
+    Args:
+        data: The encoded tables.
+        config: Frequency, metric and patience.
+        name: What progress lines call the model.
+
+    Raises:
+        InputError: If k is larger than the catalogue, or no validation row is
+            relevant.
+    """
+
+    def __init__(self, data: EncodedData, config: TrainConfig, name: str):
+        super().__init__()
+        self._config = config
+        self._name = name
+        self._candidates = data.candidates
+        self._queries = QuerySet.of(data.validation, data.spec.query)
+        self._targets = Targets.of(data.validation, self._queries, data.spec.relevant_above)
+        self._seen = SeenItems.of(self._queries, data.train)
+        if config.monitor_k > data.candidate_count:
+            raise InputError(
+                f"train.monitor: {config.monitor} looks at {config.monitor_k} candidates, but "
+                f"the catalogue has {data.candidate_count} only. Choose a smaller k."
+            )
+        if not len(self._targets):
+            raise InputError(
+                f"features.label.relevant_above: no label in the validation part is above "
+                f"{data.spec.relevant_above}; labels are {data.spec.label_range[0]:g} to "
+                f"{data.spec.label_range[1]:g}."
+            )
+        self.history: list[dict[str, float]] = []
+        self.best: float = -math.inf
+        self.best_epoch = 0
+        self._best_weights: list[list[np.ndarray]] = []
+        self._since_best = 0
+        self._epoch_began = 0.0
+
+    @property
+    def _towers(self) -> list[keras.Model]:
+        model: RetrievalModel = self.model
+        return [model.query_model, model.candidate_model]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the time."""
+        self._epoch_began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Validates when it is time to."""
+        assert logs is not None
+        entry = {
+            "epoch": epoch + 1,
+            "loss": float(logs["loss"]),
+            "seconds": round(time.perf_counter() - self._epoch_began, 4),
+        }
+        self.history.append(entry)
+        if not math.isfinite(entry["loss"]):
+            raise InputError(
+                f"The loss became {entry['loss']} in epoch {epoch + 1}. Lower "
+                f"train.learning_rate ({self._config.learning_rate})."
+            )
+        last = epoch + 1 == self._config.epochs
+        if (epoch + 1) % self._config.validation_frequency and not last:
+            return
+        metrics = self._metrics()
+        entry.update(metrics)
+        logs.update(metrics)
+        value = metrics[f"val_{self._config.monitor}"]
+        if value > self.best:
+            self.best, self.best_epoch, self._since_best = value, epoch + 1, 0
+            self._best_weights = [tower.get_weights() for tower in self._towers]
+        else:
+            self._since_best += 1
+        shown = ", ".join(f"{name[4:]} {number:.4f}" for name, number in metrics.items())
+        log("train", f"{self._name} epoch {epoch + 1}/{self._config.epochs}: loss "
+                     f"{entry['loss']:.4f}, validation {shown}")  # fmt: skip
+        if self._config.patience is not None and self._since_best >= self._config.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Gives the towers back the weights of the best epoch."""
+        for tower, weights in zip(self._towers, self._best_weights, strict=True):
+            tower.set_weights(weights)
+
+    def _metrics(self) -> dict[str, float]:
+        query_tower, candidate_tower = self._towers
+        queries = embed(query_tower, self._queries.features)
+        candidates = embed(candidate_tower, self._candidates)
+        k = self._config.monitor_k
+        metric, _, _ = self._config.monitor.partition("_at_")
+        values = {}
+        for protocol, seen in (("raw", None), ("filtered", self._seen)):
+            retrieved, _ = retrieve(queries, candidates, k, seen)
+            ranks = self._targets.ranks(retrieved)
+            value = ranking_metrics(ranks, self._targets.query, k)[metric]
+            values[f"val_{metric}_at_{k}_{protocol}"] = value
+        return values
