@@ -11,9 +11,15 @@
   averaged over queries.
 """
 
-import numpy as np
+from typing import Annotated
 
-METRICS = ("hit_rate", "recall", "ndcg", "mrr")
+import numpy as np
+from pydantic import StringConstraints
+
+# One cell of the table of metrics: which one, at which k, by which protocol.
+MetricName = Annotated[
+    str, StringConstraints(pattern=r"^(hit_rate|recall|ndcg|mrr)_at_[1-9]\d*_(raw|filtered)$")
+]
 
 
 def per_query_metrics(ranks: np.ndarray, query: np.ndarray, k: int) -> dict[str, np.ndarray]:

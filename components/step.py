@@ -1,7 +1,6 @@
 """What every step does around its work: times it, and turns bad input into one message."""
 
 import errno
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,9 @@ _process_started = psutil.Process().create_time()
 
 
 def log(step: str, message: str) -> None:
-    """Prints one line of progress, `[step] message`, at once."""
-    print(f"[{step}] {message}", flush=True)
+    """Prints progress at once, every line as `[step] message`."""
+    for line in message.splitlines():
+        print(f"[{step}] {line}", flush=True)
 
 
 def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
@@ -39,11 +39,11 @@ def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) ->
     try:
         summary = job(**arguments)
     except InputError as error:
-        print(f"[{step}] error: {error}", file=sys.stderr, flush=True)
+        log(step, f"error: {error}")
         raise SystemExit(1) from error
     except OSError as error:
         # A full disk or a folder that cannot be written: the path and the reason say it all.
-        print(f"[{step}] error: {describe_os_error(error)}", file=sys.stderr, flush=True)
+        log(step, f"error: {describe_os_error(error)}")
         raise SystemExit(1) from error
     seconds = time.time() - _process_started
     log(step, f"done in {seconds:.1f} s, {startup_seconds:.1f} s of it start-up")

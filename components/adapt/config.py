@@ -214,6 +214,13 @@ class FeaturesConfig(BaseModel):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _in_order(self) -> "FeaturesConfig":
+        # kfp hands a struct over in any order; towers are to be built in the same one each time.
+        self.query = dict(sorted(self.query.items()))
+        self.candidate = dict(sorted(self.candidate.items()))
+        return self
+
     def crosses_of(self, side: Literal["query", "candidate"]) -> list[Cross]:
         """The crosses of one side."""
         features = getattr(self, side)

@@ -12,12 +12,12 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.adapt.columns import columns_of
 from components.adapt.config import AdaptConfig, Cross, Feature, FeaturesConfig, Id
 from components.adapt.encoding import EncodeFiles
 from components.adapt.feature_spaces import adapt_feature, build_feature_space
 from components.adapt.statistics import ComputeStatistics, TableStatistics
 from components.beam import pipeline_options
-from components.errors import InputError
 from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.step import log
 from components.tables import (
@@ -36,21 +36,6 @@ from components.tables import (
     write_json,
     written_aside,
 )
-
-_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
-    "id": ("string", "int64"),
-    "integer_categorical": ("int64",),
-    "string_categorical": ("string",),
-    "integer_hashed": ("int64",),
-    "string_hashed": ("string",),
-    "float": ("float32", "int64"),
-    "float_rescaled": ("float32", "int64"),
-    "float_normalized": ("float32", "int64"),
-    "float_discretized": ("float32", "int64"),
-    "text": ("string",),
-    "multi_categorical": ("list<string>",),
-}
-
 
 def adapt(
     *, tables: str, features: dict[str, Any], config: dict[str, Any], encoded: str
@@ -72,8 +57,8 @@ def adapt(
     wanted = FeaturesConfig.model_validate(features)
     settings = AdaptConfig.model_validate(config)
     schema = read_schema(tables)
-    query = _columns(wanted.query, schema.query, "query")
-    candidate = _columns(wanted.candidate, schema.candidate, "candidate")
+    query = columns_of(wanted.query, schema.query, "query")
+    candidate = columns_of(wanted.candidate, schema.candidate, "candidate")
 
     with written_aside(encoded) as folder, tempfile.TemporaryDirectory(prefix="adapt-") as notes:
         _analyze(Path(tables), schema, wanted, settings, folder, Path(notes))
@@ -95,27 +80,6 @@ def adapt(
         "features": len(all_features),
         "embedding_rows": sum(feature.cardinality or 0 for feature in all_features),
     }
-
-
-def _columns(
-    features: dict[str, Feature], columns: list[Column], side: str
-) -> dict[str, Column]:
-    by_name = {column.name: column for column in columns}
-    for name, feature in features.items():
-        if name not in by_name:
-            raise InputError(
-                f"features.{side}.{name}: there is no such column. The {side} columns of this "
-                f"source are {', '.join(by_name)}."
-            )
-        dtype = by_name[name].dtype
-        if dtype not in _COLUMN_TYPES[feature.type]:
-            fitting = [kind for kind, types in _COLUMN_TYPES.items() if dtype in types]
-            raise InputError(
-                f"features.{side}.{name}: type {feature.type} needs a column of "
-                f"{' or '.join(_COLUMN_TYPES[feature.type])}, but {name} is {dtype}. Types for it "
-                f"are {', '.join(fitting)}."
-            )
-    return {name: by_name[name] for name in features}
 
 
 def _read_row_group(group: tuple[str, int], columns: list[str]) -> pa.Table:
@@ -158,7 +122,7 @@ def _analyze(
                     _save_side,
                     side,
                     features,
-                    _columns(features, columns, side),
+                    columns_of(features, columns, side),
                     wanted.crosses_of("query" if side == "query" else "candidate"),
                     extra,
                     folder,

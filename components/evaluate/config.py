@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from components.train.config import MetricName
+from components.metrics import MetricName
 
 
 class EvaluateConfig(BaseModel):

@@ -1,5 +1,6 @@
 """The work of evaluate: retrieve from the export, measure, compare, report, decide."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def evaluate(
     models: list[str],
     config: dict[str, Any],
     evaluation: str,
+    metrics: str,
     report: str,
 ) -> dict[str, Any]:
     """Measures an export on the test part.
@@ -63,6 +65,7 @@ def evaluate(
         config: An `EvaluateConfig`.
         evaluation: Where metrics and recommendations shall be:
             `evaluation.json`, `recommendations/part-*.parquet`.
+        metrics: Where the flat metrics shall be, a JSON file.
         report: Where the HTML report shall be, a file.
 
     Returns:
@@ -107,7 +110,12 @@ def evaluate(
         "warnings": data.spec.warnings,
     }
     results["headline"] = _verdict(settings, results["metrics"])
-    report_path = Path(report)
+    flat = {
+        f"{who}_{name}_{protocol}": value
+        for protocol, by_who in results["metrics"].items()
+        for who, values in by_who.items()
+        for name, value in values.items()
+    }
     with written_aside(evaluation) as folder:
         write_json(results, folder / "evaluation.json")
         lists = pa.table(
@@ -126,20 +134,19 @@ def evaluate(
             }
         )
         write_table(lists, folder / "recommendations")
-    report_path.parent.mkdir(parents=True, exist_ok=True)
-    partial = report_path.with_name(report_path.name + ".partial")
-    partial.write_text(render_report(results), encoding="utf-8")
-    partial.replace(report_path)
+    _replace(report, render_report(results))
+    # kfp 2.17 reuses a Metrics artifact in a local run only if there is a file at its path.
+    _replace(metrics, json.dumps(flat, indent=2) + "\n")
     _log(results)
-    return {
-        "metrics": {
-            f"{who}_{name}_{protocol}": value
-            for protocol, by_who in results["metrics"].items()
-            for who, values in by_who.items()
-            for name, value in values.items()
-        },
-        "good_enough": results["headline"]["good_enough"],
-    }
+    return {"metrics": flat, "good_enough": results["headline"]["good_enough"]}
+
+
+def _replace(path: str, text: str) -> None:
+    """Writes a file aside, then renames it."""
+    partial = Path(path + ".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _by_history(interactions: np.ndarray) -> Iterator[Slice]:
         ("200 or more", 200, np.inf),
     ):
         yield Slice(
-            "user's training interactions", value, (interactions >= least) & (interactions <= most)
+            "user's earlier interactions", value, (interactions >= least) & (interactions <= most)
         )
 
 

@@ -1,13 +1,10 @@
 """The settings of train."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-# One value of the grid of metrics that validation computes: name_at_k_protocol.
-MetricName = Annotated[
-    str, StringConstraints(pattern=r"^(hit_rate|recall|ndcg|mrr)_at_[1-9]\d*_(raw|filtered)$")
-]
+from components.metrics import MetricName
 
 
 class TrainConfig(BaseModel):

@@ -21,36 +21,11 @@ import pyarrow.compute as pc
 
 from components.errors import InputError
 from components.ingest.config import MovieLensSource
+from components.ingest.schemas import OCCUPATIONS, movielens_schema
 from components.ingest.sources.log import FILE, ROW, InteractionLog, with_origin
 from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
 from components.ingest.validation import parse_numbers
-from components.tables import TIMESTAMP, Column, Schema
-
-OCCUPATIONS = (
-    "academic/educator",
-    "artist",
-    "clerical/admin",
-    "customer service",
-    "doctor/health care",
-    "entertainment",
-    "executive/managerial",
-    "farmer",
-    "homemaker",
-    "lawyer",
-    "librarian",
-    "other/not specified",
-    "programmer",
-    "retired",
-    "sales/marketing",
-    "scientist",
-    "self-employed",
-    "student",
-    "technician/engineer",
-    "tradesman/craftsman",
-    "unemployed",
-    "writer",
-)
-GENDERS = ("female", "male")
+from components.tables import TIMESTAMP
 
 # The genre flags of u.item, in the order of its columns.
 _GENRES_100K = (
@@ -246,41 +221,6 @@ def _layout(version: str) -> _Layout:
         movies=("movies.csv", TextFormat(movie_fields, ",", quoted=True, header=True)),
         users=None,
         parse_movies=_movies_with_genre_names,
-    )
-
-
-def movielens_schema(version: str) -> Schema:
-    """The columns of a version: 100k and 1m tell about their users, the others do not."""
-    query = [Column(name="user_id", dtype="string", role="query_id")]
-    if version == "100k":
-        query.append(Column(name="raw_user_age", dtype="float32"))
-    if version in ("100k", "1m"):
-        query += [
-            Column(name="bucketized_user_age", dtype="float32"),
-            Column(
-                name="user_gender",
-                dtype="int64",
-                labels={str(value): name for value, name in enumerate(GENDERS)},
-            ),
-            Column(
-                name="user_occupation_label",
-                dtype="int64",
-                labels={str(value): name for value, name in enumerate(OCCUPATIONS)},
-            ),
-            Column(name="user_occupation_text", dtype="string"),
-            Column(name="user_zip_code", dtype="string"),
-        ]
-    return Schema(
-        query=query,
-        interaction=[
-            Column(name="user_rating", dtype="float32", role="rating"),
-            Column(name=TIMESTAMP, dtype="int64", role="timestamp"),
-        ],
-        candidate=[
-            Column(name="movie_id", dtype="string", role="candidate_id"),
-            Column(name="movie_title", dtype="string", role="title"),
-            Column(name="movie_genres", dtype="list<string>"),
-        ],
     )
 
 

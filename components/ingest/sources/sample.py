@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 
 from components.ingest.config import SampleSource
+from components.ingest.schemas import OCCUPATIONS, SAMPLE_SCHEMA
 from components.ingest.sources.log import FromTable, InteractionLog, with_origin
-from components.ingest.sources.movielens import GENDERS, OCCUPATIONS
-from components.tables import TIMESTAMP, Column, Schema
+from components.tables import TIMESTAMP
 
 # What each genre's titles are made of, so that a title tells something about its genre.
 _TITLES = {
@@ -24,33 +24,6 @@ _TITLES = {
 GENRES = tuple(_TITLES)
 _FIRST_TIMESTAMP = 1_577_836_800  # 2020-01-01
 _YEAR = 365 * 24 * 3600
-
-SCHEMA = Schema(
-    query=[
-        Column(name="user_id", dtype="string", role="query_id"),
-        Column(name="raw_user_age", dtype="float32"),
-        Column(
-            name="user_gender",
-            dtype="int64",
-            labels={str(value): name for value, name in enumerate(GENDERS)},
-        ),
-        Column(
-            name="user_occupation_label",
-            dtype="int64",
-            labels={str(value): name for value, name in enumerate(OCCUPATIONS)},
-        ),
-    ],
-    interaction=[
-        Column(name="user_rating", dtype="float32", role="rating"),
-        Column(name=TIMESTAMP, dtype="int64", role="timestamp"),
-    ],
-    candidate=[
-        Column(name="movie_id", dtype="string", role="candidate_id"),
-        Column(name="movie_title", dtype="string", role="title"),
-        Column(name="movie_genres", dtype="list<string>"),
-    ],
-)
-
 
 def open_sample(config: SampleSource, *, seed: int, batch_rows: int) -> InteractionLog:
     """Makes the sample.
@@ -124,7 +97,7 @@ def open_sample(config: SampleSource, *, seed: int, batch_rows: int) -> Interact
         }
     )
     return InteractionLog(
-        schema=SCHEMA,
+        schema=SAMPLE_SCHEMA,
         interactions=FromTable(with_origin(interactions, "sample/interactions"), batch_rows),
         candidates=with_origin(candidates, "sample/candidates"),
     )

@@ -1,0 +1,31 @@
+"""The Kubeflow interface of adapt."""
+
+from kfp import dsl
+
+from components.images import DATA
+
+
+@dsl.component(base_image=DATA, install_kfp_package=False)
+def adapt(
+    tables: dsl.Input[dsl.Dataset],
+    features: dict,
+    config: dict,
+    encoded: dsl.Output[dsl.Dataset],
+):
+    """Learns the features from the training rows and encodes all tables.
+
+    Args:
+        tables: What ingest wrote.
+        features: The features; see `components.adapt.config.FeaturesConfig`.
+        config: How the step runs; see `AdaptConfig`.
+        encoded: Model-ready tables, FeatureSpaces, vocabularies, feature spec.
+    """
+    from components.adapt.job import adapt as job
+    from components.step import run_step
+
+    encoded.metadata.update(
+        run_step(
+            "adapt", job, tables=tables.path, features=features, config=config,
+            encoded=encoded.path,
+        )
+    )  # fmt: skip

@@ -1,0 +1,45 @@
+"""The Kubeflow interface of evaluate."""
+
+from typing import List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] only
+
+from kfp import dsl
+
+from components.images import MODEL
+
+
+@dsl.component(base_image=MODEL, install_kfp_package=False)
+def evaluate(
+    export: dsl.Input[dsl.Model],
+    encoded: dsl.Input[dsl.Dataset],
+    models: dsl.Input[List[dsl.Model]],  # noqa: UP006
+    config: dict,
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.HTML],
+) -> bool:
+    """Measures the export on the test part, beside most-popular.
+
+    Args:
+        export: What export wrote.
+        encoded: What adapt wrote.
+        models: What train wrote, for each layer stack, to compare depths.
+        config: Metrics and margin; see `components.evaluate.config.EvaluateConfig`.
+        evaluation: All numbers, and the recommendations that were measured.
+        metrics: The numbers for the UI.
+        report: A page for people.
+
+    Returns:
+        Whether the export beats most-popular by the margin.
+    """
+    from components.evaluate.job import evaluate as job
+    from components.step import run_step
+
+    summary = run_step(
+        "evaluate", job, export=export.path, encoded=encoded.path,
+        models=[model.path for model in models], config=config, evaluation=evaluation.path,
+        metrics=metrics.path, report=report.path,
+    )  # fmt: skip
+    for name, value in summary.pop("metrics").items():
+        metrics.log_metric(name, value)
+    evaluation.metadata.update(summary)
+    return summary["good_enough"]

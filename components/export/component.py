@@ -1,0 +1,31 @@
+"""The Kubeflow interface of export."""
+
+from kfp import dsl
+
+from components.images import DATA
+
+
+@dsl.component(base_image=DATA, install_kfp_package=False)
+def export(
+    tables: dsl.Input[dsl.Dataset],
+    encoded: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    export: dsl.Output[dsl.Model],
+):
+    """Embeds the catalogue and writes the SavedModel.
+
+    Args:
+        tables: What ingest wrote.
+        encoded: What adapt wrote.
+        model: What train wrote.
+        export: Candidate embeddings, SavedModel, query tower.
+    """
+    from components.export.job import export as job
+    from components.step import run_step
+
+    export.metadata.update(
+        run_step(
+            "export", job, tables=tables.path, encoded=encoded.path, model=model.path,
+            export=export.path,
+        )
+    )  # fmt: skip

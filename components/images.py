@@ -1,0 +1,13 @@
+"""The container images of the steps: one for each set of dependencies."""
+
+DATA = "deep-retrieval-data"
+MODEL = "deep-retrieval-model"
+
+STEP_IMAGES = {
+    "ingest": DATA,
+    "adapt": DATA,
+    "train": MODEL,
+    "select_model": MODEL,
+    "export": DATA,
+    "evaluate": MODEL,
+}

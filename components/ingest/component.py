@@ -1,0 +1,35 @@
+"""The Kubeflow interface of ingest."""
+
+from kfp import dsl
+
+from components.images import DATA
+
+
+@dsl.component(base_image=DATA, install_kfp_package=False)
+def ingest(
+    source: dict,
+    config: dict,
+    seed: int,
+    source_fingerprint: str,
+    tables: dsl.Output[dsl.Dataset],
+    rejects: dsl.Output[dsl.Dataset],
+):  # fmt: skip
+    """Turns a log of interactions into typed, validated, split tables.
+
+    Args:
+        source: Where the log is; see `components.ingest.config.SourceConfig`.
+        config: How it is checked and split; see `IngestConfig`.
+        seed: Of the built-in sample and of the random split.
+        source_fingerprint: Stands for the source's content, so that a changed
+            file under the same name is not served from a cache.
+        tables: Interactions by split, candidates, schema, statistics.
+        rejects: Rows that could not be used, each with its reason.
+    """
+    from components.ingest.job import ingest as job
+    from components.step import run_step
+
+    summary = run_step(
+        "ingest", job, source=source, config=config, seed=seed, tables=tables.path,
+        rejects=rejects.path,
+    )  # fmt: skip
+    tables.metadata.update(summary, source_fingerprint=source_fingerprint)

@@ -1,0 +1,90 @@
+"""The columns of the sources that come with the pipeline.
+
+Names, types and label numbers are those of `tensorflow_datasets.structured.movielens`
+(4.9.10), which merges labels that differ between versions.
+"""
+
+from components.ingest.config import FilesSource, MovieLensSource, SampleSource
+from components.tables import TIMESTAMP, Column, Schema
+
+OCCUPATIONS = (
+    "academic/educator",
+    "artist",
+    "clerical/admin",
+    "customer service",
+    "doctor/health care",
+    "entertainment",
+    "executive/managerial",
+    "farmer",
+    "homemaker",
+    "lawyer",
+    "librarian",
+    "other/not specified",
+    "programmer",
+    "retired",
+    "sales/marketing",
+    "scientist",
+    "self-employed",
+    "student",
+    "technician/engineer",
+    "tradesman/craftsman",
+    "unemployed",
+    "writer",
+)
+GENDERS = ("female", "male")
+
+_GENDER = Column(
+    name="user_gender",
+    dtype="int64",
+    labels={str(value): name for value, name in enumerate(GENDERS)},
+)
+_OCCUPATION = Column(
+    name="user_occupation_label",
+    dtype="int64",
+    labels={str(value): name for value, name in enumerate(OCCUPATIONS)},
+)
+_INTERACTION = [
+    Column(name="user_rating", dtype="float32", role="rating"),
+    Column(name=TIMESTAMP, dtype="int64", role="timestamp"),
+]
+_CANDIDATE = [
+    Column(name="movie_id", dtype="string", role="candidate_id"),
+    Column(name="movie_title", dtype="string", role="title"),
+    Column(name="movie_genres", dtype="list<string>"),
+]
+
+SAMPLE_SCHEMA = Schema(
+    query=[
+        Column(name="user_id", dtype="string", role="query_id"),
+        Column(name="raw_user_age", dtype="float32"),
+        _GENDER,
+        _OCCUPATION,
+    ],
+    interaction=_INTERACTION,
+    candidate=_CANDIDATE,
+)
+
+
+def movielens_schema(version: str) -> Schema:
+    """The columns of a version: 100k and 1m tell about their users, the others do not."""
+    query = [Column(name="user_id", dtype="string", role="query_id")]
+    if version == "100k":
+        query.append(Column(name="raw_user_age", dtype="float32"))
+    if version in ("100k", "1m"):
+        query += [
+            Column(name="bucketized_user_age", dtype="float32"),
+            _GENDER,
+            _OCCUPATION,
+            Column(name="user_occupation_text", dtype="string"),
+            Column(name="user_zip_code", dtype="string"),
+        ]
+    return Schema(query=query, interaction=_INTERACTION, candidate=_CANDIDATE)
+
+
+def known_schema(source: SampleSource | MovieLensSource | FilesSource) -> Schema | None:
+    """The columns of a source, where they are known before it is read."""
+    if isinstance(source, SampleSource):
+        return SAMPLE_SCHEMA
+    if isinstance(source, MovieLensSource):
+        return movielens_schema(source.version)
+    return None

@@ -1,0 +1,26 @@
+"""The Kubeflow interface of select_model."""
+
+from typing import List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] only
+
+from kfp import dsl
+
+from components.images import MODEL
+
+
+@dsl.component(base_image=MODEL, install_kfp_package=False)
+def select_model(
+    models: dsl.Input[List[dsl.Model]],  # noqa: UP006
+    model: dsl.Output[dsl.Model],
+):
+    """Picks the model with the best validation metric.
+
+    Args:
+        models: What train wrote, for each layer stack.
+        model: A copy of the best one.
+    """
+    from components.select_model.job import select_model as job
+    from components.step import run_step
+
+    model.metadata.update(
+        run_step("select_model", job, models=[m.path for m in models], model=model.path)
+    )

@@ -1,0 +1,33 @@
+"""The Kubeflow interface of train."""
+
+from kfp import dsl
+
+from components.images import MODEL
+
+
+@dsl.component(base_image=MODEL, install_kfp_package=False)
+def train(
+    encoded: dsl.Input[dsl.Dataset],
+    config: dict,
+    layer_sizes: list,
+    seed: int,
+    model: dsl.Output[dsl.Model],
+):
+    """Trains a query tower and a candidate tower.
+
+    Args:
+        encoded: What adapt wrote.
+        config: Loss, optimizer, epochs; see `components.train.config.TrainConfig`.
+        layer_sizes: Units of each dense layer of both towers.
+        seed: Of the weights and of the order of rows.
+        model: Both towers at their best epoch, and the history.
+    """
+    from components.step import run_step
+    from components.train.job import train as job
+
+    model.metadata.update(
+        run_step(
+            "train", job, encoded=encoded.path, config=config,
+            layer_sizes=[int(units) for units in layer_sizes], seed=seed, model=model.path,
+        )
+    )  # fmt: skip

@@ -1,0 +1,180 @@
+"""The command `deep-retrieval`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import InputError
+from pipeline.config import load_config, shipped_configs
+
+_CONFIG_HELP = "a shipped config (see 'deep-retrieval configs') or the path of a YAML file"
+_SET_HELP = (
+    "change a value of the config; the key is a path with dots, the value is YAML: "
+    "--set train.epochs=5 --set layer_stacks='[[32],[64,32]]'; may be repeated"
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deep-retrieval",
+        description="A Kubeflow pipeline that turns a log of interactions into a two-tower "
+        "retrieval model: ingest, adapt, train, export, evaluate.",
+        epilog="Begin with: deep-retrieval run --config sample",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run the pipeline on this machine, without a cluster",
+        description="Runs the compiled pipeline's steps on this machine, each in a process of its "
+        "own. Results go to OUTPUT/NAME/TIME; OUTPUT/latest points at the newest. Steps whose "
+        "inputs and code have not changed since a former run are reused.",
+        epilog="Examples:\n"
+        "  deep-retrieval run --config sample\n"
+        "  deep-retrieval run --config movielens-100k --set source.path=ml-100k.zip\n"
+        "  deep-retrieval run --config my-shop.yaml --set layer_stacks='[[64]]'\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_config(run)
+    run.add_argument("--output", default="runs", help="folder for results (default: runs)")
+    run.add_argument(
+        "--no-reuse", action="store_true", help="run every step, whatever former runs left"
+    )
+
+    compile_ = commands.add_parser(
+        "compile",
+        help="write the pipeline as KFP IR YAML, for a cluster",
+        description="Writes the pipeline as KFP v2 IR YAML. The config's values become the "
+        "defaults of the pipeline's parameters, which a run can change.",
+        epilog="Example:\n  deep-retrieval compile --config sample --to pipeline.yaml\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_config(compile_)
+    compile_.add_argument("--to", default="pipeline.yaml", help="the file (default: pipeline.yaml)")
+    compile_.add_argument("--registry", default="", help="goes before the images' names")
+
+    recommend = commands.add_parser(
+        "recommend",
+        help="print a user's recommendations from an export",
+        description="Asks the SavedModel of a run for recommendations. Items of the user's log are "
+        "left out.",
+        epilog="Examples:\n"
+        "  deep-retrieval recommend --user 42 -k 10\n"
+        "  deep-retrieval recommend --user new --feature raw_user_age=30 --feature user_gender=1 "
+        "--feature user_occupation_label=17\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    recommend.add_argument("--user", required=True, help="the user's id; it may be unknown")
+    recommend.add_argument("-k", type=int, default=10, help="how many items (default: 10)")
+    recommend.add_argument(
+        "--export",
+        default="runs/latest/export",
+        help="the export folder of a run (default: runs/latest/export)",
+    )
+    recommend.add_argument(
+        "--feature",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a raw feature of the user; needed for users that the log does not have",
+    )
+    recommend.add_argument(
+        "--include-seen", action="store_true", help="do not leave out items of the user's log"
+    )
+
+    configs = commands.add_parser("configs", help="list the shipped configs")
+    configs.set_defaults()
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default="sample", help=f"{_CONFIG_HELP} (default: sample)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=_SET_HELP
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Returns:
+        0; 1 where a step failed; 2 where the input cannot be used; 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return {
+            "run": _run,
+            "compile": _compile,
+            "recommend": _recommend,
+            "configs": _configs,
+        }[options.command](options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = load_config(options.config, options.overrides)
+    from pipeline.local_runner import RunFailed, run_locally
+    from pipeline.summary import summarize
+
+    try:
+        result = run_locally(config, options.output, reuse=not options.no_reuse)
+    except RunFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(summarize(result))
+    return 0
+
+
+def _compile(options: argparse.Namespace) -> int:
+    config = load_config(options.config, options.overrides)
+    from kfp import compiler
+
+    from pipeline.definition import build_pipeline
+    from pipeline.images import cluster_images
+
+    images = cluster_images(options.registry)
+    if Path(options.to).suffix not in (".yaml", ".yml"):
+        raise InputError(f"--to {options.to}: the name must end with .yaml.")
+    compiler.Compiler().compile(build_pipeline(config, images), options.to)
+    print(f"wrote {options.to}; its images:")
+    for image in sorted(set(images.values())):
+        print(f"  {image}")
+    return 0
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    from pipeline.recommend import recommend
+
+    features = {}
+    for pair in options.feature:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--feature {pair}: write NAME=VALUE.")
+        features[name] = value
+    found = recommend(
+        options.export,
+        options.user,
+        options.k,
+        features=features,
+        exclude_seen=not options.include_seen,
+    )
+    for place, item in enumerate(found, 1):
+        print(f"{place:3d}  {item.score:8.4f}  {item.title}  ({item.id})")
+    return 0
+
+
+def _configs(options: argparse.Namespace) -> int:
+    del options
+    for name in shipped_configs():
+        print(f"{name:28} {load_config(name).description}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""The pipeline's config: one YAML file, typed and checked before anything runs."""
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from components.adapt.columns import columns_of
+from components.adapt.config import AdaptConfig, FeaturesConfig
+from components.errors import InputError
+from components.evaluate.config import EvaluateConfig
+from components.ingest.config import IngestConfig, SourceConfig
+from components.ingest.schemas import known_schema
+from components.train.config import TrainConfig
+
+LayerSizes = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+_CONFIGS = resources.files("pipeline") / "configs"
+
+
+class PipelineConfig(BaseModel):
+    """Everything that a run depends on.
+
+    Args:
+        name: Names results and, on a cluster, runs.
+        description: What this config is for.
+        seed: Of the sample, the random split, the weights and the order of rows.
+        source: Where interactions come from.
+        ingest: How they are checked and split.
+        features: What the towers see.
+        adapt: How adapt runs.
+        train: How the towers are built and trained.
+        layer_stacks: Dense layers of both towers; each stack is trained, the
+            best on the validation part is exported.
+        evaluate: What is measured, and what is good enough.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+    description: str = ""
+    seed: int = Field(42, ge=0)
+    source: SourceConfig
+    ingest: IngestConfig = IngestConfig()
+    features: FeaturesConfig
+    adapt: AdaptConfig = AdaptConfig()
+    train: TrainConfig = TrainConfig()
+    layer_stacks: list[LayerSizes] = Field([[32]], min_length=1)
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _layer_stacks_differ(self) -> "PipelineConfig":
+        for number, stack in enumerate(self.layer_stacks):
+            if stack in self.layer_stacks[:number]:
+                raise ValueError(f"layer_stacks: {stack} is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _features_have_columns(self) -> "PipelineConfig":
+        schema = known_schema(self.source)
+        if schema is not None:
+            columns_of(self.features.query, schema.query, "query")
+            columns_of(self.features.candidate, schema.candidate, "candidate")
+        return self
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of the pipeline's parameters, as plain JSON values."""
+        # kfp 2.17 has no null in its structs; every default of none may be left out.
+        values = self.model_dump(
+            mode="json", exclude={"name", "description"}, exclude_none=True
+        )
+        return {**values, "source_fingerprint": source_fingerprint(values["source"])}
+
+
+def source_fingerprint(source: Mapping[str, Any]) -> str:
+    """Stands for the content of a source's files: names, sizes and times of change.
+
+    Returns:
+        A short text; empty for a source that is no file of this machine.
+    """
+    import glob
+    import hashlib
+
+    paths = [source[key] for key in ("path", "interactions", "candidates") if isinstance(source.get(key), str)]
+    digest = hashlib.sha256()
+    found = False
+    for pattern in paths:
+        for name in sorted(glob.glob(str(Path(pattern).expanduser()))):
+            files = sorted(Path(name).rglob("*")) if Path(name).is_dir() else [Path(name)]
+            for file in files:
+                if file.is_file():
+                    stat = file.stat()
+                    digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+                    found = True
+    return digest.hexdigest()[:16] if found else ""
+
+
+def shipped_configs() -> list[str]:
+    """The names of the configs that come with the package."""
+    return sorted(
+        path.name.removesuffix(".yaml") for path in _CONFIGS.iterdir() if path.name.endswith(".yaml")
+    )
+
+
+def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> PipelineConfig:
+    """Reads a config and checks it.
+
+    Args:
+        name_or_path: A shipped config's name, or the path of a YAML file.
+        overrides: `key=value` each; the key is a path with dots
+            (`train.epochs`), the value is YAML.
+
+    Raises:
+        InputError: If there is no such config, or a key or value is wrong. The
+            message names each key and what is allowed there.
+    """
+    if Path(name_or_path).suffix in (".yaml", ".yml"):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise InputError(f"--config {name_or_path}: there is no such file.")
+        text = path.read_text(encoding="utf-8")
+    elif name_or_path in shipped_configs():
+        text = (_CONFIGS / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    else:
+        raise InputError(
+            f"--config {name_or_path}: there is no such config. Shipped are "
+            f"{', '.join(shipped_configs())}; or give the path of a .yaml file."
+        )
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{name_or_path} is no YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{name_or_path} must hold keys and values; it holds {values!r}.")
+    for override in overrides:
+        _override(values, override)
+    try:
+        return PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{name_or_path}: {_explain(error)}") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {override}: write key=value, e.g. --set train.epochs=5.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is no YAML: {error}") from error
+    *parents, last = key.split(".")
+    node = values
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise InputError(f"--set {override}: {parent} is a value, nothing is below it.")
+    node[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """Turns pydantic's errors into one sentence a key."""
+    sentences = []
+    for problem in error.errors():
+        # pydantic puts the chosen kind of a source or feature into the path; a user did not.
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(_written(location))
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            allowed = ", ".join(_allowed_keys(location[:-1]))
+            message = f"unknown key. Allowed here: {allowed}" if allowed else "unknown key"
+        elif problem["type"] == "missing":
+            message = "is missing"
+        elif problem["type"] != "value_error":
+            message = f"{message}, not {problem['input']!r}"
+        sentences.append(f"{key}: {message}" if key else message)
+    if len(sentences) == 1:
+        return sentences[0].rstrip(".") + "."
+    return f"{len(sentences)} problems:\n" + "\n".join(f"  {sentence}" for sentence in sentences)
+
+
+def _walk(location: list[str]) -> Iterable[tuple[str, bool, Any]]:
+    """Follows a pydantic location; yields each part, whether a user wrote it, and its type."""
+    annotation: Any = PipelineConfig
+    for part in location:
+        fields = getattr(annotation, "model_fields", None)
+        if fields is not None:
+            annotation = fields[part].annotation if part in fields else None
+            yield part, True, annotation
+            continue
+        options = _options(annotation)
+        if part in options:  # the tag of a discriminated union
+            annotation = options[part]
+            yield part, False, annotation
+            continue
+        arguments = getattr(annotation, "__args__", ())
+        annotation = arguments[-1] if arguments else None
+        yield part, True, annotation
+
+
+def _options(annotation: Any) -> dict[str, Any]:
+    """The members of a discriminated union by their tag."""
+    while hasattr(annotation, "__metadata__"):
+        annotation = annotation.__origin__
+    members = getattr(annotation, "__args__", ())
+    options = {}
+    for member in members:
+        for key in ("kind", "type"):
+            field: FieldInfo | None = getattr(member, "model_fields", {}).get(key)
+            if field is not None:
+                options.update(dict.fromkeys(getattr(field.annotation, "__args__", ()), member))
+    return options
+
+
+def _written(location: list[str]) -> list[str]:
+    return [part for part, written, _ in _walk(location) if written]
+
+
+def _allowed_keys(location: list[str]) -> list[str]:
+    annotation: Any = PipelineConfig
+    for _, _, annotation in _walk(location):
+        pass
+    return list(getattr(annotation, "model_fields", {}))

@@ -1,0 +1,274 @@
+"""Runs the pipeline on this machine, each step in a process of its own, with kfp's runner."""
+
+import contextlib
+import io
+import logging
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+from kfp import local
+
+from components.errors import InputError
+from components.tables import read_json, write_json, written_aside
+from pipeline.config import PipelineConfig
+from pipeline.definition import STEPS, build_pipeline
+from pipeline.images import local_images
+
+_STEP_LINE = re.compile(rf"^\s*\[({'|'.join(STEPS)})\] (.*)$")
+_STARTED = re.compile(r"Executing task \S*?'([\w-]+)'")
+_CACHED = re.compile(r"Task (\S+) cache hit")
+_DONE = re.compile(r"^done in ([\d.]+) s, ([\d.]+) s of it start-up$")
+_COLOURS = re.compile(r"\x1b\[\d*m")
+
+
+class RunFailed(Exception):
+    """A step failed. The message says which one and why."""
+
+
+@dataclass
+class StepTime:
+    """How long a step took.
+
+    Args:
+        step: Its name.
+        seconds: Wall time of its process; 0 where a former run's result was used.
+        startup_seconds: The part before its work began: interpreter and imports.
+        reused: Whether a former run's result was used.
+    """
+
+    step: str
+    seconds: float
+    startup_seconds: float
+    reused: bool = False
+
+
+@dataclass
+class Progress:
+    """Turns the runner's output into lines that a person can follow.
+
+    Everything goes to the log. The steps' own lines go to the console, each
+    with the time since the run began.
+
+    Args:
+        console: Where the lines for people go.
+        log: Where everything goes.
+    """
+
+    console: IO[str]
+    log: IO[str]
+    began: float = field(default_factory=time.monotonic)
+    steps: list[StepTime] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    last_lines: dict[int, deque[str]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def line(self, text: str) -> None:
+        """Takes one line of output."""
+        text = _COLOURS.sub("", text)
+        with self._lock:
+            self.log.write(text + "\n")
+            thread = threading.get_ident()
+            self.last_lines.setdefault(thread, deque(maxlen=25)).append(text)
+            if match := _STEP_LINE.match(text):
+                self._step_line(*match.groups())
+            elif match := _STARTED.search(text):
+                self.last_lines[thread].clear()
+                self._show(match.group(1).replace("-", "_"), "started")
+            elif match := _CACHED.search(text):
+                step = match.group(1).replace("-", "_")
+                self.steps.append(StepTime(step, 0.0, 0.0, reused=True))
+                self._show(step, "reused: its inputs and its code are those of a former run")
+
+    def _step_line(self, step: str, message: str) -> None:
+        if message.startswith("error: ") or self.errors:
+            self.errors.append(message.removeprefix("error: "))
+            return  # shown once, at the end
+        if match := _DONE.match(message):
+            self.steps.append(StepTime(step, float(match.group(1)), float(match.group(2))))
+        self._show(step, message)
+
+    def _show(self, step: str, message: str) -> None:
+        elapsed = time.monotonic() - self.began
+        self.console.write(f"{elapsed:7.1f} s  {step:<12} {message}\n")
+        self.console.flush()
+
+
+class _Lines(io.TextIOBase):
+    """A text stream that gives whole lines, of each thread apart, to a `Progress`."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._begun: dict[int, str] = {}
+
+    def write(self, text: str) -> int:
+        thread = threading.get_ident()
+        *lines, rest = (self._begun.get(thread, "") + text).split("\n")
+        self._begun[thread] = rest
+        for line in lines:
+            if line.strip():
+                self._progress.line(line)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return False
+
+
+class _ToProgress(logging.Handler):
+    """Gives kfp's log records to a `Progress`: it logs cache hits to no stream of its own."""
+
+    def __init__(self, progress: Progress):
+        super().__init__(logging.INFO)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.line(record.getMessage())
+
+
+@contextlib.contextmanager
+def _output_to(progress: Progress) -> Iterator[None]:
+    handler = _ToProgress(progress)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        with contextlib.redirect_stdout(_Lines(progress)), warnings.catch_warnings():
+            # Image names and display names mean nothing to the subprocess runner.
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Args:
+        folder: The results: `report.html`, `export/`, `evaluation/`, `config.yaml`,
+            `run.json`, `run.log`.
+        evaluation: The content of `evaluation/evaluation.json`.
+        steps: How long each step took.
+        seconds: Wall time of the whole run.
+    """
+
+    folder: Path
+    evaluation: dict[str, Any]
+    steps: list[StepTime]
+    seconds: float
+
+
+def run_locally(config: PipelineConfig, output: str, *, reuse: bool = True) -> RunResult:
+    """Runs the pipeline to the end.
+
+    Results are gathered in `output/<name>/<time>`, which is there only when it
+    is whole; `output/latest` points at the newest. What the steps pass on, and
+    the cache, are in `output/work`.
+
+    Args:
+        config: The config.
+        output: A folder, which is made if need be.
+        reuse: Whether steps with the same inputs and code as before are skipped.
+
+    Raises:
+        InputError: If the output folder cannot be used.
+        RunFailed: If a step failed.
+    """
+    root = _prepared(output)
+    began = time.monotonic()
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    work = root / "work"
+    log_path = work / f"{config.name}-{started}.log"
+    with open(log_path, "w", encoding="utf-8") as log:
+        progress = Progress(sys.stdout, log)
+        with _output_to(progress):
+            outputs = _run_kfp(config, work, reuse, progress, log_path)
+    seconds = time.monotonic() - began
+    folder = root / config.name / started
+    with written_aside(folder) as partial:
+        _gather(outputs, partial)
+        (partial / "config.yaml").write_text(
+            yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        )
+        (partial / "run.log").write_bytes(log_path.read_bytes())
+        write_json(
+            {
+                "name": config.name,
+                "started": started,
+                "seconds": round(seconds, 2),
+                "good_enough": outputs["good_enough"],
+                "steps": [vars(step) for step in progress.steps],
+            },
+            partial / "run.json",
+        )
+    _point(root / "latest", folder)
+    return RunResult(
+        folder, read_json(folder / "evaluation" / "evaluation.json"), progress.steps, seconds
+    )
+
+
+def _prepared(output: str) -> Path:
+    root = Path(output).resolve()
+    if "python3" in str(root):
+        # kfp 2.17 replaces that word in the whole command line of a step.
+        raise InputError(f"--output {root}: kfp cannot work in a path with 'python3' in it.")
+    try:
+        (root / "work").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {root}: {error.strerror}. Choose another folder.") from error
+    if not os.access(root / "work", os.W_OK):
+        raise InputError(f"--output {root}: the folder cannot be written. Choose another folder.")
+    return root
+
+
+def _run_kfp(
+    config: PipelineConfig, work: Path, reuse: bool, progress: Progress, log_path: Path
+) -> dict[str, Any]:
+    local.init(
+        # use_venv would install packages from the network for each step.
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(work),
+        enable_caching=reuse,
+        cache_root=str(work / "cache"),
+    )
+    try:
+        task = build_pipeline(config, local_images())()
+    except RuntimeError as error:
+        raise RunFailed(_failure(str(error), progress, log_path)) from error
+    return dict(task.outputs)
+
+
+def _failure(message: str, progress: Progress, log_path: Path) -> str:
+    failed = _COLOURS.sub("", message).partition("Inner task failed: ")[2] or message
+    step = failed.strip("'. ").split("'")[0].replace("-", "_")
+    if progress.errors:
+        return f"{step}: " + "\n".join(progress.errors)
+    lines = "\n".join(line for seen in progress.last_lines.values() for line in seen)
+    return f"{step} failed unexpectedly. Its last output:\n{lines}\nThe whole log: {log_path}"
+
+
+def _gather(outputs: dict[str, Any], folder: Path) -> None:
+    shutil.copytree(outputs["export"].path, folder / "export")
+    shutil.copytree(outputs["evaluation"].path, folder / "evaluation")
+    shutil.copyfile(outputs["report"].path, folder / "report.html")
+
+
+def _point(link: Path, target: Path) -> None:
+    """Makes a symbolic link, or moves it, in one step."""
+    aside = link.with_name(link.name + ".partial")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target.relative_to(link.parent))
+    aside.replace(link)

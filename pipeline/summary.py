@@ -1,0 +1,84 @@
+"""What a run says at its end."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.local_runner import RunResult, StepTime
+
+
+def summarize(result: RunResult) -> str:
+    """Puts the metrics, the times and the report's path into a few lines."""
+    parts = [
+        _depths(result.evaluation),
+        _metrics(result.evaluation),
+        _times(result.steps, result.seconds),
+        _verdict(result.evaluation),
+        f"report   {result.folder / 'report.html'}\nresults  {result.folder}",
+    ]
+    return "\n" + "\n\n".join(parts)
+
+
+def _table(rows: Iterable[Iterable[str]]) -> str:
+    cells = [list(row) for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+
+
+def _depths(evaluation: dict[str, Any]) -> str:
+    metric = evaluation["headline"]["metric"]
+    rows = [[f"{metric}, test part", "raw", "filtered", "chosen by validation"]]
+    for depth in evaluation["depths"]:
+        rows.append(
+            [
+                f"layers {depth['layer_sizes']}" + (" (exported)" if depth["exported"] else ""),
+                *(f"{depth['test'][protocol][metric]:.4f}" for protocol in ("raw", "filtered")),
+                f"{depth['validation']:.4f}",
+            ]
+        )
+    popular = [evaluation["metrics"][p]["most_popular"][metric] for p in ("raw", "filtered")]
+    rows.append(["most popular", *(f"{value:.4f}" for value in popular), ""])
+    return _table(rows)
+
+
+def _metrics(evaluation: dict[str, Any]) -> str:
+    rows = [["exported model / most popular", "raw", "", "filtered", ""]]
+    metrics = evaluation["metrics"]
+    for name in metrics["raw"]["model"]:
+        rows.append(
+            [
+                name,
+                *(
+                    f"{metrics[protocol][who][name]:.4f}"
+                    for protocol in ("raw", "filtered")
+                    for who in ("model", "most_popular")
+                ),
+            ]
+        )
+    return _table(rows)
+
+
+def _times(steps: list[StepTime], seconds: float) -> str:
+    rows = [["step", "seconds", "of it start-up"]]
+    for step in steps:
+        reused = ["reused", ""]
+        rows.append(
+            [step.step, *(reused if step.reused else [f"{step.seconds:.1f}", f"{step.startup_seconds:.1f}"])]
+        )
+    rows.append(["whole run", f"{seconds:.1f}", ""])
+    return _table(rows)
+
+
+def _verdict(evaluation: dict[str, Any]) -> str:
+    headline = evaluation["headline"]
+    word = "GOOD ENOUGH" if headline["good_enough"] else "NOT GOOD ENOUGH"
+    return (
+        f"{word}: {headline['metric']} {headline['protocol']} is {headline['model']:.4f}, "
+        f"{headline['lead']:+.4f} from most-popular's {headline['most_popular']:.4f} "
+        f"(margin {headline['margin']:g})"
+    )
