@@ -11,7 +11,9 @@ IN_PROCESS_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 def pipeline_options(beam_options: list[str]) -> PipelineOptions:
     """Turns a step's `beam_options` into Beam's; the in-process runner is the default."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    runner = [] if any(option.startswith("--runner") for option in beam_options) else [
-        f"--runner={IN_PROCESS_RUNNER}"
-    ]
+    runner = (
+        []
+        if any(option.startswith("--runner") for option in beam_options)
+        else [f"--runner={IN_PROCESS_RUNNER}"]
+    )
     return PipelineOptions([*runner, *beam_options])

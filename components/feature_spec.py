@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from components.tables import IdDType
+
 FEATURE_SPEC = "feature_spec.json"
 
 
@@ -80,8 +82,8 @@ class FeatureSpec(BaseModel):
     query_inputs: list[RawInput]
     candidate_inputs: list[RawInput]
     query_id_feature: str | None
-    query_id_dtype: Literal["string", "int64"]
-    candidate_id_dtype: Literal["string", "int64"]
+    query_id_dtype: IdDType
+    candidate_id_dtype: IdDType
     label_scale: float
     label_offset: float
     relevant_above: float | None

@@ -104,7 +104,9 @@ class SeenItems:
         width = 1 << int(max(lengths.max(initial=0) - 1, 0)).bit_length()
         table = np.full((last - first, width), padding, np.int32)
         row = np.repeat(np.arange(last - first), lengths)
-        column = np.arange(len(row)) - np.repeat(self.offsets[first:last] - self.offsets[first], lengths)
+        column = np.arange(len(row)) - np.repeat(
+            self.offsets[first:last] - self.offsets[first], lengths
+        )
         table[row, column] = self.items[self.offsets[first] : self.offsets[last]]
         return table
 

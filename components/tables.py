@@ -78,6 +78,7 @@ REJECTS_SCHEMA = pa.schema(
 )
 
 DType = Literal["string", "int64", "float32", "list<string>"]
+IdDType = Literal["string", "int64"]
 Role = Literal["query_id", "candidate_id", "title", "rating", "timestamp", "feature"]
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
@@ -125,6 +126,14 @@ class Schema(BaseModel):
     query: list[Column]
     interaction: list[Column]
     candidate: list[Column]
+
+    @property
+    def id_dtypes(self) -> tuple[IdDType, IdDType]:
+        """The types of the query's and of the candidate's id."""
+        query, candidate = (self.role(role).dtype for role in ("query_id", "candidate_id"))
+        if query not in ("string", "int64") or candidate not in ("string", "int64"):
+            raise InputError(f"Ids must be strings or integers, not {query} and {candidate}.")
+        return query, candidate
 
     def role(self, role: Role) -> Column:
         """Returns the one column that has a role.
@@ -178,7 +187,9 @@ def read_table(folder: str | os.PathLike[str], columns: list[str] | None = None)
     """
     files = table_files(folder)
     if not files:
-        raise InputError(f"{folder} holds no table: no part-*.parquet in it. Run the step that writes it.")
+        raise InputError(
+            f"{folder} holds no table: no part-*.parquet in it. Run the step that writes it."
+        )
     return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
 
 
@@ -201,7 +212,9 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     if isinstance(array, pa.ChunkedArray):  # combine_chunks of no chunk at all
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_fixed_size_list(array.type):
-        return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+        return (
+            array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+        )
     return array.to_numpy(zero_copy_only=False)
 
 

@@ -24,7 +24,6 @@ class MeanEmbedding(keras.layers.Layer):
         regularizer: Of the embeddings.
 
     Example:
-
     ```python
     layer = MeanEmbedding(cardinality=21, dimension=32, padding_index=0)
     layer(np.array([[4, 7, 0, 0]]))  # shape (1, 32)
@@ -129,7 +128,7 @@ class _Tower(keras.Model):
                     name=feature.name,
                 )
             self.embeddings[feature.name] = layer
-        self.dense_layers = []
+        self.dense_layers: list[keras.layers.Layer] = []
         for units in self.layer_sizes:
             last = len(self.dense_layers) == len(self.layer_sizes) - 1
             dense = keras.layers.Dense(
@@ -180,6 +179,7 @@ class QueryModel(_Tower):
 @keras.saving.register_keras_serializable(_PACKAGE)
 class CandidateModel(_Tower):
     """Turns encoded candidate features into candidate embeddings."""
+
 
 def embed(tower: keras.Model, features: dict[str, np.ndarray]) -> np.ndarray:
     """Embeds rows with a tower, many at once.

@@ -1,12 +1,21 @@
 """The pipeline's config: one YAML file, typed and checked before anything runs."""
 
+import glob
+import hashlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from components.adapt.columns import columns_of
@@ -69,9 +78,7 @@ class PipelineConfig(BaseModel):
     def parameters(self) -> dict[str, Any]:
         """The values of the pipeline's parameters, as plain JSON values."""
         # kfp 2.17 has no null in its structs; every default of none may be left out.
-        values = self.model_dump(
-            mode="json", exclude={"name", "description"}, exclude_none=True
-        )
+        values = self.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True)
         return {**values, "source_fingerprint": source_fingerprint(values["source"])}
 
 
@@ -81,10 +88,11 @@ def source_fingerprint(source: Mapping[str, Any]) -> str:
     Returns:
         A short text; empty for a source that is no file of this machine.
     """
-    import glob
-    import hashlib
-
-    paths = [source[key] for key in ("path", "interactions", "candidates") if isinstance(source.get(key), str)]
+    paths = [
+        source[key]
+        for key in ("path", "interactions", "candidates")
+        if isinstance(source.get(key), str)
+    ]
     digest = hashlib.sha256()
     found = False
     for pattern in paths:
@@ -101,7 +109,9 @@ def source_fingerprint(source: Mapping[str, Any]) -> str:
 def shipped_configs() -> list[str]:
     """The names of the configs that come with the package."""
     return sorted(
-        path.name.removesuffix(".yaml") for path in _CONFIGS.iterdir() if path.name.endswith(".yaml")
+        path.name.removesuffix(".yaml")
+        for path in _CONFIGS.iterdir()
+        if path.name.endswith(".yaml")
     )
 
 
@@ -219,7 +229,6 @@ def _written(location: list[str]) -> list[str]:
 
 
 def _allowed_keys(location: list[str]) -> list[str]:
-    annotation: Any = PipelineConfig
-    for _, _, annotation in _walk(location):
-        pass
+    types = [PipelineConfig, *(annotation for _, _, annotation in _walk(location))]
+    annotation = types[-1]
     return list(getattr(annotation, "model_fields", {}))

@@ -49,14 +49,14 @@ def build_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> Any:
         description="Trains, exports and evaluates a two-tower retrieval recommender.",
     )
     def deep_retrieval(
-        source: dict = defaults["source"],
+        source: dict[str, Any] = defaults["source"],
         source_fingerprint: str = defaults["source_fingerprint"],
-        ingest_config: dict = defaults["ingest"],
-        features: dict = defaults["features"],
-        adapt_config: dict = defaults["adapt"],
-        train_config: dict = defaults["train"],
-        layer_stacks: list = defaults["layer_stacks"],
-        evaluate_config: dict = defaults["evaluate"],
+        ingest_config: dict[str, Any] = defaults["ingest"],
+        features: dict[str, Any] = defaults["features"],
+        adapt_config: dict[str, Any] = defaults["adapt"],
+        train_config: dict[str, Any] = defaults["train"],
+        layer_stacks: list[list[int]] = defaults["layer_stacks"],
+        evaluate_config: dict[str, Any] = defaults["evaluate"],
         seed: int = defaults["seed"],
     ) -> Outputs:
         """Trains, exports and evaluates a two-tower retrieval recommender.

@@ -34,9 +34,7 @@ def code_fingerprint(steps: Iterable[str]) -> str:
     root = Path(next(iter(components.__path__)))
     files = sorted(root.glob("*.py"))
     for step in sorted(steps):
-        files += sorted(
-            path for path in (root / step).rglob("*") if path.suffix in (".py", ".j2")
-        )
+        files += sorted(path for path in (root / step).rglob("*") if path.suffix in (".py", ".j2"))
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(root)}\0".encode())

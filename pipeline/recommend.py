@@ -12,7 +12,7 @@ from components.errors import InputError
 from components.tables import QUERY_ID, read_json, read_table
 
 _SEEN = "seen"
-_NUMPY_TYPES = {"string": object, "int64": "int64", "float32": "float32"}
+_NUMPY_TYPES: dict[str, Any] = {"string": object, "int64": "int64", "float32": "float32"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ def _query(
     for name, item in inputs.items():
         try:
             if item["dtype"] != "string":
-                values[name] = float(values[name]) if item["dtype"] == "float32" else int(values[name])
+                values[name] = (
+                    float(values[name]) if item["dtype"] == "float32" else int(values[name])
+                )
         except ValueError as error:
             labels = item.get("labels") or {}
             names = "; ".join(f"{value} is {label}" for value, label in labels.items())

@@ -68,7 +68,14 @@ def _times(steps: list[StepTime], seconds: float) -> str:
     for step in steps:
         reused = ["reused", ""]
         rows.append(
-            [step.step, *(reused if step.reused else [f"{step.seconds:.1f}", f"{step.startup_seconds:.1f}"])]
+            [
+                step.step,
+                *(
+                    reused
+                    if step.reused
+                    else [f"{step.seconds:.1f}", f"{step.startup_seconds:.1f}"]
+                ),
+            ]
         )
     rows.append(["whole run", f"{seconds:.1f}", ""])
     return _table(rows)

@@ -1,5 +1,7 @@
 """The Kubeflow interface of adapt."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components.images import DATA
@@ -8,10 +10,10 @@ from components.images import DATA
 @dsl.component(base_image=DATA, install_kfp_package=False)
 def adapt(
     tables: dsl.Input[dsl.Dataset],
-    features: dict,
-    config: dict,
+    features: dict[str, Any],
+    config: dict[str, Any],
     encoded: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Learns the features from the training rows and encodes all tables.
 
     Args:

@@ -58,9 +58,13 @@ def encode(
     columns = {}
     for feature in features:
         values = keras.ops.convert_to_numpy(outputs[feature.name]).astype(feature.dtype)
-        shape = (rows.num_rows,) if feature.width == 1 and not _is_list(feature) else (
-            rows.num_rows,
-            feature.width,
+        shape = (
+            (rows.num_rows,)
+            if feature.width == 1 and not _is_list(feature)
+            else (
+                rows.num_rows,
+                feature.width,
+            )
         )
         columns[feature.name] = from_numpy(values.reshape(shape))
     return columns

@@ -69,9 +69,7 @@ def adapt_feature(
     warning = None
 
     def encoded(dtype: Literal["int32", "float32"], **more: Any) -> EncodedFeature:
-        return EncodedFeature(
-            name=name, type=feature.type, dtype=dtype, raw_columns=[name], **more
-        )
+        return EncodedFeature(name=name, type=feature.type, dtype=dtype, raw_columns=[name], **more)
 
     def limited(counts: pa.Table | None, max_tokens: int | None, special: int) -> pa.Table:
         if counts is None or not counts.num_rows:
@@ -191,7 +189,9 @@ def build_feature_space(
     # The first call builds it; before that it could not be saved whole.
     space(
         {
-            name: np.array([[""]], object) if adapted.feature.dtype == "string" else np.zeros((1, 1))
+            name: np.array([[""]], object)
+            if adapted.feature.dtype == "string"
+            else np.zeros((1, 1))
             for name, adapted in features.items()
         }
     )

@@ -37,6 +37,7 @@ from components.tables import (
     written_aside,
 )
 
+
 def adapt(
     *, tables: str, features: dict[str, Any], config: dict[str, Any], encoded: str
 ) -> dict[str, Any]:
@@ -89,9 +90,7 @@ def _read_row_group(group: tuple[str, int], columns: list[str]) -> pa.Table:
 
 def _row_groups(files: list[str]) -> list[tuple[str, int]]:
     return [
-        (path, number)
-        for path in files
-        for number in range(pq.read_metadata(path).num_row_groups)
+        (path, number) for path in files for number in range(pq.read_metadata(path).num_row_groups)
     ]
 
 
@@ -173,7 +172,9 @@ def _spec(
     query_notes = read_json(notes / "query.json")
     candidate_notes = read_json(notes / "candidate.json")
     label = wanted.label
-    least, greatest = sorted(rating * label.scale + label.offset for rating in query_notes["ratings"])
+    least, greatest = sorted(
+        rating * label.scale + label.offset for rating in query_notes["ratings"]
+    )
     warnings = query_notes["warnings"] + candidate_notes["warnings"]
     if least == greatest:
         warnings.append(
@@ -205,8 +206,8 @@ def _spec(
         query_inputs=inputs(query, query_features),
         candidate_inputs=inputs(candidate, candidate_features),
         query_id_feature=query_id.name if is_id else None,
-        query_id_dtype=query_id.dtype,
-        candidate_id_dtype=schema.role("candidate_id").dtype,
+        query_id_dtype=schema.id_dtypes[0],
+        candidate_id_dtype=schema.id_dtypes[1],
         label_scale=label.scale,
         label_offset=label.offset,
         relevant_above=label.relevant_above,

@@ -1,6 +1,6 @@
 """The Kubeflow interface of evaluate."""
 
-from typing import List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] only
+from typing import Any, List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] only
 
 from kfp import dsl
 
@@ -12,7 +12,7 @@ def evaluate(
     export: dsl.Input[dsl.Model],
     encoded: dsl.Input[dsl.Dataset],
     models: dsl.Input[List[dsl.Model]],  # noqa: UP006
-    config: dict,
+    config: dict[str, Any],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],

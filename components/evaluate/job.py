@@ -105,7 +105,12 @@ def evaluate(
         "slices": _slices(Path(encoded), settings, data, retrieved),
         "depths": _depths(data, models, read_json(Path(export) / "export.json"), settings),
         "examples": _examples(
-            Path(encoded), settings, data, catalogue, retrieved[MODEL]["filtered"], scores["filtered"]
+            Path(encoded),
+            settings,
+            data,
+            catalogue,
+            retrieved[MODEL]["filtered"],
+            scores["filtered"],
         ),
         "warnings": data.spec.warnings,
     }
@@ -378,7 +383,9 @@ def _log(results: dict[str, Any]) -> None:
         mark = " (exported)" if depth["exported"] else ""
         log("evaluate", f"{depth['layer_sizes']}: {metric} {values}{mark}")
     for who in (MODEL, MOST_POPULAR):
-        values = ", ".join(f"{name} {results['metrics'][name][who][metric]:.4f}" for name in PROTOCOLS)
+        values = ", ".join(
+            f"{name} {results['metrics'][name][who][metric]:.4f}" for name in PROTOCOLS
+        )
         log("evaluate", f"{who}: {metric} {values}")
     verdict = "good enough" if headline["good_enough"] else "not good enough"
     log(

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
 _TEMPLATE = "report.html.j2"
-_MISSING = "–"
+_MISSING = "\N{EN DASH}"
 _METRIC_NAMES = {
     "hit_rate": "hit rate",
     "recall": "recall",
@@ -53,7 +53,7 @@ _STYLE = {
     "grid.color": _GRID,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10,
     "svg.fonttype": "none",  # text stays text, in the page's font
     "text.color": _INK,
     "text.parse_math": False,
@@ -316,7 +316,9 @@ def _svg(figure: Figure, name: str, described: str) -> Markup:
     # Matplotlib's style rule is for all elements, and would be so for the whole page.
     inner = re.sub(r"<style.*?</style>", "", inner, flags=re.DOTALL)
     # Ids such as axes_1 are the same in every chart, and nothing refers to them.
-    inner = re.sub(r' id="\w+_\d+"', "", inner)
+    inner = re.sub(r' id="[\w.]+_\d+"', "", inner)
+    # Without a font of its own, text has that of the page.
+    inner = re.sub(r"font-family: [^;\"]*;? ?", "", inner)
     for drawn, on_page in _PAGE_COLOURS.items():
         inner = inner.replace(drawn, on_page)
     width, height = figure.get_size_inches() * 72

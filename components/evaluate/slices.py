@@ -1,5 +1,6 @@
 """The parts of the test data that a report looks at one by one."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def value_names(encoded: Path, spec: FeatureSpec, feature: EncodedFeature) -> li
         ends = [f"{boundary:g}" for boundary in feature.bin_boundaries]
         if not ends:
             return ["all"]
-        between = [f"{low} to {high}" for low, high in zip(ends, ends[1:], strict=False)]
+        between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]
         return [f"below {ends[0]}", *between, f"{ends[-1]} and above"]
     tokens = pq.read_table(encoded / "vocabularies" / f"{feature.name}.parquet")["token"]
     labels = next(item.labels for item in spec.query_inputs if item.name == feature.name) or {}

@@ -11,7 +11,7 @@ def export(
     encoded: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     export: dsl.Output[dsl.Model],
-):
+) -> None:
     """Embeds the catalogue and writes the SavedModel.
 
     Args:

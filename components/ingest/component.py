@@ -1,5 +1,7 @@
 """The Kubeflow interface of ingest."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components.images import DATA
@@ -7,13 +9,13 @@ from components.images import DATA
 
 @dsl.component(base_image=DATA, install_kfp_package=False)
 def ingest(
-    source: dict,
-    config: dict,
+    source: dict[str, Any],
+    config: dict[str, Any],
     seed: int,
     source_fingerprint: str,
     tables: dsl.Output[dsl.Dataset],
     rejects: dsl.Output[dsl.Dataset],
-):  # fmt: skip
+) -> None:
     """Turns a log of interactions into typed, validated, split tables.
 
     Args:

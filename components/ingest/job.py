@@ -107,9 +107,7 @@ def _check_catalogue(
     candidates, repeated = first_of_each(rows, candidate_id, "item")
     rejects = [interaction_log.rejects, bad, repeated]
     if not candidates.num_rows:
-        raise InputError(
-            "The catalogue has no usable item." + _examples(pa.concat_tables(rejects))
-        )
+        raise InputError("The catalogue has no usable item." + _examples(pa.concat_tables(rejects)))
     # By id, numbers before they are longer ones: "2" before "10". The order is the
     # candidate index, so it must not depend on the order in a file.
     ids = candidates[candidate_id]
@@ -159,7 +157,8 @@ def _run_beam(
             checked.rows
             | "By user" >> beam.FlatMap(_by_user, schema.role("query_id").name, settings.shards)
             | "Gather users" >> beam.GroupByKey()
-            | "Split" >> beam.ParDo(
+            | "Split"
+            >> beam.ParDo(
                 _SplitShard(schema, settings, seed, hash_ids(candidate_ids), str(tables_folder)),
                 boundaries,
             ).with_outputs("rejects", main="counts")
@@ -180,7 +179,8 @@ def _run_beam(
         (
             finished.counts
             | "Add up" >> beam.CombineGlobally(_add_counts)
-            | "Write statistics" >> beam.Map(
+            | "Write statistics"
+            >> beam.Map(
                 _write_statistics,
                 beam.pvalue.AsSingleton(reject_counts),
                 candidates.num_rows,
@@ -343,9 +343,7 @@ def _write_rejects(group: tuple[int, Iterable[pa.RecordBatch]], folder: str) -> 
     write_table(rejects, folder)
 
 
-def _write_statistics(
-    counts: _Counts, rejects: dict[str, int], candidates: int, path: str
-) -> None:
+def _write_statistics(counts: _Counts, rejects: dict[str, int], candidates: int, path: str) -> None:
     ratings = sorted(counts.ratings.items())
     write_json(
         {

@@ -11,7 +11,7 @@ from components.images import MODEL
 def select_model(
     models: dsl.Input[List[dsl.Model]],  # noqa: UP006
     model: dsl.Output[dsl.Model],
-):
+) -> None:
     """Picks the model with the best validation metric.
 
     Args:

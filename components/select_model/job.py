@@ -27,7 +27,8 @@ def select_model(*, models: list[str], model: str) -> dict[str, Any]:
         mark = " <- best" if folder == best else ""
         log(
             "select_model",
-            f"{other['layer_sizes']}: validation {other['monitor']} {other['validation']:.4f}{mark}",
+            f"{other['layer_sizes']}: validation {other['monitor']} "
+            f"{other['validation']:.4f}{mark}",
         )
     with written_aside(model) as target:
         shutil.copytree(best, target, dirs_exist_ok=True)

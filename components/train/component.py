@@ -1,5 +1,7 @@
 """The Kubeflow interface of train."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components.images import MODEL
@@ -8,11 +10,11 @@ from components.images import MODEL
 @dsl.component(base_image=MODEL, install_kfp_package=False)
 def train(
     encoded: dsl.Input[dsl.Dataset],
-    config: dict,
-    layer_sizes: list,
+    config: dict[str, Any],
+    layer_sizes: list[int],
     seed: int,
     model: dsl.Output[dsl.Model],
-):
+) -> None:
     """Trains a query tower and a candidate tower.
 
     Args:

@@ -14,10 +14,10 @@ import numpy as np
 from components.errors import InputError
 from components.step import log
 from components.tables import write_json, written_aside
+from components.towers import CandidateModel, QueryModel
 from components.train.config import TrainConfig
 from components.train.data import EncodedData, RowBatches
 from components.train.retrieval_model import RetrievalModel
-from components.towers import CandidateModel, QueryModel
 from components.train.validation import RetrievalValidation
 
 
@@ -53,17 +53,14 @@ def train(
     name = "-".join(str(units) for units in layer_sizes)
     with written_aside(model) as folder:
         keras.utils.set_random_seed(seed)
-        towers = {
-            "features": data.spec.query,
+        options: dict[str, Any] = {
             "layer_sizes": layer_sizes,
             "embedding_dimension": settings.embedding_dimension,
             "normalize": settings.normalize_embeddings,
             "l2": settings.l2,
         }
-        query_model = QueryModel(**towers, name="query_tower")
-        candidate_model = CandidateModel(
-            **{**towers, "features": data.spec.candidate}, name="candidate_tower"
-        )
+        query_model = QueryModel(data.spec.query, **options, name="query_tower")
+        candidate_model = CandidateModel(data.spec.candidate, **options, name="candidate_tower")
         retrieval_model = RetrievalModel(
             query_model, candidate_model, data.interactions, data.candidates, settings
         )
@@ -74,12 +71,13 @@ def train(
         retrieval_model.compile(optimizer=optimizer)
         validation = RetrievalValidation(data, settings, name)
         batches = RowBatches(data.train.num_rows, settings.batch_size, seed)
+        batch_size = min(settings.batch_size, data.train.num_rows)
         device = jax.devices()[0].device_kind
+        weights = query_model.count_params() + candidate_model.count_params()
         log(
             "train",
-            f"{name}: {query_model.count_params() + candidate_model.count_params():,} weights, "
-            f"{data.train.num_rows:,} rows, batches of {min(settings.batch_size, data.train.num_rows):,}"
-            f", on {jax.default_backend()} ({device})",
+            f"{name}: {weights:,} weights, {data.train.num_rows:,} rows, batches of "
+            f"{batch_size:,}, on {jax.default_backend()} ({device})",
         )
         began = time.perf_counter()
         retrieval_model.fit(

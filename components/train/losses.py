@@ -85,7 +85,11 @@ class SoftmaxLoss:
         return self._cross_entropy(own, scores, weight)
 
     def catalogue(
-        self, query_embeddings: Any, all_candidate_embeddings: Any, candidate_index: Any, weight: Any
+        self,
+        query_embeddings: Any,
+        all_candidate_embeddings: Any,
+        candidate_index: Any,
+        weight: Any,
     ) -> Any:
         """Against every candidate.
 

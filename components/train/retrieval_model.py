@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from components.towers import CandidateModel, QueryModel
 from components.train.config import TrainConfig
 from components.train.losses import SoftmaxLoss, mse_loss
-from components.towers import CandidateModel, QueryModel
 
 
 class DeviceTable(keras.layers.Layer):
@@ -102,9 +102,7 @@ class RetrievalModel(keras.Model):
             loss wants them; `candidate_index` and `label`, `(batch,)`.
         """
         batch = self.interactions(rows)
-        whole_catalogue = (
-            self._config.loss == "softmax" and self._config.negatives == "catalogue"
-        )
+        whole_catalogue = self._config.loss == "softmax" and self._config.negatives == "catalogue"
         candidates = (
             self.candidates.everything()
             if whole_catalogue

@@ -7,7 +7,11 @@ __all__ = ["InteractionLog", "open_source"]
 
 
 def open_source(
-    config: SampleSource | MovieLensSource | FilesSource, *, seed: int, batch_rows: int, workdir: str
+    config: SampleSource | MovieLensSource | FilesSource,
+    *,
+    seed: int,
+    batch_rows: int,
+    workdir: str,
 ) -> InteractionLog:
     """Opens the log that the config names.
 

@@ -30,10 +30,10 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
     catalogue_files = _files(config.candidates, "source.candidates")
     log_types = _column_types(log_files, config, "source.interactions")
     catalogue_types = _column_types(catalogue_files, config, "source.candidates")
-    _require(log_types, log_files[0], "source.columns", query_id=columns.query_id,
-             candidate_id=columns.candidate_id, rating=columns.rating, timestamp=columns.timestamp)  # fmt: skip
-    _require(catalogue_types, catalogue_files[0], "source.columns",
-             candidate_id=columns.candidate_id, title=columns.title)  # fmt: skip
+    log_columns = columns.model_dump(exclude={"title"})
+    catalogue_columns = columns.model_dump(include={"candidate_id", "title"})
+    _require(log_types, log_files[0], log_columns)
+    _require(catalogue_types, catalogue_files[0], catalogue_columns)
     schema = _schema(config, log_types, catalogue_types)
 
     catalogue_tables, rejects = [], [REJECTS_SCHEMA.empty_table()]
@@ -52,9 +52,7 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
         interactions: beam.PTransform = _ReadParquet(log_files, batch_rows)
     elif all(path.suffix == ".csv" for path in log_files):
         blocks = [
-            block
-            for path in log_files
-            for block in split_blocks(str(path), path.name, header=True)
+            block for path in log_files for block in split_blocks(str(path), path.name, header=True)
         ]
         interactions = ReadText(blocks, _text_format(log_files[0]), batch_rows)
     else:
@@ -128,18 +126,16 @@ def _dtype(field: pa.Field, path: Path) -> DType:
     )
 
 
-def _require(types: dict[str, DType], path: Path, key: str, **wanted: str | None) -> None:
+def _require(types: dict[str, DType], path: Path, wanted: dict[str, str | None]) -> None:
     for meaning, name in wanted.items():
         if name is not None and name not in types:
             raise InputError(
-                f"{key}.{meaning}: {path} has no column {name!r}. Its columns are "
+                f"source.columns.{meaning}: {path} has no column {name!r}. Its columns are "
                 f"{', '.join(types)}."
             )
 
 
-def _schema(
-    config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]
-) -> Schema:
+def _schema(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]) -> Schema:
     columns = config.columns
     apart = {columns.query_id, columns.candidate_id, columns.rating, columns.timestamp}
     query = [Column(name=columns.query_id, dtype=log[columns.query_id], role="query_id")]
@@ -170,9 +166,7 @@ def _split_lists(table: pa.Table, columns: list[Column]) -> pa.Table:
     for column in columns:
         if column.dtype == "list<string>" and pa.types.is_string(table[column.name].type):
             index = table.column_names.index(column.name)
-            table = table.set_column(
-                index, column.name, pc.split_pattern(table[column.name], "|")
-            )
+            table = table.set_column(index, column.name, pc.split_pattern(table[column.name], "|"))
     return table
 
 
@@ -200,9 +194,7 @@ class _ReadParquet(beam.PTransform):
         }
 
 
-def _read_row_group(
-    group: tuple[str, int, int], batch_rows: int
-) -> Iterator[pa.RecordBatch]:
+def _read_row_group(group: tuple[str, int, int], batch_rows: int) -> Iterator[pa.RecordBatch]:
     path, number, first_row = group
     table = pq.ParquetFile(path).read_row_group(number)
     table = with_origin(table, Path(path).name, first_row)

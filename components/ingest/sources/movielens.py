@@ -144,13 +144,17 @@ def _movies_with_genre_names(table: pa.Table) -> pa.Table:
     return _movies(table, pc.utf8_trim_whitespace(table["movie_title"]), lists)
 
 
-def _users(table: pa.Table, ages: dict[str, pa.Array], texts: pa.Array, labels: pa.Array) -> pa.Table:
+def _users(
+    table: pa.Table, ages: dict[str, pa.Array], texts: pa.Array, labels: pa.Array
+) -> pa.Table:
     return pa.table(
         {
             "user_id": table["user_id"],
             **ages,
             "user_gender": pc.cast(pc.index_in(table["gender"], pa.array(["F", "M"])), pa.int64()),
-            "user_occupation_label": pc.cast(pc.index_in(labels, pa.array(OCCUPATIONS)), pa.int64()),
+            "user_occupation_label": pc.cast(
+                pc.index_in(labels, pa.array(OCCUPATIONS)), pa.int64()
+            ),
             "user_occupation_text": texts,
             "user_zip_code": table["user_zip_code"],
             FILE: table[FILE],
@@ -264,7 +268,7 @@ def _download(config: MovieLensSource) -> Path:
     url = builder.builder_config.download_url
     try:
         return Path(manager.download(url))
-    except Exception as error:  # noqa: BLE001 - requests, urllib3 and TFDS raise many kinds
+    except Exception as error:  # requests, urllib3 and TFDS raise many kinds
         raise InputError(
             f"{url} could not be downloaded ({type(error).__name__}: {error}). Fetch it yourself "
             "and name the file with source.path."
@@ -436,4 +440,3 @@ class _ReadPrepared(beam.PTransform):
             | "Parse" >> beam.FlatMap(self._dataset.read, self._columns, self._batch_rows),
             "rejects": begin | "No rejects" >> beam.Create([]),
         }
-

@@ -25,6 +25,7 @@ GENRES = tuple(_TITLES)
 _FIRST_TIMESTAMP = 1_577_836_800  # 2020-01-01
 _YEAR = 365 * 24 * 3600
 
+
 def open_sample(config: SampleSource, *, seed: int, batch_rows: int) -> InteractionLog:
     """Makes the sample.
 

@@ -52,7 +52,9 @@ class TextBlock:
     first_row: int
 
 
-def split_blocks(path: str, name: str, *, header: bool, block_bytes: int = 8 << 20) -> list[TextBlock]:
+def split_blocks(
+    path: str, name: str, *, header: bool, block_bytes: int = 8 << 20
+) -> list[TextBlock]:
     """Cuts a file into blocks of whole lines that workers read side by side.
 
     One scan for line ends, so that every block knows its first line's number.
@@ -143,7 +145,11 @@ def parse_file(path: str, name: str, layout: TextFormat) -> tuple[pa.Table, pa.T
     parts = [parse_block(block, layout) for block in split_blocks(path, name, header=layout.header)]
     if not parts:
         empty = pa.schema(
-            [*((column, pa.string()) for column in layout.columns), (FILE, pa.string()), (ROW, pa.int64())]
+            [
+                *((column, pa.string()) for column in layout.columns),
+                (FILE, pa.string()),
+                (ROW, pa.int64()),
+            ]
         ).empty_table()
         return empty, REJECTS_SCHEMA.empty_table()
     return (
@@ -179,7 +185,8 @@ class ReadText(beam.PTransform):
             begin
             | "Blocks" >> beam.Create(self._blocks)
             | "Spread" >> beam.Reshuffle()
-            | "Parse" >> beam.ParDo(_ParseBlock(self._layout, self._batch_rows)).with_outputs(
+            | "Parse"
+            >> beam.ParDo(_ParseBlock(self._layout, self._batch_rows)).with_outputs(
                 "rejects", main="main"
             )
         )

@@ -1,0 +1,464 @@
+import copy
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import matplotlib
+import pytest
+
+from components.evaluate.report import render_report
+
+KS = [10, 100]
+MISSING = "\N{EN DASH}"
+HOSTILE = "<script>alert(1)</script>"
+# How far each metric is from the hit rate, so that every number of the page is another.
+OFFSETS = {"hit_rate": 0.0, "recall": 0.011, "ndcg": -0.023, "mrr": -0.037, "coverage": 0.051}
+
+
+def _metrics(hit_rate: float, ks: list[int] = KS) -> dict[str, float]:
+    metrics = {
+        f"{name}_at_{k}": hit_rate + offset + k / 1000
+        for k in ks
+        for name, offset in OFFSETS.items()
+    }
+    return {**metrics, "top_100_accuracy": hit_rate + 0.1003}
+
+
+def _depth(layer_sizes: str, hit_rate: float, *, exported: bool = False) -> dict[str, Any]:
+    return {
+        "layer_sizes": layer_sizes,
+        "exported": exported,
+        "monitor": "recall_at_50_filtered",
+        "validation": hit_rate + 0.2,
+        "best_epoch": 4,
+        "samples_per_second": 123_456,
+        "device": "cpu: cpu",
+        "test": {"raw": _metrics(hit_rate), "filtered": _metrics(hit_rate + 0.04)},
+        "history": [
+            {"epoch": 1, "loss": 7.25, "seconds": 2.0},
+            {
+                "epoch": 2,
+                "loss": 6.5,
+                "seconds": 1.0,
+                "val_recall_at_50_raw": hit_rate,
+                "val_recall_at_50_filtered": hit_rate + 0.1,
+            },
+            {"epoch": 3, "loss": 6.25, "seconds": 1.0},
+            {
+                "epoch": 4,
+                "loss": 6.125,
+                "seconds": 1.0,
+                "val_recall_at_50_raw": hit_rate + 0.05,
+                "val_recall_at_50_filtered": hit_rate + 0.2,
+            },
+        ],
+    }
+
+
+def _slice(by: str, value: str, relevant: int, model: float) -> dict[str, Any]:
+    return {"by": by, "value": value, "relevant": relevant, "model": model, "most_popular": 0.6007}
+
+
+def _results() -> dict[str, Any]:
+    return {
+        "data": {
+            "train": 70_101,
+            "validation": 8_202,
+            "test": 19_303,
+            "queries": 1_404,
+            "relevant": 4_505,
+            "relevant_above": 0.75,
+            "candidates": 2_606,
+        },
+        "ks": KS,
+        "metrics": {
+            "raw": {"model": _metrics(0.4), "most_popular": _metrics(0.2)},
+            "filtered": {"model": _metrics(0.44), "most_popular": _metrics(0.24)},
+        },
+        "slices": [
+            _slice("user's training interactions", "1 to 9", 1_234, 0.7101),
+            _slice("user's training interactions", "10 to 49", 77, 0.5505),
+            _slice("colour", "green & blue", 55, 0.8202),
+        ],
+        "depths": [
+            _depth("16", 0.3001),
+            _depth("64-16", 0.4, exported=True),
+            _depth("256-64-16", 0.3502),
+        ],
+        "examples": [
+            {
+                "user": "u-17",
+                "features": {"colour": "green & blue"},
+                "interactions": 12,
+                "liked": ["An old film", None],
+                "relevant": 2,
+                "recommended": [
+                    {"title": "A found film", "score": 1.23456, "relevant": True},
+                    {"title": "A missed film", "score": -0.5, "relevant": False},
+                ],
+            }
+        ],
+        "warnings": [],
+        "headline": {
+            "metric": "hit_rate_at_100",
+            "protocol": "filtered",
+            "model": 0.54,
+            "most_popular": 0.34,
+            "lead": 0.2,
+            "margin": 0.05,
+            "good_enough": True,
+        },
+    }
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    """Results for a test to change."""
+    return _results()
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    """The report of the results as they are."""
+    return render_report(_results())
+
+
+class _Page(HTMLParser):
+    """What a browser would make of a page: its elements, text, and table rows."""
+
+    VOID = ("meta", "br", "path", "circle", "rect")
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        self.text = " ".join(self.text.split())
+        self.rows = [[" ".join(cell.split()) for cell in row] for row in self.rows]
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("b", "span"):
+            self.handle_data(" ")
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.VOID:
+            return
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, text: str) -> None:
+        if "style" in self.open:
+            return
+        self.text += text
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += text
+
+    def row(self, first: str) -> list[str]:
+        """The only row whose first cell is this."""
+        (row,) = [row for row in self.rows if row and row[0] == first]
+        return row
+
+    @property
+    def charts(self) -> list[str]:
+        """The text alternatives of the charts."""
+        return [
+            attributes["aria-label"] or ""
+            for tag, attributes in self.tags
+            if tag == "svg" and attributes.get("role") == "img"
+        ]
+
+
+def test_the_verdict_says_what_was_reached_and_what_was_required(html: str) -> None:
+    page = _Page(html)
+    assert "✓ Good enough" in page.text
+    assert "Not good enough" not in page.text
+    assert "In hit rate@100 (filtered)" in page.text
+    assert "is +0.2000. Required: at least +0.05." in page.text
+    assert "model 0.5400 most-popular 0.3400" in page.text
+    assert "at least 0.3900" in page.text
+
+
+def test_a_model_that_is_behind_is_not_good_enough(results: dict[str, Any]) -> None:
+    results["headline"].update(model=0.3, lead=-0.04, margin=0.0, good_enough=False)
+    page = _Page(render_report(results))
+    assert "✗ Not good enough" in page.text
+    assert "✓ Good enough" not in page.text
+    assert "is \N{MINUS SIGN}0.0400. Required: more than 0." in page.text
+
+
+def test_the_data_is_described(html: str) -> None:
+    text = _Page(html).text
+    for fact in (
+        "Exported layer stack 64-16",
+        "Rows: training 70,101",
+        "Rows: validation 8,202",
+        "Rows: test 19,303",
+        "Test queries 1,404",
+        "Relevant test interactions 4,505",
+        "What counts as relevant label above 0.75",
+        "Candidates 2,606",
+    ):
+        assert fact in text
+
+
+def test_without_a_threshold_every_interaction_is_relevant(results: dict[str, Any]) -> None:
+    results["data"]["relevant_above"] = None
+    text = _Page(render_report(results)).text
+    assert "What counts as relevant every interaction" in text
+    assert "label above 0.75" not in text
+
+
+def test_the_depth_table_marks_the_exported_stack_and_ends_with_most_popular(html: str) -> None:
+    page = _Page(html)
+    numbers = ["0.6000", "4", "0.5000", "0.5400", "0.5003", "0.5403", "123,456", "cpu"]
+    assert page.row("64-16 exported")[1:] == numbers
+    assert page.row("16")[1:3] == ["0.5001", "4"]
+    most_popular = page.row("most-popular")
+    assert most_popular[3:7] == ["0.3000", "0.3400", "0.3003", "0.3403"]
+    assert most_popular[1:3] == most_popular[7:] == [MISSING, MISSING]
+    assert page.rows.index(most_popular) == page.rows.index(page.row("256-64-16")) + 1
+    assert "Validation: recall@50, filtered" in page.text
+
+
+def test_a_device_keeps_its_kind(results: dict[str, Any]) -> None:
+    results["depths"][0]["device"] = "gpu: NVIDIA H100"
+    assert _Page(render_report(results)).row("16")[-1] == "gpu: NVIDIA H100"
+
+
+def test_metrics_are_listed_by_k_for_both_protocols(results: dict[str, Any]) -> None:
+    results["ks"] = KS[::-1]
+    page = _Page(render_report(results))
+    raw, filtered = [row for row in page.rows if row[0] == "NDCG"]
+    assert raw[1:] == ["0.3870", "0.1870", "0.4770", "0.2770"]
+    assert filtered[1:] == ["0.4270", "0.2270", "0.5170", "0.3170"]
+    assert [row[0] for row in page.rows].count("coverage") == 2
+    assert "keras.io example: model 0.5003, most-popular 0.3003." in page.text
+
+
+def test_the_higher_value_is_bold(results: dict[str, Any]) -> None:
+    results["metrics"]["raw"]["most_popular"]["mrr_at_10"] = 0.9876
+    html = render_report(results)
+    assert "<b>0.9876</b>" in html
+    assert "<b>0.3730</b>" not in html  # the model's
+    assert "<b>0.4130</b>" in html  # the model's, filtered
+
+
+def test_slices_are_grouped_and_a_negative_lead_stands_out(html: str) -> None:
+    page = _Page(html)
+    assert page.row("1 to 9")[1:] == ["1,234", "", "0.7101", "0.6007", "+0.1094"]
+    assert page.row("10 to 49")[-1] == "\N{MINUS SIGN}0.0502"
+    assert page.row("green & blue")[1] == "55"
+    assert html.count('class="number behind"') == 1
+    assert "width: 71.01%" in html
+    assert [attributes.get("aria-label") for _, attributes in page.tags].count(
+        "Slices by user's training interactions"
+    ) == 1
+
+
+def test_example_users_show_history_and_marked_hits(html: str) -> None:
+    text = _Page(html).text
+    assert "User u-17 colour green & blue" in text
+    assert "test part: 12. Relevant items in the test part: 2, among the first 2" in text
+    assert "recommended: 1." in text
+    assert "An old film (no title)" in text
+    assert "A found film ✓ hit 1.235" in text
+    assert "A missed film \N{MINUS SIGN}0.500" in text
+
+
+def test_warnings_are_shown_only_if_there_are_any(results: dict[str, Any]) -> None:
+    assert "Warnings" not in _Page(render_report(results)).text
+    results["warnings"] = ["Feature colour has one value only."]
+    assert "Warnings Feature colour has one value only." in _Page(render_report(results)).text
+
+
+def test_charts_have_text_alternatives(html: str) -> None:
+    charts = _Page(html).charts
+    assert len(charts) == 3 + 2 * len(OFFSETS)
+    raw, filtered, loss = charts[:3]
+    exported = "64-16 (exported): 0.4000 in epoch 2, 0.4500 in epoch 4."
+    assert raw.startswith("Validation recall@50, raw by epoch.")
+    assert exported in raw
+    assert "64-16 (exported): 0.5000 in epoch 2, 0.6000 in epoch 4; epoch 4 was kept." in filtered
+    assert "16: 7.2500 in epoch 1, 6.1250 in epoch 4." in loss
+    assert "hit rate, filtered, by k. At 10: model 0.4500, most-popular 0.2500." in charts[8]
+
+
+def test_charts_take_the_colours_of_the_page(html: str) -> None:
+    svgs = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+    drawn = {colour for svg in svgs for colour in re.findall(r"#[0-9a-f]{6}\b", svg)}
+    assert not drawn, "a colour that does not change in dark mode"
+    used = set(re.findall(r"var\((--[\w-]+)\)", html))
+    defined = set(re.findall(r"(--[\w-]+):", html))
+    assert {"--series-1", "--series-2", "--series-3", "--popular"} <= used <= defined
+
+
+def test_ids_are_unique(html: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert ids
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_text_is_escaped(results: dict[str, Any]) -> None:
+    example = results["examples"][0]
+    example["user"] = example["liked"][0] = example["recommended"][0]["title"] = HOSTILE
+    example["features"] = {HOSTILE: HOSTILE}
+    results["slices"][0].update(by=f'"{HOSTILE}', value=HOSTILE)
+    results["warnings"] = [HOSTILE]
+    for depth in results["depths"]:
+        depth.update(layer_sizes=f'"{HOSTILE}$x$', device=HOSTILE)
+    html = render_report(results)
+    page = _Page(html)
+    assert HOSTILE not in html
+    assert page.text.count(HOSTILE) > 10
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [name for _, attributes in page.tags for name in attributes if name[:2] == "on"]
+
+
+def test_nothing_is_loaded(html: str) -> None:
+    page = _Page(html)
+    assert "http://" not in html
+    assert "https://" not in html
+    links = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href", "srcset", "data", "action")
+    ]
+    links += re.findall(r"url\(([^)]*)\)", html)
+    assert links
+    assert all(link and link.startswith("#") for link in links)
+    assert "@import" not in html
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+
+
+def test_references_inside_charts_lead_somewhere(html: str) -> None:
+    ids = set(re.findall(r'\bid="([^"]+)"', html))
+    references = set(re.findall(r'(?:url\(|href=")#([^)"]+)', html))
+    assert references
+    assert references <= ids
+
+
+def test_the_same_results_give_the_same_page(results: dict[str, Any]) -> None:
+    before = copy.deepcopy(results)
+    first = render_report(results)
+    assert results == before
+    # What a notebook or a matplotlibrc may have set shall not count, and stays as it was.
+    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.grid": False}):
+        assert render_report(results) == first
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_neither_pyplot_nor_tensorflow_is_imported() -> None:
+    program = (
+        "import sys, components.evaluate.report\n"
+        "print([name for name in ('matplotlib.pyplot', 'tensorflow') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.strip() == "[]", run.stderr
+
+
+def _one_depth(results: dict[str, Any]) -> None:
+    results["depths"] = results["depths"][1:2]
+
+
+def _one_validation_point(results: dict[str, Any]) -> None:
+    for depth in results["depths"]:
+        depth["best_epoch"] = 2
+        depth["history"] = depth["history"][1:2]
+
+
+def _no_slices(results: dict[str, Any]) -> None:
+    results["slices"] = []
+
+
+def _no_examples(results: dict[str, Any]) -> None:
+    results["examples"] = []
+
+
+def _a_single_k(results: dict[str, Any]) -> None:
+    results["ks"] = [100]
+
+
+def _no_top_100_accuracy(results: dict[str, Any]) -> None:
+    for by_who in results["metrics"].values():
+        for values in by_who.values():
+            del values["top_100_accuracy"]
+    for depth in results["depths"]:
+        for values in depth["test"].values():
+            del values["top_100_accuracy"]
+
+
+def _many_depths(results: dict[str, Any]) -> None:
+    results["depths"] = [_depth(str(units), 0.3, exported=units == 8) for units in range(1, 10)]
+
+
+def _nothing_is_found(results: dict[str, Any]) -> None:
+    for by_who in results["metrics"].values():
+        by_who["most_popular"] = dict.fromkeys(by_who["most_popular"], 0.0)
+        by_who["model"] = dict.fromkeys(by_who["model"], 0.0)
+
+
+def _nothing_recommended(results: dict[str, Any]) -> None:
+    results["examples"][0].update(recommended=[], liked=[], features={}, interactions=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "absent", "present"),
+    [
+        (_one_depth, "256-64-16", "64-16 exported"),
+        (_one_validation_point, "in epoch 4", "Training, epoch by epoch"),
+        (_no_slices, "Slices of the test part", "Metrics by k"),
+        (_no_examples, "Example users", "Metrics by k"),
+        (_a_single_k, "k = 10 ", "k = 100 "),
+        (_no_top_100_accuracy, "op-100 accuracy", "Metrics by k"),
+        (_many_depths, "64-16", "8 exported"),
+        (_nothing_is_found, "0.4770", "At 10: model 0.0000, most-popular 0.0000."),
+        (_nothing_recommended, "✓ hit", "Nothing: the user has interacted with every candidate."),
+    ],
+)
+def test_what_is_not_there_is_left_out(
+    html: str, results: dict[str, Any], change: Any, absent: str, present: str
+) -> None:
+    assert absent in _all_text(html)
+    change(results)
+    changed = render_report(results)
+    text = _all_text(changed)
+    assert absent not in text
+    assert present in text
+    assert not re.search(r"\b(nan|inf|None|Undefined)\b", text)
+    assert not re.search(r"\bnan\b", changed), "a chart has a point without a place"
+
+
+def _all_text(html: str) -> str:
+    page = _Page(html)
+    assert not page.open, "an element is not closed"
+    return " ".join([page.text, *page.charts])
+
+
+def test_a_loss_that_is_not_a_number_is_left_out(results: dict[str, Any]) -> None:
+    results["depths"][0]["history"][0]["loss"] = float("nan")
+    results["depths"][0]["samples_per_second"] = None
+    html = render_report(results)
+    assert not re.search(r"\b(nan|None)\b", _all_text(html))
+    assert "16: 6.5000 in epoch 2, 6.1250 in epoch 4." in _Page(html).charts[2]
+    assert _Page(html).row("16")[-2] == MISSING
+
+
+def test_a_result_that_is_missing_is_an_error(results: dict[str, Any]) -> None:
+    del results["data"]["queries"]
+    with pytest.raises(Exception, match="queries"):
+        render_report(results)

@@ -1,0 +1,144 @@
+"""Fixtures that tests share: one small sample, taken through the steps once."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from by_name import call_by_name
+
+from components import keras_backend
+
+# This process computes on JAX and has no TensorFlow, as the model image has none.
+keras_backend.choose("jax")
+
+SMALL_SAMPLE = {"kind": "sample", "users": 120, "items": 80, "interactions": 3000}
+FEATURES: dict[str, Any] = {
+    "query": {
+        "user_id": {"type": "id"},
+        "raw_user_age": {"type": "float_discretized", "num_bins": 5},
+        "user_gender": {"type": "integer_categorical"},
+        "user_occupation_label": {"type": "integer_categorical"},
+    },
+    "candidate": {
+        "movie_id": {"type": "id"},
+        "movie_title": {"type": "text", "max_tokens": 1000, "sequence_length": 8},
+        "movie_genres": {"type": "multi_categorical"},
+    },
+    "crosses": [{"features": ["user_gender", "raw_user_age"], "dim": 20}],
+    "label": {"scale": 0.25, "offset": -0.25, "relevant_above": 0.9},
+}
+TRAIN: dict[str, Any] = {
+    "loss": "softmax",
+    "sample_weight": "label",
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "batch_size": 256,
+    "epochs": 4,
+    "validation_frequency": 2,
+    "monitor": "hit_rate_at_20_filtered",
+}
+EVALUATE: dict[str, Any] = {"ks": [5, 20], "headline": "hit_rate_at_20_filtered"}
+
+RunStep = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def in_tensorflow() -> Iterator[RunStep]:
+    """Calls a function in a process that has TensorFlow, and Keras on it.
+
+    The function is named as `module:function`: a step's job, or a test module's own.
+    """
+    with ProcessPoolExecutor(
+        1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=keras_backend.choose,
+        initargs=("tensorflow",),
+    ) as pool:
+        yield lambda name, **kwargs: pool.submit(call_by_name, name, **kwargs).result()
+
+
+@pytest.fixture(scope="session")
+def sample_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ingest makes of a small sample."""
+    from components.ingest.job import ingest
+
+    folder = tmp_path_factory.mktemp("ingest")
+    ingest(
+        source=SMALL_SAMPLE,
+        config={},
+        seed=7,
+        tables=str(folder / "tables"),
+        rejects=str(folder / "rejects"),
+    )
+    return folder / "tables"
+
+
+@pytest.fixture(scope="session")
+def sample_encoded(
+    sample_tables: Path, tmp_path_factory: pytest.TempPathFactory, in_tensorflow: RunStep
+) -> Path:
+    """What adapt makes of it."""
+    folder = tmp_path_factory.mktemp("adapt") / "encoded"
+    in_tensorflow(
+        "components.adapt.job:adapt",
+        tables=str(sample_tables),
+        features=FEATURES,
+        config={},
+        encoded=str(folder),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_model(sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What train makes of it."""
+    from components.train.job import train
+
+    folder = tmp_path_factory.mktemp("train") / "model"
+    train(encoded=str(sample_encoded), config=TRAIN, layer_sizes=[16], seed=7, model=str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_export(
+    sample_tables: Path,
+    sample_encoded: Path,
+    sample_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    in_tensorflow: RunStep,
+) -> Path:
+    """What export makes of it."""
+    folder = tmp_path_factory.mktemp("export") / "export"
+    in_tensorflow(
+        "components.export.job:export",
+        tables=str(sample_tables),
+        encoded=str(sample_encoded),
+        model=str(sample_model),
+        export=str(folder),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def movielens_archive() -> Path:
+    """The real MovieLens 100K archive, named by the environment variable MOVIELENS_100K."""
+    path = os.environ.get("MOVIELENS_100K")
+    if not path or not Path(path).is_file():
+        pytest.skip("MOVIELENS_100K does not name the ml-100k.zip archive")
+    return Path(path).resolve()
+
+
+@pytest.fixture(scope="session")
+def movielens_tfds(
+    movielens_archive: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A TFDS data directory with MovieLens 100K prepared, named by MOVIELENS_100K_TFDS."""
+    path = os.environ.get("MOVIELENS_100K_TFDS")
+    if not path or not (Path(path) / "movielens" / "100k-ratings").is_dir():
+        pytest.skip("MOVIELENS_100K_TFDS does not name a TFDS data directory with movielens/100k")
+    return Path(path).resolve()
