@@ -38,6 +38,11 @@ class EncodedFeature(BaseModel):
     raw_columns: list[str]
     bin_boundaries: list[float] | None = None
 
+    @property
+    def output(self) -> str:
+        """What the FeatureSpace calls it: the name of the raw column, or of the cross."""
+        return self.raw_columns[0] if len(self.raw_columns) == 1 else self.name
+
 
 class RawInput(BaseModel):
     """A raw feature, as a FeatureSpace takes it.

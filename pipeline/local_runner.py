@@ -101,8 +101,11 @@ class Progress:
 
     def _show(self, step: str, message: str) -> None:
         elapsed = time.monotonic() - self.began
-        self.console.write(f"{elapsed:7.1f} s  {step:<12} {message}\n")
-        self.console.flush()
+        try:
+            self.console.write(f"{elapsed:7.1f} s  {step:<12} {message}\n")
+            self.console.flush()
+        except BrokenPipeError:  # nobody reads any more, as after `| head`; the run goes on
+            self.console = io.StringIO()
 
 
 class _Lines(io.TextIOBase):
@@ -125,31 +128,38 @@ class _Lines(io.TextIOBase):
         return False
 
 
-class _ToProgress(logging.Handler):
-    """Gives kfp's log records to a `Progress`: it logs cache hits to no stream of its own."""
+class _ToProgress(logging.Filter):
+    """Takes kfp's log records, which go to the root logger, away to a `Progress`.
+
+    A filter and not a handler: kfp 2.17 swaps the root logger's handlers around
+    each step, and steps that run side by side leave theirs behind.
+    """
 
     def __init__(self, progress: Progress):
-        super().__init__(logging.INFO)
+        super().__init__()
         self._progress = progress
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self._progress.line(record.getMessage())
+    def filter(self, record: logging.LogRecord) -> bool:
+        for line in record.getMessage().splitlines():
+            self._progress.line(line)
+        return False
 
 
 @contextlib.contextmanager
 def _output_to(progress: Progress) -> Iterator[None]:
-    handler = _ToProgress(progress)
     root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
+    handlers, level = root.handlers[:], root.level
+    take = _ToProgress(progress)
+    root.addFilter(take)
     root.setLevel(logging.INFO)
     try:
         with contextlib.redirect_stdout(_Lines(progress)), warnings.catch_warnings():
-            # Image names and display names mean nothing to the subprocess runner.
+            # Image names mean nothing to the subprocess runner, which warns about them.
             warnings.simplefilter("ignore")
             yield
     finally:
-        root.removeHandler(handler)
+        root.removeFilter(take)
+        root.handlers[:] = handlers
         root.setLevel(level)
 
 

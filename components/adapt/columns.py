@@ -1,10 +1,21 @@
 """Which columns features are made of."""
 
+import keyword
+import re
 from collections.abc import Mapping
+from typing import Literal
 
-from components.adapt.config import Feature
+from components.adapt.config import Feature, FeaturesConfig
 from components.errors import InputError
-from components.tables import Column
+from components.tables import (
+    CANDIDATE_ID,
+    CANDIDATE_INDEX,
+    LABEL,
+    QUERY_ID,
+    TIMESTAMP,
+    TITLE,
+    Column,
+)
 
 _COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "id": ("string", "int64"),
@@ -20,6 +31,17 @@ _COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "multi_categorical": ("list<string>",),
 }
 
+# The SavedModel names its inputs after the query columns, and has inputs of its own (`self` is
+# tf.function's).
+_INPUT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+_TAKEN_INPUTS = ("k", "exclude", "self")
+
+# Columns that the encoded tables have besides the features.
+_TAKEN_COLUMNS = {
+    "query": (QUERY_ID, CANDIDATE_INDEX, LABEL, TIMESTAMP),
+    "candidate": (CANDIDATE_ID, TITLE),
+}
+
 
 def columns_of(
     features: Mapping[str, Feature], columns: list[Column], side: str
@@ -32,8 +54,8 @@ def columns_of(
         side: `query` or `candidate`, for messages.
 
     Raises:
-        InputError: If a column is not there, or has a type that the feature
-            cannot use.
+        InputError: If a column is not there, has a type that the feature
+            cannot use, or a name that nothing can be called.
     """
     by_name = {column.name: column for column in columns}
     for name, feature in features.items():
@@ -42,6 +64,7 @@ def columns_of(
                 f"features.{side}.{name}: there is no such column. The {side} columns of this "
                 f"source are {', '.join(by_name)}."
             )
+        _check_name(name, side)
         dtype = by_name[name].dtype
         if dtype not in _COLUMN_TYPES[feature.type]:
             fitting = [kind for kind, types in _COLUMN_TYPES.items() if dtype in types]
@@ -51,3 +74,30 @@ def columns_of(
                 f"are {', '.join(fitting)}."
             )
     return {name: by_name[name] for name in features}
+
+
+def _check_name(name: str, side: str) -> None:
+    if side == "query":
+        if name in _TAKEN_INPUTS or keyword.iskeyword(name) or not _INPUT_NAME.fullmatch(name):
+            raise InputError(
+                f"features.{side}.{name}: the SavedModel cannot have an input of that name. Rename "
+                "the column: letters, digits and underscores, a letter first, and none of "
+                f"{', '.join(_TAKEN_INPUTS)} or Python's keywords."
+            )
+    elif "/" in name:  # Keras refuses it in names of layers
+        raise InputError(
+            f"features.{side}.{name}: a feature's name cannot have a slash. Rename the column."
+        )
+
+
+def encoded_names(
+    features: FeaturesConfig, side: Literal["query", "candidate"]
+) -> dict[str, str]:
+    """What the features of a side are called in the encoded tables and vocabularies.
+
+    They keep their names. Only where an encoded table has a column of that name
+    already, or both sides have a feature of that name, is the side put before it.
+    """
+    taken = {*_TAKEN_COLUMNS[side], *(features.query if side == "candidate" else ())}
+    own = features.query if side == "query" else features.candidate
+    return {name: f"{side}_{name}" if name in taken else name for name in own}

@@ -205,14 +205,18 @@ class FeaturesConfig(BaseModel):
                     f"crosses: {cross.name}: {', '.join(cross.features)} are not features of one "
                     f"side. Features are {known}"
                 )
-            side = self.query if sides[0] == "query" else self.candidate
-            for name in cross.features:
-                if not isinstance(side[name], _CROSSABLE):
-                    raise ValueError(
-                        f"crosses: {cross.name}: {name} is {side[name].type}; only ids, categories,"
-                        " hashed and discretized features can be crossed"
-                    )
+            for side in sides:
+                self._check_crossable(cross, self.query if side == "query" else self.candidate)
         return self
+
+    @staticmethod
+    def _check_crossable(cross: Cross, features: dict[str, Feature]) -> None:
+        for name in cross.features:
+            if not isinstance(features[name], _CROSSABLE):
+                raise ValueError(
+                    f"crosses: {cross.name}: {name} is {features[name].type}; only ids, "
+                    "categories, hashed and discretized features can be crossed"
+                )
 
     @model_validator(mode="after")
     def _in_order(self) -> "FeaturesConfig":

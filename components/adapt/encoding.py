@@ -7,6 +7,7 @@ import apache_beam as beam
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.feature_spec import EncodedFeature, RawInput
@@ -32,7 +33,8 @@ def raw_array(column: pa.ChunkedArray, width: int) -> np.ndarray:
     position = np.arange(len(row)) - np.repeat(offsets[:-1] - offsets[0], lengths)
     kept = position < width
     padded = np.full((len(array), width), "", dtype=object)
-    padded[row[kept], position[kept]] = array.flatten().to_numpy(zero_copy_only=False)[kept]
+    values = pc.fill_null(array.flatten(), "").to_numpy(zero_copy_only=False)
+    padded[row[kept], position[kept]] = values[kept]
     return padded
 
 
@@ -57,7 +59,7 @@ def encode(
     outputs = space({item.name: raw_array(rows[item.name], item.width) for item in inputs})
     columns = {}
     for feature in features:
-        values = keras.ops.convert_to_numpy(outputs[feature.name]).astype(feature.dtype)
+        values = keras.ops.convert_to_numpy(outputs[feature.output]).astype(feature.dtype)
         shape = (
             (rows.num_rows,)
             if feature.width == 1 and not _is_list(feature)

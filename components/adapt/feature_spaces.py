@@ -32,6 +32,10 @@ from components.tables import Column
 # Keras counts these in max_tokens: out-of-vocabulary, and padding where there is any.
 _OOV, _PADDING = 1, 1
 
+# What Keras calls them. Vocabularies are given with them: where Keras 3.15 gets one without, and
+# its first value happens to be -1 or "[UNK]", it takes that for the out-of-vocabulary token.
+_OOV_INTEGER, _OOV_STRING, _PADDING_STRING = -1, "[UNK]", ""
+
 
 @dataclass(frozen=True)
 class AdaptedFeature:
@@ -51,7 +55,11 @@ class AdaptedFeature:
 
 
 def adapt_feature(
-    name: str, feature: Feature, column: Column, statistics: ColumnStatistics
+    name: str,
+    feature: Feature,
+    column: Column,
+    statistics: ColumnStatistics,
+    encoded_name: str | None = None,
 ) -> AdaptedFeature:
     """Makes a feature of a FeatureSpace from statistics.
 
@@ -60,6 +68,7 @@ def adapt_feature(
         feature: How to encode it.
         column: The column.
         statistics: Of the training rows.
+        encoded_name: Its name in the encoded tables; the same by default.
 
     Raises:
         InputError: If no row has a value.
@@ -69,7 +78,9 @@ def adapt_feature(
     warning = None
 
     def encoded(dtype: Literal["int32", "float32"], **more: Any) -> EncodedFeature:
-        return EncodedFeature(name=name, type=feature.type, dtype=dtype, raw_columns=[name], **more)
+        return EncodedFeature(
+            name=encoded_name or name, type=feature.type, dtype=dtype, raw_columns=[name], **more
+        )
 
     def limited(counts: pa.Table | None, max_tokens: int | None, special: int) -> pa.Table:
         if counts is None or not counts.num_rows:
@@ -82,11 +93,13 @@ def adapt_feature(
         tokens = known["token"].to_numpy(zero_copy_only=False)
         if column.dtype == "string":
             layer = keras.layers.StringLookup(
-                vocabulary=list(tokens), num_oov_indices=1, name=preprocessor_name
+                vocabulary=[_OOV_STRING, *tokens], num_oov_indices=1, name=preprocessor_name
             )
         else:
             layer = keras.layers.IntegerLookup(
-                vocabulary=tokens.astype(np.int64), num_oov_indices=1, name=preprocessor_name
+                vocabulary=np.concatenate([[_OOV_INTEGER], tokens]).astype(np.int64),
+                num_oov_indices=1,
+                name=preprocessor_name,
             )
         spec = encoded("int32", cardinality=known.num_rows + _OOV, oov_index=0)
         if known.num_rows == 1:
@@ -109,8 +122,8 @@ def adapt_feature(
     elif isinstance(feature, MultiCategorical):
         known = limited(statistics.counts, feature.max_tokens, _PADDING + _OOV)
         layer = keras.layers.StringLookup(
-            vocabulary=known["token"].to_pylist(),
-            mask_token="",
+            vocabulary=[_PADDING_STRING, _OOV_STRING, *known["token"].to_pylist()],
+            mask_token=_PADDING_STRING,
             num_oov_indices=1,
             name=preprocessor_name,
         )

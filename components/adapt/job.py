@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from components import keras_backend
 
@@ -12,7 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.adapt.columns import columns_of
+from components.adapt.columns import columns_of, encoded_names
 from components.adapt.config import AdaptConfig, Cross, Feature, FeaturesConfig, Id
 from components.adapt.encoding import EncodeFiles
 from components.adapt.feature_spaces import adapt_feature, build_feature_space
@@ -104,11 +104,13 @@ def _analyze(
 ) -> None:
     """One pass over the training rows and the candidates; saves what was learned."""
     rating = schema.role("rating").name
+    sides: tuple[tuple[Literal["query", "candidate"], Path, str | None, list[Column]], ...] = (
+        ("query", tables / "interactions" / "train", rating, schema.query),
+        ("candidate", tables / "candidates", None, schema.candidate),
+    )
     with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
-        for side, path, features, extra, columns in (
-            ("query", tables / "interactions" / "train", wanted.query, rating, schema.query),
-            ("candidate", tables / "candidates", wanted.candidate, None, schema.candidate),
-        ):
+        for side, path, extra, columns in sides:
+            features = wanted.query if side == "query" else wanted.candidate
             read = [*features, *([extra] if extra else [])]
             (
                 pipeline
@@ -122,7 +124,8 @@ def _analyze(
                     side,
                     features,
                     columns_of(features, columns, side),
-                    wanted.crosses_of("query" if side == "query" else "candidate"),
+                    encoded_names(wanted, side),
+                    wanted.crosses_of(side),
                     extra,
                     folder,
                     notes,
@@ -135,6 +138,7 @@ def _save_side(
     side: str,
     features: dict[str, Feature],
     columns: dict[str, Column],
+    names: dict[str, str],
     crosses: list[Cross],
     rating: str | None,
     folder: Path,
@@ -142,15 +146,16 @@ def _save_side(
 ) -> None:
     """Builds one side's FeatureSpace, and writes it, its vocabularies, and notes for the spec."""
     adapted = {
-        name: adapt_feature(name, feature, columns[name], statistics.columns[name])
+        name: adapt_feature(name, feature, columns[name], statistics.columns[name], names[name])
         for name, feature in features.items()
     }
     space, encoded = build_feature_space(adapted, crosses, f"{side}_feature_space")
     space.save(folder / f"{side}_feature_space.keras")
-    for name, feature in adapted.items():
+    for feature in adapted.values():
         if feature.vocabulary is not None:
             (folder / "vocabularies").mkdir(exist_ok=True)
-            pq.write_table(feature.vocabulary, folder / "vocabularies" / f"{name}.parquet")
+            path = folder / "vocabularies" / f"{feature.encoded.name}.parquet"
+            pq.write_table(feature.vocabulary, path)
     ratings = statistics.columns[rating].quantiles if rating else None
     write_json(
         {
@@ -183,7 +188,7 @@ def _spec(
         )
 
     def inputs(columns: dict[str, Column], features: list[EncodedFeature]) -> list[RawInput]:
-        widths = {feature.name: feature.width for feature in features}
+        widths = {feature.output: feature.width for feature in features}
         return [
             RawInput(
                 name=name,

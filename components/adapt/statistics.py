@@ -78,7 +78,9 @@ def column_statistics(column: pa.ChunkedArray, feature: Feature | None) -> Colum
     elif isinstance(feature, Text):
         statistics.counts = _count(words(column.combine_chunks()))
     elif isinstance(feature, MultiCategorical):
-        statistics.counts = _count(pc.list_flatten(column))
+        values = pc.list_flatten(column)
+        # An empty value is what lists are padded with: no value. Nulls go, too.
+        statistics.counts = _count(values.filter(pc.not_equal(values, "")))
         statistics.longest = pc.max(pc.list_value_length(column)).as_py() or 0
     elif feature is None or isinstance(feature, FloatDiscretized):
         # As float32, the type in which FeatureSpace will compare values with boundaries.

@@ -212,7 +212,10 @@ def _epoch_chart(key: str, title: str, depths: list[dict[str, Any]]) -> _Chart:
     figure, axes = _figure(4.6, 3.0)
     _draw(axes, lines)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # The same epochs in every panel, whether they have a value or not.
+    last = max((entry["epoch"] for depth in depths for entry in depth["history"]), default=1)
+    axes.set_xlim(0.5, last + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if any(line.x for line in lines):
         axes.legend(loc="best", handlelength=2.6)
     described = f"{title} by epoch. " + " ".join(_describe_history(line) for line in lines)

@@ -48,9 +48,9 @@ def slices(
         spec: The features.
         queries: The test part's queries.
         targets: Its relevant interactions.
-        user_interactions: `(queries,)`, interactions that training had of the
-            query's user.
-        popularity: `(candidates,)`, interactions that training had of an item.
+        user_interactions: `(queries,)`, interactions of the query's user before
+            the test part.
+        popularity: `(candidates,)`, interactions of an item before the test part.
     """
     yield from _kept(_by_history(user_interactions[targets.query]))
     yield from _kept(_by_popularity(popularity, targets.candidate))
@@ -88,7 +88,7 @@ def _by_popularity(popularity: np.ndarray, candidate: np.ndarray) -> Iterator[Sl
     group[order] = np.minimum((held * 3).astype(np.int64), 2)
     group[popularity == 0] = 3
     sizes = np.bincount(group, minlength=4)
-    for index, name in enumerate(("head", "middle", "tail", "never seen in training")):
+    for index, name in enumerate(("head", "middle", "tail", "never seen before")):
         label = f"{name} ({sizes[index]:,} items)"
         yield Slice("item popularity", label, group[candidate] == index)
 
@@ -96,7 +96,7 @@ def _by_popularity(popularity: np.ndarray, candidate: np.ndarray) -> Iterator[Sl
 def value_names(encoded: Path, spec: FeatureSpec, feature: EncodedFeature) -> list[str]:
     """Names the indices of a categorical or discretized feature, for people."""
     if feature.bin_boundaries is not None:
-        ends = [f"{boundary:g}" for boundary in feature.bin_boundaries]
+        ends = [f"{boundary:.4g}" for boundary in feature.bin_boundaries]
         if not ends:
             return ["all"]
         between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]

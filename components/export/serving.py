@@ -5,10 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from components.errors import InputError
 from components.feature_spec import FeatureSpec, RawInput
-
-_RESERVED = ("k", "exclude")
 
 
 class ServingModel(tf.Module):
@@ -19,8 +16,8 @@ class ServingModel(tf.Module):
     out-of-vocabulary.
 
     Signatures:
-        serving_default: The raw query features by name, `(batch,)` each, and a
-            scalar `k`.
+        serving_default: The raw query features by name, `(batch,)` each or
+            `(batch, width)` for lists, and a scalar `k`.
         excluding: The same and `exclude`, `(batch, any)` ids to leave out; an
             id that is no candidate's leaves nothing out, so it can pad.
 
@@ -60,12 +57,6 @@ class ServingModel(tf.Module):
         embeddings: Any,
     ):
         super().__init__()
-        clash = [item.name for item in spec.query_inputs if item.name in _RESERVED]
-        if clash:
-            raise InputError(
-                f"features.query.{clash[0]}: the SavedModel has an input of that name already. "
-                "Rename the column."
-            )
         self._inputs = spec.query_inputs
         self._features = spec.query
         self.space = space
@@ -114,7 +105,7 @@ class ServingModel(tf.Module):
         outputs = self.space(raw)
         encoded = {}
         for feature in self._features:
-            value = tf.cast(outputs[feature.name], feature.dtype)
+            value = tf.cast(outputs[feature.output], feature.dtype)
             padded = feature.padding_index is not None
             encoded[feature.name] = tf.reshape(
                 value, (-1, feature.width) if padded or feature.width > 1 else (-1,)

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+from jinja2 import UndefinedError
 
 from components.evaluate.report import render_report
 
@@ -226,6 +227,7 @@ def test_the_depth_table_marks_the_exported_stack_and_ends_with_most_popular(htm
     page = _Page(html)
     numbers = ["0.6000", "4", "0.5000", "0.5400", "0.5003", "0.5403", "123,456", "cpu"]
     assert page.row("64-16 exported")[1:] == numbers
+    assert html.count('<tr class="exported">') == 1
     assert page.row("16")[1:3] == ["0.5001", "4"]
     most_popular = page.row("most-popular")
     assert most_popular[3:7] == ["0.3000", "0.3400", "0.3003", "0.3403"]
@@ -324,6 +326,7 @@ def test_hostile_text_is_escaped(results: dict[str, Any]) -> None:
     page = _Page(html)
     assert HOSTILE not in html
     assert page.text.count(HOSTILE) > 10
+    assert page.text.count("$x$ (exported)") == 3, "a legend is no place for math"
     assert "script" not in {tag for tag, _ in page.tags}
     assert not [name for _, attributes in page.tags for name in attributes if name[:2] == "on"]
 
@@ -357,7 +360,7 @@ def test_the_same_results_give_the_same_page(results: dict[str, Any]) -> None:
     first = render_report(results)
     assert results == before
     # What a notebook or a matplotlibrc may have set shall not count, and stays as it was.
-    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.grid": False}):
+    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "xtick.direction": "in"}):
         assert render_report(results) == first
         assert matplotlib.rcParams["font.size"] == 30
 
@@ -459,6 +462,6 @@ def test_a_loss_that_is_not_a_number_is_left_out(results: dict[str, Any]) -> Non
 
 
 def test_a_result_that_is_missing_is_an_error(results: dict[str, Any]) -> None:
-    del results["data"]["queries"]
-    with pytest.raises(Exception, match="queries"):
+    del results["examples"][0]["user"]
+    with pytest.raises(UndefinedError, match="user"):
         render_report(results)

@@ -1,0 +1,32 @@
+"""Writes the golden file: the compiled pipeline that the test compares with.
+
+Images are named without their content's hash, which changes with every line of code.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.images import STEP_IMAGES
+from pipeline.config import load_config
+from pipeline.definition import build_pipeline
+
+GOLDEN = Path(__file__).with_name("golden_sample.yaml")
+
+
+def compiled(config_name: str, **images: str) -> dict[str, Any]:
+    """Compiles a shipped config with kfp and reads the IR back."""
+    from kfp import compiler
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "pipeline.yaml")
+        pipeline = build_pipeline(load_config(config_name), {**STEP_IMAGES, **images})
+        compiler.Compiler().compile(pipeline, path)
+        return yaml.safe_load(Path(path).read_text())
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(yaml.safe_dump(compiled("sample"), sort_keys=True))
+    print(f"wrote {GOLDEN}")

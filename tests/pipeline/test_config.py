@@ -1,0 +1,157 @@
+"""The config: what is right is read, what is wrong gets a message that helps."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import InputError
+from pipeline.config import PipelineConfig, load_config, shipped_configs, source_fingerprint
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_shipped_configs_are_valid_and_named_after_their_file(name: str) -> None:
+    assert load_config(name).name == name
+    assert load_config(name).description
+
+
+def test_overrides_reach_nested_keys_and_keep_their_yaml_type() -> None:
+    config = load_config(
+        "sample",
+        ["train.epochs=3", "layer_stacks=[[8],[16,8]]", "source.users=50", "train.loss=mse"],
+    )
+    assert config.train.epochs == 3
+    assert config.layer_stacks == [[8], [16, 8]]
+    assert config.source.users == 50
+    assert config.train.loss == "mse"
+
+
+def test_a_config_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    values = load_config("sample").model_dump(mode="json", exclude_none=True)
+    path.write_text(yaml.safe_dump({**values, "name": "mine"}))
+    assert load_config(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.epoch=5", ["train.epoch: unknown key", "epochs", "learning_rate"]),
+        ("trian={}", ["trian: unknown key", "train", "layer_stacks"]),
+        ("source.user=5", ["source.user: unknown key", "users", "interactions"]),
+        (
+            "features.query.raw_user_age.bins=4",
+            ["features.query.raw_user_age.bins: unknown key", "num_bins"],
+        ),
+        ("train.epochs=many", ["train.epochs", "integer", "'many'"]),
+        ("train.epochs=0", ["train.epochs", "greater than or equal to 1", "0"]),
+        ("train.loss=hinge", ["train.loss", "'mse' or 'softmax'", "'hinge'"]),
+        ("seed=-1", ["seed", "greater than or equal to 0"]),
+        ("source.kind=kaggle", ["source", "'sample', 'movielens', 'files'"]),
+        ("features.query.user_id.type=embedding", ["features.query.user_id", "'id'"]),
+        (
+            "features.query.shoe_size={type: float}",
+            ["features.query.shoe_size", "no such column", "raw_user_age"],
+        ),
+        (
+            "features.query.user_gender.type=string_categorical",
+            ["features.query.user_gender", "int64", "integer_categorical"],
+        ),
+        (
+            "features.crosses=[{features: [user_gender, height], dim: 4}]",
+            ["features: crosses", "height", "user_occupation_label"],
+        ),
+        ("layer_stacks=[[32],[32]]", ["layer_stacks", "twice"]),
+        ("layer_stacks=[]", ["layer_stacks", "at least 1"]),
+        ("evaluate.headline=hit_rate_at_7_raw", ["evaluate", "7", "ks"]),
+        ("evaluate.headline=accuracy", ["evaluate.headline", "accuracy"]),
+        ("name=My Config", ["name", "My Config"]),
+        ("train.epochs.more=1", ["train.epochs.more", "nothing is below"]),
+        ("train.epochs", ["key=value"]),
+        ("train.epochs=[1", ["no YAML"]),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_what_is_allowed(
+    override: str, words: list[str]
+) -> None:
+    with pytest.raises(InputError) as error:
+        load_config("sample", [override])
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(InputError) as error:
+        load_config("sample", ["train.epoch=5", "ingest.splits=random"])
+    assert "2 problems" in str(error.value)
+    assert "train.epoch" in str(error.value)
+    assert "ingest.splits" in str(error.value)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nsource: {kind: sample}\n")
+    with pytest.raises(InputError, match="features: is missing"):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("movielens-10k", ["no such config", "movielens-100k", "sample"]),
+        ("nowhere/mine.yaml", ["no such file"]),
+    ],
+)
+def test_a_config_that_is_not_there_is_named(name: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        load_config(name)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "", "a: [\n"])
+def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"mine\.yaml"):
+        load_config(str(path))
+
+
+def test_yaml_tags_that_would_run_code_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(InputError, match="no YAML"):
+        load_config(str(path))
+
+
+def test_parameters_hold_no_null_because_kfp_has_none() -> None:
+    def nulls(value: object) -> int:
+        if isinstance(value, dict):
+            return sum(nulls(item) for item in value.values())
+        if isinstance(value, list):
+            return sum(nulls(item) for item in value)
+        return value is None
+
+    for name in shipped_configs():
+        assert nulls(load_config(name).parameters()) == 0
+
+
+def test_parameters_without_nulls_mean_the_same() -> None:
+    config = load_config("movielens-100k")
+    values = config.parameters()
+    del values["source_fingerprint"]
+    assert PipelineConfig.model_validate({**values, "name": config.name}).train == config.train
+
+
+def test_the_fingerprint_changes_with_a_files_content(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("a,b\n1,2\n")
+    source = {"kind": "files", "interactions": str(tmp_path / "*.csv"), "candidates": "none.csv"}
+    before = source_fingerprint(source)
+    assert before == source_fingerprint(source)
+    path.write_text("a,b\n1,2\n3,4\n")
+    assert source_fingerprint(source) != before
+
+
+def test_a_source_without_files_has_no_fingerprint() -> None:
+    assert source_fingerprint({"kind": "sample"}) == ""
