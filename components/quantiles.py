@@ -14,9 +14,10 @@ class QuantileSummary:
 
     Exact while there are at most `MAX_POINTS` distinct values. Beyond that,
     neighbours are merged into `MAX_POINTS` points of about equal weight, which
-    moves a quantile's rank by at most `1 / MAX_POINTS` a merge (the
+    moves a quantile's rank by at most `2 / MAX_POINTS` a merge (the
     equi-depth histogram merge of Greenwald & Khanna, "Power-conserving
     computation of order-statistics over sensor networks", PODS 2004, sec. 3).
+    The least and the greatest value stay exact.
 
     Args:
         values: `(points,) float64`, strictly ascending.
@@ -47,11 +48,15 @@ class QuantileSummary:
         if len(self.values) <= MAX_POINTS:
             return self
         ends = np.cumsum(self.weights)
-        group = np.minimum((ends / ends[-1] * MAX_POINTS).astype(np.int64), MAX_POINTS - 1)
+        between = MAX_POINTS - 2
+        group = 1 + np.minimum((ends / ends[-1] * between).astype(np.int64), between - 1)
+        group[0], group[-1] = 0, MAX_POINTS - 1
         weights = np.bincount(group, self.weights, MAX_POINTS)
-        last = np.searchsorted(group, np.arange(MAX_POINTS), side="right") - 1
+        # A group stands at its heaviest value: one that many rows have must not move.
+        by_weight = np.lexsort((self.weights, group))
+        heaviest = by_weight[np.searchsorted(group, np.arange(MAX_POINTS), side="right") - 1]
         kept = weights > 0
-        return QuantileSummary(self.values[last[kept]], weights[kept])
+        return QuantileSummary(self.values[heaviest[kept]], weights[kept])
 
     @property
     def rows(self) -> float:
@@ -67,15 +72,17 @@ class QuantileSummary:
         """Cuts the rows into bins of about equal size.
 
         The boundaries are those of `keras.layers.Discretization` after `adapt`
-        on all rows at once: Keras 3.15 interpolates the cumulative weights
-        linearly at 1/num_bins, 2/num_bins, … and drops the last. Equal
-        boundaries (a value that fills several bins) are kept once, so there
-        may be fewer bins than asked for.
+        on all rows at once, without its rounding to an `epsilon` of the rows:
+        Keras 3.15 interpolates the ordered rows linearly at 1/num_bins,
+        2/num_bins, …. Equal boundaries (a value that fills several bins) are
+        kept once, so there may be fewer bins than asked for.
 
         Returns:
             At most `num_bins - 1` boundaries, strictly ascending.
         """
-        shares = np.cumsum(self.weights) / self.weights.sum()
+        last = np.cumsum(self.weights)
+        first = last - self.weights + 1  # a point is at every rank of its rows
+        shares = np.stack([first, last], axis=1).ravel() / last[-1]
         wanted = np.arange(1, num_bins) / num_bins
-        boundaries = np.interp(wanted, shares, self.values).astype(np.float32)
+        boundaries = np.interp(wanted, shares, np.repeat(self.values, 2)).astype(np.float32)
         return [float(boundary) for boundary in np.unique(boundaries)]

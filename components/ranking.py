@@ -180,12 +180,19 @@ class Targets:
 
     @classmethod
     def of(cls, table: pa.Table, queries: QuerySet, relevant_above: float | None) -> "Targets":
-        """Takes the rows whose label is above a threshold; all, where there is none."""
+        """Takes the rows whose label is above a threshold; all, where there is none.
+
+        A pair that the table has more than once is one target: a list shows an
+        item once, and NDCG would exceed 1.
+        """
         relevant = np.ones(table.num_rows, bool)
         if relevant_above is not None:
             relevant = to_numpy(table[LABEL]) > relevant_above
-        candidate = to_numpy(table[CANDIDATE_INDEX])
-        return cls(queries.row_query[relevant], candidate[relevant])
+        query = queries.row_query[relevant]
+        candidate = to_numpy(table[CANDIDATE_INDEX])[relevant]
+        pair = query * (candidate.max(initial=0) + np.int64(1)) + candidate
+        first = np.sort(np.unique(pair, return_index=True)[1])
+        return cls(query[first], candidate[first])
 
     def ranks(self, retrieved: np.ndarray, *, at_once: int = 1 << 16) -> np.ndarray:
         """Finds each target in its query's list.

@@ -38,12 +38,15 @@ def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) ->
     startup_seconds = time.time() - _process_started
     try:
         summary = job(**arguments)
-    except InputError as error:
-        log(step, f"error: {error}")
-        raise SystemExit(1) from error
-    except OSError as error:
-        # A full disk or a folder that cannot be written: the path and the reason say it all.
-        log(step, f"error: {describe_os_error(error)}")
+    except Exception as raised:
+        error = _without_beam(raised)
+        if isinstance(error, InputError):
+            log(step, f"error: {error}")
+        elif isinstance(error, OSError):
+            # A full disk or a folder that cannot be written: the path and the reason say it all.
+            log(step, f"error: {describe_os_error(error)}")
+        else:
+            raise
         raise SystemExit(1) from error
     seconds = time.time() - _process_started
     log(step, f"done in {seconds:.1f} s, {startup_seconds:.1f} s of it start-up")
@@ -54,6 +57,17 @@ def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) ->
     }
 
 
+def _without_beam(error: BaseException) -> BaseException:
+    """The error as the work raised it.
+
+    Beam 2.77 raises it again with the name of its own step in the message, and
+    an OSError, whose first argument is a number, as a RuntimeError.
+    """
+    if getattr(error, "_tagged_with_step", False) and error.__context__ is not None:
+        return error.__context__
+    return error
+
+
 def describe_os_error(error: OSError) -> str:
     """Says what failed on which path, and what to do where that is known."""
     reason = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
@@ -62,6 +76,8 @@ def describe_os_error(error: OSError) -> str:
         "EDQUOT": "free some space, or choose another folder",
         "EACCES": "make the folder writable, or choose another one",
         "EROFS": "make the folder writable, or choose another one",
+        "EEXIST": "a file is where a folder should be: choose another folder",
+        "ENOTDIR": "a file is where a folder should be: choose another folder",
     }
     name = errno.errorcode.get(error.errno or 0, "")
     return f"{reason}. To mend it: {advice[name]}." if name in advice else reason

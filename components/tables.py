@@ -130,10 +130,14 @@ class Schema(BaseModel):
     @property
     def id_dtypes(self) -> tuple[IdDType, IdDType]:
         """The types of the query's and of the candidate's id."""
-        query, candidate = (self.role(role).dtype for role in ("query_id", "candidate_id"))
-        if query not in ("string", "int64") or candidate not in ("string", "int64"):
-            raise InputError(f"Ids must be strings or integers, not {query} and {candidate}.")
-        return query, candidate
+        query, candidate = self.role("query_id"), self.role("candidate_id")
+        for column in (query, candidate):
+            if column.dtype not in ("string", "int64"):
+                raise InputError(
+                    f"{column.name}: an id must be a string or an integer, not {column.dtype}. "
+                    "Write it as one, or name its type in source.dtypes."
+                )
+        return query.dtype, candidate.dtype  # type: ignore[return-value]
 
     def role(self, role: Role) -> Column:
         """Returns the one column that has a role.
@@ -193,10 +197,18 @@ def read_table(folder: str | os.PathLike[str], columns: list[str] | None = None)
     return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
 
 
-def write_table(table: pa.Table, folder: str | os.PathLike[str]) -> None:
-    """Writes a table as one file into a folder, which it makes."""
+def write_table(
+    table: pa.Table, folder: str | os.PathLike[str], shard: int = 0, shards: int = 1
+) -> None:
+    """Writes a table, or one shard of it, as a file into a folder, which it makes."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, Path(folder) / part_name(0, 1))
+    path = Path(folder) / part_name(shard, shards)
+    try:
+        pq.write_table(table, path)
+    except OSError as error:
+        if error.errno and not error.filename:  # Arrow does not say which
+            error.filename = str(path)
+        raise
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:

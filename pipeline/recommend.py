@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,6 +14,10 @@ from components.tables import QUERY_ID, read_json, read_table
 
 _SEEN = "seen"
 _NUMPY_TYPES: dict[str, Any] = {"string": object, "int64": "int64", "float32": "float32"}
+_RANGES: dict[str, tuple[float, float]] = {
+    "int64": (-(2**63), 2**63 - 1),
+    "float32": (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max)),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,6 @@ def recommend(
     values = _query(about, user, known, features or {})
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import numpy as np
     import tensorflow as tf
 
     model = tf.saved_model.load(str(folder / "saved_model"))
@@ -81,9 +85,9 @@ def recommend(
         for item in about["query_inputs"]
     }
     if exclude_seen and seen:
-        outputs = model.signatures["excluding"](
-            **inputs, k=tf.constant(k), exclude=tf.constant([seen])
-        )
+        excluding = model.signatures["excluding"]
+        id_type = excluding.structured_input_signature[1]["exclude"].dtype
+        outputs = excluding(**inputs, k=tf.constant(k), exclude=tf.constant([seen], id_type))
     else:
         outputs = model.signatures["serving_default"](**inputs, k=tf.constant(k))
     rows = zip(*(outputs[name].numpy()[0] for name in ("ids", "titles", "scores")), strict=True)
@@ -120,14 +124,32 @@ def _query(
         raise InputError(f"User {user} is not in the log. Describe them: {example}")
     for name, item in inputs.items():
         try:
-            if item["dtype"] != "string":
-                values[name] = (
-                    float(values[name]) if item["dtype"] == "float32" else int(values[name])
-                )
+            values[name] = _typed(item, values[name])
         except ValueError as error:
             labels = item.get("labels") or {}
             names = "; ".join(f"{value} is {label}" for value, label in labels.items())
-            raise InputError(
-                f"--feature {name}={values[name]}: {name} is {item['dtype']}. {names}".rstrip()
-            ) from error
+            is_id = name == about["query_id"]
+            option = f"--user {user}" if is_id else f"--feature {name}={values[name]}"
+            raise InputError(f"{option}: {name} is {item['dtype']}. {names}".rstrip()) from error
     return values
+
+
+def _typed(item: dict[str, Any], value: Any) -> Any:
+    """Turns what is given, or was in the log, into what an input takes of one row.
+
+    Raises:
+        ValueError: If it is no number, or one that the type cannot hold.
+    """
+    if item["dtype"] == "string":
+        width = item["width"]
+        if width > 1 and isinstance(value, str):
+            value = value.split("|")
+        if isinstance(value, str):
+            return value
+        padded = [text or "" for text in [*value, *[""] * width][:width]]
+        return padded if width > 1 else padded[0]
+    number = int(value) if item["dtype"] == "int64" else float(value)
+    least, most = _RANGES[item["dtype"]]
+    if not least <= number <= most:  # nor if it is NaN
+        raise ValueError(f"{number} does not fit into {item['dtype']}")
+    return number

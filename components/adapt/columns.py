@@ -90,9 +90,7 @@ def _check_name(name: str, side: str) -> None:
         )
 
 
-def encoded_names(
-    features: FeaturesConfig, side: Literal["query", "candidate"]
-) -> dict[str, str]:
+def encoded_names(features: FeaturesConfig, side: Literal["query", "candidate"]) -> dict[str, str]:
     """What the features of a side are called in the encoded tables and vocabularies.
 
     They keep their names. Only where an encoded table has a column of that name

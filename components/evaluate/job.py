@@ -371,7 +371,7 @@ def _verdict(settings: EvaluateConfig, metrics: dict[str, Any]) -> dict[str, Any
         **values,
         "lead": lead,
         "margin": settings.margin,
-        "good_enough": bool(lead > 0 and lead >= settings.margin),
+        "good_enough": bool(lead > 0 and lead >= settings.margin - 1e-12),
     }
 
 

@@ -58,6 +58,8 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
     source = Path(encoded)
     query_tower: QueryModel = keras.models.load_model(Path(model) / "query_tower.keras")
     candidate_tower: CandidateModel = keras.models.load_model(Path(model) / "candidate_tower.keras")
+    schema = read_schema(tables)
+    query_id = schema.role("query_id").name
     candidates = read_table(source / "candidates")
     features = {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate}
     embeddings = np.asarray(
@@ -79,7 +81,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
             ),
             folder / "candidates",
         )
-        write_table(_users(Path(tables), read_schema(tables), candidates), folder / "users")
+        write_table(_users(Path(tables), schema, candidates), folder / "users")
         query_tower.save(folder / "query_tower.keras")
         serving = ServingModel(
             keras.models.load_model(source / "query_feature_space.keras"),
@@ -96,7 +98,10 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
                 "candidates": len(embeddings),
                 "dimension": embeddings.shape[1],
                 "query_inputs": [item.model_dump() for item in spec.query_inputs],
-                "query_id": spec.query_id_feature,
+                # Whatever its type is: it may be hashed, say.
+                "query_id": query_id
+                if any(item.name == query_id for item in spec.query_inputs)
+                else None,
                 "layer_sizes": training["layer_sizes"],
                 "monitor": training["monitor"],
                 "validation": training["validation"],

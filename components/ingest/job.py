@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,7 +28,6 @@ from components.tables import (
     REJECTS_SCHEMA,
     SPLITS,
     Schema,
-    part_name,
     read_json,
     table_files,
     write_json,
@@ -107,7 +107,10 @@ def _check_catalogue(
     candidates, repeated = first_of_each(rows, candidate_id, "item")
     rejects = [interaction_log.rejects, bad, repeated]
     if not candidates.num_rows:
-        raise InputError("The catalogue has no usable item." + _examples(pa.concat_tables(rejects)))
+        raise InputError(
+            "The catalogue has no usable item: there is nothing to recommend. Each needs an id, a "
+            "title and a value in every column." + _examples(pa.concat_tables(rejects))
+        )
     # By id, numbers before they are longer ones: "2" before "10". The order is the
     # candidate index, so it must not depend on the order in a file.
     ids = candidates[candidate_id]
@@ -122,6 +125,11 @@ def _check_catalogue(
         users, bad_users = check_rows(users, schema.query)
         users, repeated_users = first_of_each(users, schema.role("query_id").name, "user")
         rejects += [bad_users, repeated_users]
+        if not users.num_rows:
+            raise InputError(
+                "No user of the source can be used. Each needs an id and a value in every column."
+                + _examples(pa.concat_tables(rejects))
+            )
     return candidates.combine_chunks(), users, pa.concat_tables(rejects)
 
 
@@ -206,6 +214,8 @@ def _summarize_timestamps(rows: pa.Table, column: str) -> QuantileSummary:
 
 
 def _time_boundaries(summary: QuantileSummary, settings: IngestConfig) -> tuple[float, float]:
+    if not summary.rows:  # nothing to split; `_report` says so
+        return math.inf, math.inf
     before_test = 1 - settings.test_fraction
     before_validation = before_test * (1 - settings.validation_fraction)
     return summary.value_at(before_validation), summary.value_at(before_test)
@@ -263,6 +273,9 @@ class _CountReasons(beam.CombineFn):
         return dict(sorted(counts.items()))
 
 
+_FILE_RANK = "_file_rank"
+
+
 class _SplitShard(beam.DoFn):
     """Orders a shard, drops duplicates, splits it and writes its files."""
 
@@ -288,10 +301,10 @@ class _SplitShard(beam.DoFn):
         query_id = schema.role("query_id").name
         timestamp = schema.role("timestamp").name
         rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-        rows = rows.sort_by(
+        rows = rows.append_column(_FILE_RANK, _file_rank(rows)).sort_by(
             [(query_id, "ascending"), (timestamp, "ascending"), (CANDIDATE_INDEX, "ascending"),
-             (ROW, "ascending")]
-        )  # fmt: skip
+             (_FILE_RANK, "ascending"), (ROW, "ascending")]
+        ).drop_columns(_FILE_RANK)  # fmt: skip
         if self._settings.duplicates == "reject":
             rows, rejects = _latest_of_each(rows, query_id)
             for batch in rejects.to_batches():
@@ -307,13 +320,19 @@ class _SplitShard(beam.DoFn):
             counts.rows[split] = part.num_rows
             if part.num_rows:
                 folder = self._folder / "interactions" / split
-                folder.mkdir(parents=True, exist_ok=True)
-                pq.write_table(part, folder / part_name(number, self._settings.shards))
+                write_table(part, folder, number, self._settings.shards)
         for entry in pc.value_counts(rows[schema.role("rating").name]).to_pylist():
             counts.ratings[entry["values"]] += entry["counts"]
         extent = pc.min_max(rows[timestamp]).as_py()
         counts.timestamps = [extent["min"], extent["max"]]
         yield counts
+
+
+def _file_rank(rows: pa.Table) -> pa.Array:
+    """Each row's file as its place among the files by name; Arrow cannot sort by a dictionary."""
+    files = rows[FILE].combine_chunks()
+    ranks = np.argsort(np.argsort(files.dictionary.to_numpy(zero_copy_only=False)))
+    return pa.array(ranks[files.indices.to_numpy()].astype(np.int32))
 
 
 def _latest_of_each(rows: pa.Table, query_id: str) -> tuple[pa.Table, pa.Table]:
@@ -399,6 +418,8 @@ def _report(
             f"ingest.max_reject_share allows {settings.max_reject_share:.1%}. Mend the source, or "
             f"raise the limit.{_examples(rejects)}"
         )
+    if not kept:
+        raise InputError(f"None of the {rejected:,} rows can be used.{_examples(rejects)}")
     if statistics["users"] < 2:
         raise InputError(
             "The log has one user only. A recommender learns from what several users have in "

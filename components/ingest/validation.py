@@ -10,7 +10,8 @@ from components.ingest.sources.log import FILE, ROW
 from components.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema
 
 _FLOAT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
-_INTEGER = r"^\s*[+-]?\d{1,18}(\.0*)?\s*$"
+_INTEGER = r"^\s*[+-]?\d{1,19}(\.0*)?\s*$"
+_LARGEST = str(np.iinfo(np.int64).max)  # 19 digits
 
 
 def parse_numbers(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.Array:
@@ -22,26 +23,37 @@ def parse_numbers(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.
 
     Returns:
         An array of that type. Null where the value was missing, is no number,
-        is not finite, or is no integer although it should be.
+        is not finite, or is no integer although it should be (or none that
+        fits into 64 bits).
     """
+    integer = pa.types.is_integer(dtype)
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if integer and (pa.types.is_decimal(array.type) or pa.types.is_uint64(array.type)):
+        array = pc.cast(array, pa.string())  # may hold what int64 cannot
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        integer = pa.types.is_integer(dtype)
         is_number = pc.match_substring_regex(array, _INTEGER if integer else _FLOAT)
         array = pc.utf8_trim_whitespace(pc.if_else(is_number, array, None))
+        array = pc.utf8_ltrim(array, "+")  # which a cast does not take
         if integer:
-            return pc.cast(pc.replace_substring_regex(array, r"\.0*$", ""), dtype)
+            array = pc.replace_substring_regex(array, r"\.0*$", "")
+            digits = pc.utf8_ltrim(array, "-")
+            wide = pc.equal(pc.binary_length(digits), len(_LARGEST))
+            too_large = pc.and_(wide, pc.greater(digits, _LARGEST))
+            return pc.cast(pc.if_else(too_large, None, array), dtype)
         array = pc.cast(array, pa.float64())
     elif pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.int64())
+    if pa.types.is_float16(array.type):
+        array = pc.cast(array, pa.float32())
     if pa.types.is_floating(array.type):
         array = pc.if_else(pc.is_finite(array), array, None)
-        if pa.types.is_integer(dtype):
-            array = pc.if_else(pc.equal(pc.floor(array), array), array, None)
+        if integer:
+            whole = pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), 2.0**63))
+            array = pc.if_else(whole, array, None)
     if pa.types.is_floating(dtype):
         array = pc.cast(array, dtype, safe=False)
         return pc.if_else(pc.is_finite(array), array, None)
@@ -72,7 +84,8 @@ class _Reasons:
                 "file": pc.cast(rows[FILE], pa.string()),
                 "row": rows[ROW],
                 "reason": pa.array(self._reason[bad], pa.string()),
-                "record": [json.dumps(record, ensure_ascii=False) for record in records],
+                # Decimals, which JSON has not, as text.
+                "record": [json.dumps(row, ensure_ascii=False, default=str) for row in records],
             },
             schema=REJECTS_SCHEMA,
         )
@@ -84,7 +97,12 @@ def _typed(values: pa.ChunkedArray, column: Column, reasons: _Reasons) -> pa.Arr
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_large_string(array.type):
+        array = pc.cast(array, pa.string())
     if column.dtype == "list<string>":
+        if pa.types.is_string(array.type):
+            none = pa.scalar([], column.arrow_type)
+            array = pc.if_else(pc.equal(array, ""), none, pc.split_pattern(array, "|"))
         array = pc.cast(array, column.arrow_type)
         reasons.add(pc.is_null(array), f"missing {column.name}")
         return array

@@ -1,5 +1,6 @@
 """The user's own log and catalogue: Parquet or CSV files."""
 
+import csv
 import glob
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,17 @@ import pyarrow.parquet as pq
 
 from components.errors import InputError
 from components.ingest.config import FilesSource
-from components.ingest.sources.log import InteractionLog, with_origin
+from components.ingest.sources.log import FILE, ROW, InteractionLog, with_origin
 from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
-from components.tables import REJECTS_SCHEMA, TIMESTAMP, Column, DType, Schema
+from components.tables import (
+    CANDIDATE_INDEX,
+    REJECTS_SCHEMA,
+    TIMESTAMP,
+    TITLE,
+    Column,
+    DType,
+    Schema,
+)
 
 _RATING = "rating"  # the column's name where the log has no ratings
 
@@ -23,7 +32,7 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
     """Opens the files.
 
     Raises:
-        InputError: If there is no file, no row, or a column is missing.
+        InputError: If there is no file, no row, or a column is missing or of no use.
     """
     columns = config.columns
     log_files = _files(config.interactions, "source.interactions")
@@ -34,7 +43,9 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
     catalogue_columns = columns.model_dump(include={"candidate_id", "title"})
     _require(log_types, log_files[0], log_columns)
     _require(catalogue_types, catalogue_files[0], catalogue_columns)
+    _check_names(config, log_types, catalogue_types)
     schema = _schema(config, log_types, catalogue_types)
+    schema.id_dtypes  # noqa: B018 - raises where an id is neither a string nor an integer
 
     catalogue_tables, rejects = [], [REJECTS_SCHEMA.empty_table()]
     for path in catalogue_files:
@@ -43,22 +54,29 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
         else:
             table, bad_lines = parse_file(str(path), path.name, _text_format(path))
             rejects.append(bad_lines)
-        catalogue_tables.append(_split_lists(table, schema.candidate))
-    candidates = pa.concat_tables(catalogue_tables)
+        catalogue_tables.append(table)
+    candidates = pa.concat_tables(catalogue_tables, promote_options="permissive")
     if columns.title is None:
         title = pc.cast(candidates[columns.candidate_id], pa.string())
-        candidates = candidates.append_column("title", title)
+        candidates = candidates.append_column(TITLE, title)
     if all(path.suffix == ".parquet" for path in log_files):
         interactions: beam.PTransform = _ReadParquet(log_files, batch_rows)
+        empty = not any(pq.read_metadata(path).num_rows for path in log_files)
     elif all(path.suffix == ".csv" for path in log_files):
         blocks = [
             block for path in log_files for block in split_blocks(str(path), path.name, header=True)
         ]
         interactions = ReadText(blocks, _text_format(log_files[0]), batch_rows)
+        empty = not blocks
     else:
         raise InputError(
             f"source.interactions: {config.interactions} matches Parquet and CSV files. "
             "Give files of one kind."
+        )
+    if empty:
+        raise InputError(
+            f"source.interactions: {config.interactions} has no rows: there are no interactions "
+            "to learn from."
         )
     return InteractionLog(
         schema=schema,
@@ -79,9 +97,13 @@ def _files(pattern: str, key: str) -> list[Path]:
 
 
 def _text_format(path: Path) -> TextFormat:
-    with open(path, encoding="utf-8") as file:
-        header = file.readline().rstrip("\r\n")
-    names = tuple(name.strip().strip('"') for name in header.split(","))
+    with open(path, "rb") as file:
+        line = file.readline()
+    try:
+        header = line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, row 1: not UTF-8. Convert the file to it.") from error
+    names = tuple(name.strip() for name in next(csv.reader([header])))
     return TextFormat(names, ",", quoted=True, header=True)
 
 
@@ -90,22 +112,36 @@ def _column_types(files: list[Path], config: FilesSource, key: str) -> dict[str,
     types: dict[str, DType] = {}
     for path in files:
         if path.suffix == ".parquet":
+            try:
+                fields = list(pq.read_schema(path))
+            except pa.ArrowInvalid as error:
+                raise InputError(f"{key}: {path} is no Parquet file ({error}).") from error
+            names = tuple(field.name for field in fields)
             found = {
-                field.name: config.dtypes.get(field.name) or _dtype(field, path)
-                for field in pq.read_schema(path)
+                field.name: config.dtypes.get(field.name) or _dtype(field, path) for field in fields
             }
         else:
             if not path.stat().st_size:
                 raise InputError(f"{key}: {path} is empty: it has no header line.")
             names = _text_format(path).columns
             found = {name: config.dtypes.get(name, "string") for name in names}
-        if types and found != types:
+        if len(found) < len(names):
+            twice = sorted(name for name in found if names.count(name) > 1)
+            raise InputError(f"{key}: {path} has the column {twice[0]!r} twice. Rename one.")
+        # Text has its columns by their place, Parquet by their name.
+        same_place = path.suffix == ".parquet" or list(found) == list(types)
+        if types and (found != types or not same_place):
             raise InputError(
-                f"{key}: {path} has the columns {sorted(found)}, but {files[0]} has "
-                f"{sorted(types)}. All files of a table need the same columns and types."
+                f"{key}: {path} has the columns {_listed(found)}, but {files[0]} has "
+                f"{_listed(types)}. All files of a table need the same columns and types, and CSV "
+                "files the same order."
             )
         types = found
     return types
+
+
+def _listed(types: dict[str, DType]) -> str:
+    return ", ".join(f"{name} ({dtype})" for name, dtype in types.items())
 
 
 def _dtype(field: pa.Field, path: Path) -> DType:
@@ -135,6 +171,45 @@ def _require(types: dict[str, DType], path: Path, wanted: dict[str, str | None])
             )
 
 
+def _check_names(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]) -> None:
+    """Refuses names that would stand for two columns of the tables."""
+    columns = config.columns
+    for meaning, name, types in (
+        ("rating", _RATING, log),
+        ("timestamp", TIMESTAMP, log),
+        ("title", TITLE, catalogue),
+    ):
+        if getattr(columns, meaning) is None and name in types:
+            raise InputError(
+                f"source.columns.{meaning} is not set, but there is a column {name!r}. Set it to "
+                f"{name!r} if that is what the column holds, or rename the column."
+            )
+    for meanings in (
+        ("query_id", "candidate_id", "rating", "timestamp"),
+        ("candidate_id", "title"),
+    ):
+        named: dict[str, str] = {}
+        for meaning in meanings:
+            name = getattr(columns, meaning)
+            if name in named:
+                raise InputError(
+                    f"source.columns: {named[name]} and {meaning} are both {name!r}. Each needs a "
+                    "column of its own; leave out what there is no column for."
+                )
+            if name is not None:
+                named[name] = meaning
+    for key, types, reserved in (
+        ("interactions", log, (FILE, ROW, CANDIDATE_INDEX)),
+        ("candidates", catalogue, (FILE, ROW)),
+    ):
+        for name in reserved:
+            if name in types:
+                raise InputError(
+                    f"source.{key}: the column {name!r} has a name that ingest needs for itself. "
+                    "Rename it."
+                )
+
+
 def _schema(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]) -> Schema:
     columns = config.columns
     apart = {columns.query_id, columns.candidate_id, columns.rating, columns.timestamp}
@@ -145,7 +220,7 @@ def _schema(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DTy
             name=columns.candidate_id, dtype=catalogue[columns.candidate_id], role="candidate_id"
         )
     ]
-    title = columns.title or "title"
+    title = columns.title or TITLE
     candidate.append(Column(name=title, dtype="string", role="title"))
     candidate += [
         Column(name=name, dtype=kind)
@@ -160,14 +235,6 @@ def _schema(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DTy
         ],
         candidate=candidate,
     )
-
-
-def _split_lists(table: pa.Table, columns: list[Column]) -> pa.Table:
-    for column in columns:
-        if column.dtype == "list<string>" and pa.types.is_string(table[column.name].type):
-            index = table.column_names.index(column.name)
-            table = table.set_column(index, column.name, pc.split_pattern(table[column.name], "|"))
-    return table
 
 
 class _ReadParquet(beam.PTransform):

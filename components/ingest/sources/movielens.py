@@ -175,7 +175,7 @@ def _users_100k(table: pa.Table) -> pa.Table:
 
 
 def _users_1m(table: pa.Table) -> pa.Table:
-    number = parse_numbers(table["occupation"], pa.int64()).combine_chunks()
+    number = parse_numbers(table["occupation"], pa.int64())
     inside = pc.and_(pc.greater_equal(number, 0), pc.less(number, len(_OCCUPATION_TEXTS_1M)))
     number = pc.if_else(inside, number, None)
     texts = pa.array(_OCCUPATION_TEXTS_1M).take(number)
@@ -323,8 +323,12 @@ def _open_folder(version: str, files: dict[str, Path], batch_rows: int) -> Inter
     layout = _layout(version)
     ratings, ratings_format = layout.ratings
     movies, movies_format = layout.movies
-    if not files[ratings].stat().st_size:
-        raise InputError(f"{files[ratings]} is empty: there are no interactions to learn from.")
+    blocks = split_blocks(str(files[ratings]), ratings, header=ratings_format.header)
+    if not blocks:
+        raise InputError(
+            f"source.path: {files[ratings]} is empty: there are no interactions to learn from. "
+            "Fetch the archive again."
+        )
     candidates, rejects = parse_file(str(files[movies]), movies, movies_format)
     users = None
     if layout.users and layout.parse_users:
@@ -332,7 +336,6 @@ def _open_folder(version: str, files: dict[str, Path], batch_rows: int) -> Inter
         rows, bad_users = parse_file(str(files[name]), name, users_format)
         users = layout.parse_users(rows)
         rejects = pa.concat_tables([rejects, bad_users])
-    blocks = split_blocks(str(files[ratings]), ratings, header=ratings_format.header)
     return InteractionLog(
         schema=movielens_schema(version),
         interactions=ReadText(blocks, ratings_format, batch_rows),

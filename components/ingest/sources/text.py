@@ -1,8 +1,9 @@
 """Delimited text as Arrow batches of strings, with every bad line accounted for."""
 
+import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from components.errors import InputError
 from components.ingest.sources.log import FILE, ROW, Rejected
 from components.tables import REJECTS_SCHEMA
 
@@ -80,35 +82,24 @@ def split_blocks(
     return blocks
 
 
-def parse_block(block: TextBlock, layout: TextFormat) -> tuple[pa.Table, pa.Table]:
-    """Reads a block.
-
-    Returns:
-        The rows, all columns strings, beside `_file` and `_row`; and a table of
-        `REJECTS_SCHEMA` with the lines that have too few or too many fields.
-    """
-    with open(block.path, "rb") as file:
-        file.seek(block.offset)
-        data = file.read(block.length)
-    delimiter = layout.delimiter
-    if len(delimiter) > 1:  # pyarrow.csv takes one character
-        data = data.replace(delimiter.encode(), b"\x1f")
-        delimiter = "\x1f"
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+def _parse(data: bytes, layout: TextFormat) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
+    """Returns the rows, and the lines with too few or too many fields."""
     invalid: list[pa.csv.InvalidRow] = []
 
     def set_aside(row: pa.csv.InvalidRow) -> str:
         invalid.append(row)
         return "skip"
 
-    # A last empty column keeps pyarrow from reading an empty line as a row of one column.
     table = pa.csv.read_csv(
         pa.BufferReader(data),
         read_options=pa.csv.ReadOptions(
-            column_names=list(layout.columns), use_threads=False, encoding=layout.encoding
+            column_names=list(layout.columns),
+            use_threads=False,
+            encoding=layout.encoding,
+            block_size=2 * len(data) + 1,  # all at once, also where UTF-8 is longer
         ),
         parse_options=pa.csv.ParseOptions(
-            delimiter=delimiter,
+            delimiter=layout.delimiter,
             quote_char='"' if layout.quoted else False,
             invalid_row_handler=set_aside,
             ignore_empty_lines=False,
@@ -119,25 +110,80 @@ def parse_block(block: TextBlock, layout: TextFormat) -> tuple[pa.Table, pa.Tabl
             strings_can_be_null=False,
         ),
     )
-    good = np.ones(lines, bool)
-    good[[row.number - 1 for row in invalid]] = False
-    numbers = block.first_row + np.flatnonzero(good)
+    return table, invalid
+
+
+def parse_block(block: TextBlock, layout: TextFormat) -> tuple[pa.Table, pa.Table]:
+    """Reads a block.
+
+    Returns:
+        The rows, all columns strings, beside `_file` and `_row`; and a table of
+        `REJECTS_SCHEMA` with the lines that have too few or too many fields, or
+        a quote that is not closed on the line. An empty line is a row of empty
+        fields.
+
+    Raises:
+        InputError: If the block is not in the encoding, or is not made of lines.
+    """
+    with open(block.path, "rb") as file:
+        file.seek(block.offset)
+        data = file.read(block.length)
+    given_delimiter = layout.delimiter
+    if len(given_delimiter) > 1:  # pyarrow.csv takes one character
+        data = data.replace(given_delimiter.encode(), b"\x1f")
+        layout = replace(layout, delimiter="\x1f")
+    numbers = block.first_row + np.arange(data.count(b"\n") + (not data.endswith(b"\n")))
+    bad: list[tuple[int, str, str]] = []
+    try:
+        table, invalid = _parse(data, layout)
+        if layout.quoted and table.num_rows + len(invalid) != len(numbers):
+            # pyarrow reads on beyond the end of a line on which a quote is not closed.
+            lines = data.removesuffix(b"\n").split(b"\n")
+            closed = np.array([line.count(b'"') % 2 == 0 for line in lines])
+            for index in np.flatnonzero(~closed):
+                line = lines[index].decode(layout.encoding)
+                bad.append((int(numbers[index]), "a quote is not closed", line))
+            numbers = numbers[closed]
+            table, invalid = _parse(b"\n".join(itertools.compress(lines, closed)) + b"\n", layout)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise InputError(_undecodable(data, block, layout.encoding) or str(error)) from error
+    if table.num_rows + len(invalid) != len(numbers):
+        raise InputError(
+            f"{block.name}: from row {block.first_row} on, lines cannot be told apart. End each "
+            "line with \\n or \\r\\n, and keep line breaks out of quoted fields."
+        )
+    good = np.ones(len(numbers), bool)
+    for row in invalid:
+        good[row.number - 1] = False
+        reason = f"{row.actual_columns} fields instead of {row.expected_columns}"
+        bad.append(
+            (int(numbers[row.number - 1]), reason, row.text.replace("\x1f", given_delimiter))
+        )
+    numbers = numbers[good]
     files = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(table.num_rows, np.int32)), pa.array([block.name])
     )
     table = table.append_column(FILE, files).append_column(ROW, pa.array(numbers))
     rejects = pa.table(
         {
-            "file": [block.name] * len(invalid),
-            "row": [block.first_row + row.number - 1 for row in invalid],
-            "reason": [
-                f"{row.actual_columns} fields instead of {row.expected_columns}" for row in invalid
-            ],
-            "record": [row.text.replace("\x1f", layout.delimiter) for row in invalid],
+            "file": [block.name] * len(bad),
+            "row": [row for row, _, _ in bad],
+            "reason": [reason for _, reason, _ in bad],
+            "record": [record for _, _, record in bad],
         },
         schema=REJECTS_SCHEMA,
     )
     return table, rejects
+
+
+def _undecodable(data: bytes, block: TextBlock, encoding: str) -> str | None:
+    """Says which line is not in the encoding, if one is not."""
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError as error:
+        row = block.first_row + data.count(b"\n", 0, error.start)
+        return f"{block.name}, row {row}: not {encoding.upper()}. Convert the file to it."
+    return None
 
 
 def parse_file(path: str, name: str, layout: TextFormat) -> tuple[pa.Table, pa.Table]:

@@ -1,0 +1,98 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.select_model.job import select_model
+from components.tables import write_json
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Any:
+    """Makes what train would write, for several validation metrics."""
+
+    def make(*validation: float) -> list[str]:
+        folders = []
+        for number, value in enumerate(validation):
+            folder = tmp_path / f"model-{number}"
+            folder.mkdir()
+            training = {"layer_sizes": f"{number}", "monitor": "mrr_at_5_raw", "validation": value}
+            write_json({**training, "epochs": 3}, folder / "training.json")
+            write_json([{"epoch": number}], folder / "history.json")
+            for tower in ("query", "candidate"):
+                (folder / f"{tower}_tower.keras").write_bytes(f"{tower} of {number}".encode())
+            folders.append(str(folder))
+        return folders
+
+    return make
+
+
+def _contents(folder: str | Path) -> dict[str, bytes]:
+    root = Path(folder)
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("validation", "best"),
+    [
+        ((0.1, 0.3, 0.2), 1),
+        ((0.3, 0.1), 0),
+        ((0.1, 0.2, 0.9), 2),
+        ((0.2, 0.4, 0.4), 1),  # the first of equals
+        ((0.0, 0.0), 0),
+        ((0.5,), 0),
+    ],
+)
+def test_the_first_of_the_best_models_is_copied_with_all_its_files(
+    trained: Any, tmp_path: Path, validation: tuple[float, ...], best: int
+) -> None:
+    folders = trained(*validation)
+
+    summary = select_model(models=folders, model=str(tmp_path / "best"))
+
+    assert summary == {
+        "layer_sizes": str(best),
+        "monitor": "mrr_at_5_raw",
+        "validation": validation[best],
+    }
+    assert _contents(tmp_path / "best") == _contents(folders[best])
+    assert len(_contents(tmp_path / "best")) == 4
+
+
+def test_selecting_twice_gives_the_same(trained: Any, tmp_path: Path) -> None:
+    folders = trained(0.1, 0.3, 0.3)
+
+    summaries = [select_model(models=folders, model=str(tmp_path / name)) for name in "ab"]
+
+    assert summaries[0] == summaries[1]
+    assert _contents(tmp_path / "a") == _contents(tmp_path / "b")
+
+
+def test_the_models_are_left_as_they_are(trained: Any, tmp_path: Path) -> None:
+    folders = trained(0.1, 0.3)
+    before = [_contents(folder) for folder in folders]
+
+    select_model(models=folders, model=str(tmp_path / "best"))
+
+    assert [_contents(folder) for folder in folders] == before
+
+
+def test_the_log_marks_the_best_model_only(
+    trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    select_model(models=trained(0.1, 0.3, 0.3), model=str(tmp_path / "best"))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("<- best") for line in lines] == [False, True, False]
+    assert all("validation mrr_at_5_raw" in line for line in lines)
+
+
+def test_an_older_selection_is_replaced(trained: Any, tmp_path: Path) -> None:
+    folders = trained(0.1, 0.3)
+    stale = tmp_path / "best" / "stale.txt"
+    stale.parent.mkdir()
+    stale.touch()
+
+    select_model(models=folders, model=str(tmp_path / "best"))
+
+    assert _contents(tmp_path / "best") == _contents(folders[1])

@@ -1,0 +1,54 @@
+"""Whole runs on the real MovieLens 100K: the keras.io example's result, and a better one."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.local_runner import RunResult, run_locally
+
+pytestmark = pytest.mark.movielens
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def example(movielens_archive: Path, output: Path) -> RunResult:
+    config = load_config("movielens-100k-example", [f"source.path={movielens_archive}"])
+    return run_locally(config, str(output))
+
+
+@pytest.fixture(scope="module")
+def shipped(movielens_archive: Path, output: Path) -> RunResult:
+    config = load_config("movielens-100k", [f"source.path={movielens_archive}"])
+    return run_locally(config, str(output))
+
+
+def test_the_example_reaches_its_own_accuracy_at_every_depth(example: RunResult) -> None:
+    depths = example.evaluation["depths"]
+    assert {depth["layer_sizes"] for depth in depths} == {"32", "64-32", "128-64-32"}
+    for depth in depths:
+        assert 0.30 <= depth["test"]["raw"]["top_100_accuracy"] <= 0.34, depth["layer_sizes"]
+
+
+def test_the_example_loses_to_most_popular_and_the_verdict_says_so(example: RunResult) -> None:
+    metrics = example.evaluation["metrics"]["raw"]
+    assert metrics["model"]["top_100_accuracy"] < metrics["most_popular"]["top_100_accuracy"]
+    assert not example.evaluation["headline"]["good_enough"]
+
+
+def test_the_shipped_config_beats_most_popular_raw_and_filtered(shipped: RunResult) -> None:
+    for protocol in ("raw", "filtered"):
+        metrics = shipped.evaluation["metrics"][protocol]
+        for name in ("hit_rate_at_100", "recall_at_100", "ndcg_at_100", "top_100_accuracy"):
+            assert metrics["model"][name] > metrics["most_popular"][name], (protocol, name)
+    assert shipped.evaluation["headline"]["good_enough"]
+
+
+def test_both_are_measured_on_the_same_rows(example: RunResult, shipped: RunResult) -> None:
+    assert example.evaluation["data"] == shipped.evaluation["data"]
+    popular = [run.evaluation["metrics"]["filtered"]["most_popular"] for run in (example, shipped)]
+    assert popular[0] == popular[1]
