@@ -158,7 +158,7 @@ class _Tower(keras.Model):
         outputs = keras.ops.concatenate(parts, axis=-1)
         for dense in self.dense_layers:
             outputs = dense(outputs)
-        return keras.utils.normalize(outputs, axis=-1) if self.normalize else outputs
+        return _unit_length(outputs) if self.normalize else outputs
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments; the penalty is not part of the trained tower."""
@@ -179,6 +179,15 @@ class QueryModel(_Tower):
 @keras.saving.register_keras_serializable(_PACKAGE)
 class CandidateModel(_Tower):
     """Turns encoded candidate features into candidate embeddings."""
+
+
+def _unit_length(vectors: Any) -> Any:
+    """Divides by the length; zero, which a row gets where no ReLU is on, stays zero.
+
+    (`keras.utils.normalize` of Keras 3.15 has a gradient of NaN there.)
+    """
+    squares = keras.ops.sum(keras.ops.square(vectors), axis=-1, keepdims=True)
+    return vectors * keras.ops.rsqrt(keras.ops.maximum(squares, 1e-12))
 
 
 def embed(tower: keras.Model, features: dict[str, np.ndarray]) -> np.ndarray:

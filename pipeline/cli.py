@@ -1,11 +1,13 @@
 """The command `deep-retrieval`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import InputError
+from components.ingest.config import MovieLensSource
 from pipeline.config import load_config, shipped_configs
 
 _CONFIG_HELP = "a shipped config (see 'deep-retrieval configs') or the path of a YAML file"
@@ -42,6 +44,17 @@ def _parser() -> argparse.ArgumentParser:
         "--no-reuse", action="store_true", help="run every step, whatever former runs left"
     )
 
+    run.add_argument(
+        "--runner",
+        choices=("subprocess", "docker"),
+        default="subprocess",
+        help="run steps as processes of this environment, or in containers (default: subprocess)",
+    )
+    run.add_argument(
+        "--memory", help="with --runner docker: the most memory of a container, e.g. 8g"
+    )
+    _add_images(run)
+
     compile_ = commands.add_parser(
         "compile",
         help="write the pipeline as KFP IR YAML, for a cluster",
@@ -52,7 +65,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_config(compile_)
     compile_.add_argument("--to", default="pipeline.yaml", help="the file (default: pipeline.yaml)")
-    compile_.add_argument("--registry", default="", help="goes before the images' names")
+    _add_images(compile_)
+
+    images = commands.add_parser(
+        "images",
+        help="build, push or list the steps' container images",
+        description="Builds the images from this checkout, with docker or podman. A tag is a hash "
+        "of all that goes into the image, so the same tag is the same content.",
+        epilog="Examples:\n"
+        "  deep-retrieval images build\n"
+        "  deep-retrieval images push --registry ghcr.io/acme --gpu\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    images.add_argument("action", choices=("build", "push", "list"))
+    _add_images(images)
+    images.add_argument("--engine", choices=("docker", "podman"), help="default: what is there")
+    images.add_argument(
+        "--build-option",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="passed on to the engine's build, e.g. --build-option=--network=host",
+    )
 
     recommend = commands.add_parser(
         "recommend",
@@ -95,6 +129,18 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--registry",
+        default=os.environ.get("DEEP_RETRIEVAL_REGISTRY", ""),
+        help="goes before the images' names, e.g. ghcr.io/acme "
+        "(default: the environment variable DEEP_RETRIEVAL_REGISTRY)",
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="the model image with JAX for NVIDIA GPUs"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
@@ -106,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return {
             "run": _run,
             "compile": _compile,
+            "images": _images,
             "recommend": _recommend,
             "configs": _configs,
         }[options.command](options)
@@ -122,8 +169,22 @@ def _run(options: argparse.Namespace) -> int:
     from pipeline.local_runner import RunFailed, run_locally
     from pipeline.summary import summarize
 
+    containers = None
+    if options.runner == "docker":
+        from pipeline.docker_runner import Containers
+        from pipeline.images import step_images
+
+        containers = Containers(
+            step_images(options.registry, gpu=options.gpu), gpu=options.gpu, memory=options.memory
+        )
+        if isinstance(config.source, MovieLensSource) and config.source.path is None:
+            folder = Path(config.source.download_dir).expanduser()
+            archive = containers.fetch(config.source.version, folder)
+            config = load_config(options.config, [*options.overrides, f"source.path={archive}"])
     try:
-        result = run_locally(config, options.output, reuse=not options.no_reuse)
+        result = run_locally(
+            config, options.output, reuse=not options.no_reuse, containers=containers
+        )
     except RunFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -136,15 +197,40 @@ def _compile(options: argparse.Namespace) -> int:
     from kfp import compiler
 
     from pipeline.definition import build_pipeline
-    from pipeline.images import cluster_images
+    from pipeline.images import step_images
 
-    images = cluster_images(options.registry)
+    images = step_images(options.registry, gpu=options.gpu)
     if Path(options.to).suffix not in (".yaml", ".yml"):
         raise InputError(f"--to {options.to}: the name must end with .yaml.")
     compiler.Compiler().compile(build_pipeline(config, images), options.to)
     print(f"wrote {options.to}; its images:")
     for image in sorted(set(images.values())):
         print(f"  {image}")
+    return 0
+
+
+def _images(options: argparse.Namespace) -> int:
+    from pipeline.images import (
+        DOCKERFILES,
+        build_image,
+        find_engine,
+        image_exists,
+        image_reference,
+        push_image,
+    )
+
+    engine = find_engine(options.engine)
+    for name in DOCKERFILES:
+        if options.action == "build":
+            reference = build_image(
+                engine, name, options.registry, gpu=options.gpu, options=options.build_option
+            )
+            print(f"built {reference}")
+        elif options.action == "push":
+            print(f"pushed {push_image(engine, name, options.registry, gpu=options.gpu)}")
+        else:
+            reference = image_reference(name, options.registry, gpu=options.gpu)
+            print(f"{reference}  {'built' if image_exists(engine, reference) else 'not built'}")
     return 0
 
 

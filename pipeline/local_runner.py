@@ -6,17 +6,19 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
+import psutil
 import yaml
 from kfp import local
 
@@ -24,7 +26,10 @@ from components.errors import InputError
 from components.tables import read_json, write_json, written_aside
 from pipeline.config import PipelineConfig
 from pipeline.definition import STEPS, build_pipeline
-from pipeline.images import local_images
+from pipeline.images import subprocess_images
+
+if TYPE_CHECKING:
+    from pipeline.docker_runner import Containers
 
 _STEP_LINE = re.compile(rf"^\s*\[({'|'.join(STEPS)})\] (.*)$")
 _STARTED = re.compile(r"Executing task \S*?'([\w-]+)'")
@@ -181,7 +186,13 @@ class RunResult:
     seconds: float
 
 
-def run_locally(config: PipelineConfig, output: str, *, reuse: bool = True) -> RunResult:
+def run_locally(
+    config: PipelineConfig,
+    output: str,
+    *,
+    reuse: bool = True,
+    containers: "Containers | None" = None,
+) -> RunResult:
     """Runs the pipeline to the end.
 
     Results are gathered in `output/<name>/<time>`, which is there only when it
@@ -192,10 +203,13 @@ def run_locally(config: PipelineConfig, output: str, *, reuse: bool = True) -> R
         config: The config.
         output: A folder, which is made if need be.
         reuse: Whether steps with the same inputs and code as before are skipped.
+        containers: Runs each step in a container; by default each is a process
+            of this Python environment.
 
     Raises:
         InputError: If the output folder cannot be used.
         RunFailed: If a step failed.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, when no step runs any more.
     """
     root = _prepared(output)
     began = time.monotonic()
@@ -204,8 +218,13 @@ def run_locally(config: PipelineConfig, output: str, *, reuse: bool = True) -> R
     log_path = work / f"{config.name}-{started}.log"
     with open(log_path, "w", encoding="utf-8") as log:
         progress = Progress(sys.stdout, log)
-        with _output_to(progress):
-            outputs = _run_kfp(config, work, reuse, progress, log_path)
+        try:
+            with _output_to(progress):
+                outputs = _run_kfp(config, work, reuse, containers)
+        except RuntimeError as error:
+            raise RunFailed(_failure(str(error), progress, log_path, containers)) from error
+    if containers and containers.failures:
+        raise RunFailed(_failure("A step", progress, log_path, containers))
     seconds = time.monotonic() - began
     folder = root / config.name / started
     with written_aside(folder) as partial:
@@ -218,6 +237,7 @@ def run_locally(config: PipelineConfig, output: str, *, reuse: bool = True) -> R
             {
                 "name": config.name,
                 "started": started,
+                "runner": "docker" if containers else "subprocess",
                 "seconds": round(seconds, 2),
                 "good_enough": outputs["good_enough"],
                 "steps": [vars(step) for step in progress.steps],
@@ -245,29 +265,82 @@ def _prepared(output: str) -> Path:
 
 
 def _run_kfp(
-    config: PipelineConfig, work: Path, reuse: bool, progress: Progress, log_path: Path
+    config: PipelineConfig, work: Path, reuse: bool, containers: "Containers | None"
 ) -> dict[str, Any]:
+    source = config.parameters()["source"]
     local.init(
         # use_venv would install packages from the network for each step.
-        local.SubprocessRunner(use_venv=False),
+        containers.runner(source) if containers else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(work),
         enable_caching=reuse,
         cache_root=str(work / "cache"),
     )
-    try:
-        task = build_pipeline(config, local_images())()
-    except RuntimeError as error:
-        raise RunFailed(_failure(str(error), progress, log_path)) from error
+    images = containers.images if containers else subprocess_images()
+    with contextlib.ExitStack() as stack:
+        if containers:
+            stack.enter_context(containers.owning(work))
+            stack.enter_context(containers.watched())
+        stack.enter_context(_interruptible(containers.stop if containers else _kill_children))
+        task = build_pipeline(config, images)()
     return dict(task.outputs)
 
 
-def _failure(message: str, progress: Progress, log_path: Path) -> str:
+def _kill_children() -> None:
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+@contextlib.contextmanager
+def _interruptible(kill: Callable[[], None]) -> Iterator[None]:
+    """Makes Ctrl-C and SIGTERM end all steps, and keep new ones from staying.
+
+    kfp 2.17 waits for the iterations of a loop before it lets an interrupt
+    through, and starts those that are still to come. So steps are killed again
+    and again until kfp returns.
+
+    Args:
+        kill: Ends the steps that run now.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
+    over = threading.Event()
+
+    def keep_killing() -> None:
+        while not over.wait(0.2):
+            kill()
+
+    def interrupt(number: int, frame: object) -> None:
+        del number, frame
+        kill()
+        threading.Thread(target=keep_killing, daemon=True).start()
+        raise KeyboardInterrupt
+
+    former = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        over.set()
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _failure(
+    message: str, progress: Progress, log_path: Path, containers: "Containers | None"
+) -> str:
     failed = _COLOURS.sub("", message).partition("Inner task failed: ")[2] or message
     step = failed.strip("'. ").split("'")[0].replace("-", "_")
     if progress.errors:
         return f"{step}: " + "\n".join(progress.errors)
+    if containers and containers.failures:
+        step += f": {containers.failures[0]}."
+    else:
+        step += " failed unexpectedly."
     lines = "\n".join(line for seen in progress.last_lines.values() for line in seen)
-    return f"{step} failed unexpectedly. Its last output:\n{lines}\nThe whole log: {log_path}"
+    return f"{step} Its last output:\n{lines}\nThe whole log: {log_path}"
 
 
 def _gather(outputs: dict[str, Any], folder: Path) -> None:

@@ -143,14 +143,14 @@ _CROSSABLE = (Id, Categorical, FloatDiscretized, Hashed)
 
 
 class Cross(_Feature):
-    """The combination of several features of one side, hashed.
+    """The combination of two features of one side, hashed.
 
     Args:
-        features: Names of the features.
+        features: Names of the features; Keras 3.15 crosses two, no more.
         dim: How many indices.
     """
 
-    features: list[str] = Field(min_length=2)
+    features: list[str] = Field(min_length=2, max_length=2)
     dim: int = Field(ge=2)
 
     @property
@@ -193,7 +193,10 @@ class FeaturesConfig(BaseModel):
 
     @model_validator(mode="after")
     def _crosses_are_of_one_side(self) -> "FeaturesConfig":
+        names = [cross.name for cross in self.crosses]
         for cross in self.crosses:
+            if names.count(cross.name) > 1:
+                raise ValueError(f"crosses: {cross.name} is there twice")
             sides = [
                 name
                 for name, side in (("query", self.query), ("candidate", self.candidate))

@@ -121,6 +121,7 @@ def evaluate(
         for who, values in by_who.items()
         for name, value in values.items()
     }
+    page = render_report(results)
     with written_aside(evaluation) as folder:
         write_json(results, folder / "evaluation.json")
         lists = pa.table(
@@ -139,7 +140,7 @@ def evaluate(
             }
         )
         write_table(lists, folder / "recommendations")
-    _replace(report, render_report(results))
+    _replace(report, page)
     # kfp 2.17 reuses a Metrics artifact in a local run only if there is a file at its path.
     _replace(metrics, json.dumps(flat, indent=2) + "\n")
     _log(results)

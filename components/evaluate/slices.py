@@ -83,7 +83,8 @@ def _by_history(interactions: np.ndarray) -> Iterator[Slice]:
 def _by_popularity(popularity: np.ndarray, candidate: np.ndarray) -> Iterator[Slice]:
     """Cuts the catalogue into items that hold a third of the training interactions each."""
     order = np.argsort(-popularity, kind="stable")
-    held = np.cumsum(popularity[order]) / max(popularity.sum(), 1)
+    # What the items before it hold: the most popular one is the head, however much it holds.
+    held = (np.cumsum(popularity[order]) - popularity[order]) / max(popularity.sum(), 1)
     group = np.empty(len(popularity), np.int64)
     group[order] = np.minimum((held * 3).astype(np.int64), 2)
     group[popularity == 0] = 3

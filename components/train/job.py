@@ -113,15 +113,20 @@ def train(
 
 def _check_labels(data: EncodedData, settings: TrainConfig) -> None:
     least, greatest = data.spec.label_range
-    if least < greatest:
-        return
-    if settings.loss == "mse":
+    if settings.loss == "mse" and least == greatest:
         raise InputError(
             f"train.loss: every label is {least:g}, so mse has nothing to learn but that. Use "
             "loss softmax, which learns who interacted with what."
         )
-    if settings.sample_weight == "label" and greatest <= 0:
+    if settings.sample_weight != "label":
+        return
+    if least < 0:
         raise InputError(
-            f"train.sample_weight: every label is {greatest:g}, so no row would count. Use "
+            f"train.sample_weight: labels go down to {least:g}, and no row can count less than "
+            "nothing. Use sample_weight none, or change features.label."
+        )
+    if greatest == 0:
+        raise InputError(
+            "train.sample_weight: every label is 0, so no row would count. Use "
             "sample_weight none, or change features.label."
         )

@@ -2,6 +2,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -148,6 +149,19 @@ def test_normalized_outputs_have_length_one(inputs: dict[str, np.ndarray]) -> No
     lengths = np.linalg.norm(expected, axis=1, keepdims=True)
     assert not np.allclose(lengths, 1, atol=0.01)
     np.testing.assert_allclose(outputs, expected / lengths, rtol=1e-4, atol=1e-6)
+
+
+def test_a_row_that_no_relu_lets_through_has_a_finite_gradient_when_normalized(
+    inputs: dict[str, np.ndarray],
+) -> None:
+    tower = _tower([16, 8], normalize=True)
+    tower.dense_layers[0].set_weights([np.zeros((2 * DIMENSION + 3, 16)), np.zeros(16)])
+
+    def total(age: jax.Array) -> jax.Array:
+        return tower({**inputs, "age": age}).sum()
+
+    assert not np.asarray(tower(inputs)).any()
+    assert np.isfinite(np.asarray(jax.grad(total)(inputs["age"]))).all()
 
 
 def test_an_l2_penalty_is_on_every_table_and_kernel() -> None:

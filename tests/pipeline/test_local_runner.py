@@ -6,26 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import EVALUATE, TRAIN
+from conftest import EVALUATE
+from tiny_config import tiny
 
 from components.errors import InputError
 from pipeline import local_runner
 from pipeline.cli import main
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config import load_config
 from pipeline.local_runner import Progress, RunFailed, RunResult, run_locally
 from pipeline.summary import summarize
-
-
-def tiny(**changes: object) -> PipelineConfig:
-    values = load_config("sample").model_dump(mode="json", exclude_none=True)
-    values |= {
-        "name": "tiny",
-        "source": {"kind": "sample", "users": 60, "items": 40, "interactions": 1500},
-        "train": {**TRAIN, "epochs": 2},
-        "layer_stacks": [[8], [16, 8]],
-        "evaluate": {**EVALUATE, "example_users": 2},
-    }
-    return PipelineConfig.model_validate({**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +94,9 @@ def test_a_changed_setting_runs_only_the_steps_that_it_changes(
 def test_changed_code_runs_its_step_and_those_after_it(
     first: RunResult, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = local_runner.local_images()
+    images = local_runner.subprocess_images()
     monkeypatch.setattr(
-        local_runner, "local_images", lambda: {**images, "export": images["export"] + "0"}
+        local_runner, "subprocess_images", lambda: {**images, "export": images["export"] + "0"}
     )
     again = {step.step: step.reused for step in run_locally(tiny(), str(output)).steps}
     assert not again.pop("export")
@@ -124,14 +113,14 @@ def test_the_fingerprint_of_a_step_goes_by_its_own_code(
     copy = tmp_path / "components"
     shutil.copytree(next(iter(components.__path__)), copy)
     monkeypatch.setattr(components, "__path__", [str(copy)])
-    before = {step: images.code_fingerprint([step]) for step in ("ingest", "train")}
+    before = {step: images.code_fingerprint(step) for step in ("ingest", "train")}
     with open(copy / "train" / "losses.py", "a") as file:
         file.write("# changed\n")
-    assert images.code_fingerprint(["ingest"]) == before["ingest"]
-    assert images.code_fingerprint(["train"]) != before["train"]
+    assert images.code_fingerprint("ingest") == before["ingest"]
+    assert images.code_fingerprint("train") != before["train"]
     with open(copy / "tables.py", "a") as file:
         file.write("# changed\n")
-    assert images.code_fingerprint(["ingest"]) != before["ingest"]
+    assert images.code_fingerprint("ingest") != before["ingest"]
 
 
 def test_a_failed_step_is_named_with_its_message_and_leaves_no_results(

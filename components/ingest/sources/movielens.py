@@ -240,7 +240,7 @@ def open_movielens(config: MovieLensSource, *, batch_rows: int, workdir: str) ->
         InputError: If nothing is at the place, or something else than that
             version of MovieLens is.
     """
-    path = Path(config.path).expanduser() if config.path else _download(config)
+    path = Path(config.path).expanduser() if config.path else download(config)
     if not path.exists():
         raise InputError(
             f"source.path: {path} does not exist. Give the MovieLens archive, its folder, or a "
@@ -252,8 +252,18 @@ def open_movielens(config: MovieLensSource, *, batch_rows: int, workdir: str) ->
     return _open_folder(config.version, _find_files(folder, config.version, path), batch_rows)
 
 
-def _download(config: MovieLensSource) -> Path:
-    """Fetches the archive with TFDS's download manager, which checks its registered checksum."""
+def download(config: MovieLensSource) -> Path:
+    """Fetches the archive with TFDS's download manager, which checks its registered checksum.
+
+    Args:
+        config: The version, and where downloads are kept.
+
+    Returns:
+        The archive.
+
+    Raises:
+        InputError: If it cannot be downloaded.
+    """
     import tensorflow_datasets as tfds
 
     folder = Path(config.download_dir).expanduser()

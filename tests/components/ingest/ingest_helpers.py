@@ -161,17 +161,36 @@ def parquet_source(
     folder: Path, log: pa.Table | None = None, catalogue: pa.Table | None = None, **settings: Any
 ) -> Source:
     """Writes a log and a catalogue as Parquet, ten rows a group."""
-    pq.write_table(log or log_table(), folder / "log.parquet", row_group_size=10)
-    pq.write_table(catalogue or catalogue_table(), folder / "catalogue.parquet")
+    log = log_table() if log is None else log
+    catalogue = catalogue_table() if catalogue is None else catalogue
+    pq.write_table(log, folder / "log.parquet", row_group_size=10)
+    pq.write_table(catalogue, folder / "catalogue.parquet")
     return files_source(folder / "log.parquet", folder / "catalogue.parquet", **settings)
 
 
 # --- MovieLens ------------------------------------------------------------------------------------
 
-GENRES_100K = (
-    "Unknown Action Adventure Animation Children Comedy Crime Documentary Drama Fantasy Film-Noir "
-    "Horror Musical Mystery Romance Sci-Fi Thriller War Western"
-).split()
+GENRES_100K = [
+    "Unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
 RATINGS = [
     (user, movie, (user + movie) % 5 + 1, 880_000_000 + 1000 * movie + user)
     for user in range(1, 13)
@@ -198,7 +217,9 @@ def movielens_100k() -> dict[str, bytes]:
 
 def movielens_1m() -> dict[str, bytes]:
     """The same in the layout of the 1m version."""
-    movies = [f"{movie}::Fée d'hiver: {movie} (1990)::Animation|Children's" for movie in range(1, 13)]
+    movies = [
+        f"{movie}::Fée d'hiver: {movie} (1990)::Animation|Children's" for movie in range(1, 13)
+    ]
     users = [f"{user}::{'MF'[user % 2]}::25::{user + 6}::0{user:04d}" for user in range(1, 13)]
     ratings = ["::".join(map(str, row)) for row in RATINGS]
     return _encoded({"ratings.dat": ratings, "movies.dat": movies, "users.dat": users}, "latin-1")

@@ -1,0 +1,38 @@
+# The image of ingest, adapt and export: Apache Beam, and Keras on TensorFlow.
+#
+#   docker build --file images/data.Dockerfile --tag deep-retrieval-data .
+#
+# `deep-retrieval images build` does this for all images and tags them by their content.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS dependencies
+ARG EXTRA=data
+RUN python -m pip install --no-cache-dir --quiet uv==0.13.9 && python -m venv --without-pip /opt/venv
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+# kfp without its dependencies: the executor in a step needs none of them.
+RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
+      --requirements pyproject.toml --extra "${EXTRA}" \
+ && uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
+      --no-deps kfp \
+ && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
+ && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib
+
+FROM ${PYTHON_IMAGE}
+COPY --from=dependencies /opt/venv /opt/venv
+# HOME: Keras and matplotlib write their settings there; the root file system may be read-only.
+ENV PATH=/opt/venv/bin:${PATH} \
+    PYTHONPATH=/opt/deep-retrieval \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+COPY components /opt/deep-retrieval/components
+RUN python -m compileall -q /opt/deep-retrieval
+ARG VERSION=0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="deep-retrieval-data" \
+      org.opencontainers.image.description="ingest, adapt and export of the deep retrieval pipeline" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER 65532:65532

@@ -1,0 +1,229 @@
+"""The Docker runner: each step in a container of its own, which can do little else."""
+
+import contextlib
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.types import DeviceRequest, Mount
+from kfp import local
+
+from components.errors import InputError
+from components.images import DATA
+
+_LABEL = "deep-retrieval.run"
+_NOBODY = 65532  # the user that the images name
+_OUT_OF_MEMORY = 137
+
+
+@dataclass
+class Containers:
+    """The containers of one run: how they are started, and what became of them.
+
+    Every container runs without network, as a user who is not root, without
+    capabilities, on a read-only root file system. It can write to the run's
+    work folder and to a temporary /tmp.
+
+    Args:
+        images: The image of each step.
+        gpu: Whether containers see the NVIDIA GPUs.
+        memory: The most memory that a container may use, e.g. `8g`.
+        run: Marks this run's containers.
+        failures: What became of containers that failed, in words.
+    """
+
+    images: Mapping[str, str]
+    gpu: bool = False
+    memory: str | None = None
+    run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._client = _client()
+        missing = sorted({image for image in self.images.values() if not self._has(image)})
+        if missing:
+            raise InputError(
+                f"There is no image {', '.join(missing)}. Build it: deep-retrieval images build"
+                f"{' --gpu' if self.gpu else ''}"
+            )
+
+    def _has(self, image: str) -> bool:
+        try:
+            self._client.images.get(image)
+        except docker.errors.ImageNotFound:
+            return False
+        return True
+
+    @property
+    def user(self) -> int:
+        """Who runs the containers: the caller; where that is root, nobody in particular."""
+        return os.getuid() or _NOBODY
+
+    def runner(self, source: Mapping[str, Any]) -> local.DockerRunner:
+        """Makes kfp's runner.
+
+        Args:
+            source: The config's source; its files are mounted read-only.
+        """
+        options: dict[str, Any] = {
+            "user": f"{self.user}:{os.getgid() or _NOBODY}",
+            "network_mode": "none",
+            "read_only": True,
+            "tmpfs": {"/tmp": "rw,nosuid,nodev,mode=1777"},
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "mounts": [
+                Mount(target=path, source=path, type="bind", read_only=True)
+                for path in source_paths(source)
+            ],
+            "labels": {_LABEL: self.run},
+        }
+        if self.memory:
+            # The same limit for memory and swap together: no swap.
+            options |= {"mem_limit": self.memory, "memswap_limit": self.memory}
+        if self.gpu:
+            options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+        return local.DockerRunner(**options)
+
+    def fetch(self, version: str, folder: Path) -> Path:
+        """Downloads MovieLens in a container, the only one that has a network.
+
+        Args:
+            version: Which MovieLens.
+            folder: Where to keep it.
+
+        Returns:
+            The archive.
+
+        Raises:
+            InputError: If it cannot be downloaded.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        code = (
+            "import sys\n"
+            "from components.errors import InputError\n"
+            "from components.ingest.config import MovieLensSource\n"
+            "from components.ingest.sources.movielens import download\n"
+            "source = MovieLensSource(\n"
+            "    kind='movielens', version=sys.argv[1], download_dir=sys.argv[2])\n"
+            "try:\n"
+            "    print(download(source))\n"
+            "except InputError as error:\n"
+            "    sys.exit(str(error))\n"
+        )
+        image = next(image for image in self.images.values() if f"{DATA}:" in image)
+        with self.owning(folder):
+            try:
+                output = self._client.containers.run(
+                    image,
+                    ["python3", "-c", code, version, str(folder)],
+                    user=f"{self.user}:{os.getgid() or _NOBODY}",
+                    read_only=True,
+                    tmpfs={"/tmp": ""},
+                    cap_drop=["ALL"],
+                    volumes={str(folder): {"bind": str(folder), "mode": "rw"}},
+                    labels={_LABEL: self.run},
+                    remove=True,
+                )
+            except docker.errors.ContainerError as error:
+                printed = error.stderr
+                text = printed.decode() if isinstance(printed, bytes) else str(printed)
+                raise InputError(text.strip().splitlines()[-1]) from error
+        return Path(output.decode().strip().splitlines()[-1])
+
+    def owning(self, folder: Path) -> contextlib.AbstractContextManager[None]:
+        """Lends a folder to the containers' user; afterwards all in it is the caller's."""
+        return _lent(folder, self.user)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Notes how containers end: kfp 2.17 takes one that is gone quickly for a success."""
+        events = self._client.events(
+            filters={"label": f"{_LABEL}={self.run}", "event": ["die", "oom"]}, decode=True
+        )
+        watcher = threading.Thread(target=self._watch, args=(events,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            events.close()
+            watcher.join(timeout=5)
+            self.stop()
+
+    def _watch(self, events: Iterator[dict[str, Any]]) -> None:
+        out_of_memory: set[str] = set()
+        for event in events:
+            attributes = event["Actor"]["Attributes"]
+            if event["Action"] == "oom":
+                out_of_memory.add(event["Actor"]["ID"])
+            elif (status := int(attributes["exitCode"])) != 0:
+                killed = event["Actor"]["ID"] in out_of_memory
+                limit = f" of {self.memory}" if self.memory else ""
+                self.failures.append(
+                    f"the container ran out of its memory{limit}; give it more with --memory"
+                    if killed
+                    else f"the container was killed (status {status})"
+                    if status == _OUT_OF_MEMORY
+                    else f"the container ended with status {status}"
+                )
+
+    def stop(self) -> None:
+        """Kills the run's containers, and removes them."""
+        for container in self._client.containers.list(
+            all=True, filters={"label": f"{_LABEL}={self.run}"}
+        ):
+            # It may end, or be removed by its own, at any time.
+            with contextlib.suppress(docker.errors.APIError):
+                container.remove(force=True)
+
+
+def _client() -> docker.DockerClient:
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        where = os.environ.get("DOCKER_HOST", "the default socket")
+        raise InputError(
+            f"No container engine answers at {where}: {error}. Start Docker (or Podman's service, "
+            "with DOCKER_HOST), or use --runner subprocess."
+        ) from error
+    return client
+
+
+def source_paths(source: Mapping[str, Any]) -> list[str]:
+    """The files and folders that a source reads, to be mounted where they are."""
+    paths = []
+    for key in ("path", "interactions", "candidates"):
+        value = source.get(key)
+        if isinstance(value, str):
+            # Of a glob, the folder that it looks into.
+            path = Path(value).expanduser().absolute()
+            while any(letter in str(path) for letter in "*?["):
+                path = path.parent
+            paths.append(str(path))
+    return sorted(set(paths))
+
+
+@contextlib.contextmanager
+def _lent(folder: Path, user: int) -> Iterator[None]:
+    if os.getuid() != 0:
+        yield  # containers run as the caller
+        return
+    owner = folder.stat()
+    _give(folder, user, user)
+    try:
+        yield
+    finally:
+        _give(folder, owner.st_uid, owner.st_gid)
+
+
+def _give(folder: Path, user: int, group: int) -> None:
+    os.chown(folder, user, group)
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(Path(root) / name, user, group, follow_symlinks=False)

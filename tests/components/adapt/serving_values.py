@@ -1,0 +1,27 @@
+"""Encodes raw rows with a saved FeatureSpace. Runs where TensorFlow is."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import pyarrow as pa
+
+from components.adapt.encoding import encode
+from components.feature_spec import FeatureSpec
+from components.tables import read_schema, to_numpy
+
+
+def encode_rows(
+    encoded: str, tables: str, side: str, rows: list[dict[str, Any]]
+) -> dict[str, list[Any]]:
+    """What a side's saved FeatureSpace makes of rows."""
+    spec, schema = FeatureSpec.read(encoded), read_schema(tables)
+    inputs = spec.query_inputs if side == "query" else spec.candidate_inputs
+    features = spec.query if side == "query" else spec.candidate
+    types = {c.name: c.arrow_type for c in [*schema.query, *schema.candidate]}
+    table = pa.table(
+        {i.name: pa.array([row[i.name] for row in rows], types[i.name]) for i in inputs}
+    )
+    space = keras.models.load_model(Path(encoded) / f"{side}_feature_space.keras")
+    columns = encode(space, table, inputs, features)
+    return {name: to_numpy(pa.chunked_array([values])).tolist() for name, values in columns.items()}

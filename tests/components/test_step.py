@@ -1,0 +1,133 @@
+import errno
+import os
+from typing import Any
+
+import pytest
+
+from components.errors import InputError
+from components.step import describe_os_error, log, run_step
+
+
+def raises(error: BaseException) -> Any:
+    def job(**_: Any) -> dict[str, Any]:
+        raise error
+
+    return job
+
+
+def test_a_step_passes_arguments_and_adds_its_times(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = run_step("train", lambda *, epochs: {"epochs": epochs}, epochs=3)
+    assert summary.keys() == {"epochs", "seconds", "startup_seconds"}
+    assert summary["epochs"] == 3
+    assert 0 < summary["startup_seconds"] <= summary["seconds"]
+    out = capsys.readouterr().out
+    assert out.startswith("[train] done in ")
+    assert out.endswith("s of it start-up\n")
+
+
+def test_bad_input_is_printed_line_by_line_and_ends_the_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = InputError("u.data is empty.\nExamples:\n  none")
+    with pytest.raises(SystemExit) as caught:
+        run_step("ingest", raises(error))
+    assert caught.value.code == 1
+    assert caught.value.__cause__ is error
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "[ingest] error: u.data is empty.",
+        "[ingest] Examples:",
+        "[ingest]   none",
+    ]
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space, or choose another folder"),
+        (errno.EACCES, "make the folder writable, or choose another one"),
+        (errno.EROFS, "make the folder writable, or choose another one"),
+        (errno.ENOTDIR, "choose another folder"),
+    ],
+    ids=lambda value: errno.errorcode.get(value) if isinstance(value, int) else "",
+)
+def test_an_os_error_is_one_line_with_path_and_advice(
+    capsys: pytest.CaptureFixture[str], number: int, advice: str
+) -> None:
+    reason = os.strerror(number)
+    with pytest.raises(SystemExit) as caught:
+        run_step("export", raises(OSError(number, reason, "/out/model")))
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"[export] error: {reason}: /out/model. To mend it: ")
+    assert line.endswith(f"{advice}.")
+
+
+def test_an_os_error_without_advice_or_path_keeps_its_text() -> None:
+    assert describe_os_error(OSError("odd")) == "odd"
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "/in")
+    assert describe_os_error(missing) == "No such file or directory: /in"
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyError("bug"), RuntimeError("bug")])
+def test_other_errors_pass_through(capsys: pytest.CaptureFixture[str], error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        run_step("adapt", raises(error))
+    assert caught.value is error
+    assert capsys.readouterr().out == ""
+
+
+def test_a_runtime_error_of_ones_own_after_an_os_error_passes_through() -> None:
+    def job() -> dict[str, Any]:
+        try:
+            raise OSError(errno.ENOENT, "No such file or directory")
+        except OSError:
+            raise RuntimeError("the real trouble")  # noqa: B904 - as careless code would
+
+    with pytest.raises(RuntimeError, match="the real trouble"):
+        run_step("adapt", job)
+
+
+def _beam_with(error: Exception) -> dict[str, Any]:
+    import apache_beam as beam
+
+    from components.beam import pipeline_options
+
+    def fail(_: int) -> int:
+        raise error
+
+    with beam.Pipeline(options=pipeline_options([])) as pipeline:
+        _ = pipeline | beam.Create([1]) | beam.Map(fail)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("log.csv is bad."), "log.csv is bad."),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/out"),
+            "No space left on device: /out. To mend it: free some space, or choose another folder.",
+        ),
+    ],
+    ids=["InputError", "OSError"],
+)
+def test_errors_of_beams_workers_read_as_they_were_raised(
+    capfd: pytest.CaptureFixture[str], error: Exception, line: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run_step("ingest", _beam_with, error=error)
+    out, err = capfd.readouterr()
+    assert out == f"[ingest] error: {line}\n"
+    assert err == ""
+
+
+def test_other_errors_of_beams_workers_keep_their_type_and_traceback() -> None:
+    with pytest.raises(ZeroDivisionError, match="while running"):
+        run_step("ingest", _beam_with, error=ZeroDivisionError("bug"))
+
+
+def test_every_line_of_a_message_names_the_step(capsys: pytest.CaptureFixture[str]) -> None:
+    log("train", "one\ntwo")
+    assert capsys.readouterr().out == "[train] one\n[train] two\n"
