@@ -83,7 +83,7 @@ def evaluate(
     query_tower: QueryModel = keras.models.load_model(Path(export) / "query_tower.keras")
     queries = embed(query_tower, data.queries.features)
     popular = _popularity_ranking(data)
-    k = max(settings.ks)
+    k = _list_length(settings, data)
 
     retrieved: dict[str, dict[str, np.ndarray]] = {MODEL: {}, MOST_POPULAR: {}}
     scores = {}
@@ -226,6 +226,11 @@ def _check(settings: EvaluateConfig, data: _TestData) -> None:
         )
 
 
+def _list_length(settings: EvaluateConfig, data: _TestData) -> int:
+    """How many items are retrieved: for every k, and for the example's measure."""
+    return max([*settings.ks, *([EXAMPLE_K] if data.candidates >= EXAMPLE_K else [])])
+
+
 def _popularity_ranking(data: _TestData) -> tuple[np.ndarray, np.ndarray]:
     """Most-popular as vectors of one number: every query is 1, an item is its count."""
     queries = np.ones((len(data.queries), 1), np.float32)
@@ -285,7 +290,7 @@ def _depths(
         test = {}
         for protocol in PROTOCOLS:
             seen = data.seen if protocol == "filtered" else None
-            retrieved, _ = retrieve(queries, embeddings, max(settings.ks), seen)
+            retrieved, _ = retrieve(queries, embeddings, _list_length(settings, data), seen)
             test[protocol] = _metrics(data, retrieved, settings.ks)
         depths.append(
             {

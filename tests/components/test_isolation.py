@@ -27,8 +27,7 @@ FOREIGN = {
     "export": {"apache_beam", "jax"},
     "evaluate": {"apache_beam", "tensorflow"},
 }
-SMALL_TRAIN = {"epochs": 1, "monitor": "hit_rate_at_5_raw"}
-SMALL_EVALUATE = {"ks": [5], "headline": "hit_rate_at_5_raw"}
+WORKING = ("train", "evaluate")
 
 # Runs in a fresh interpreter: imports a job, then calls it if there are arguments.
 _PROBE = """
@@ -78,8 +77,23 @@ class _Probe:
         self._process.communicate()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def idle_probes() -> Iterator[dict[str, _Probe]]:
+    """The jobs that are imported only."""
+    # TensorFlow's lite module imports JAX where it is installed, so that adapt and export can
+    # only be held to work where it is not: in the data image.
+    yield from _ended(
+        {
+            step: _Probe(step, ["jax"] if STEP_IMAGES[step] == DATA else [], {})
+            for step in STEPS
+            if step not in WORKING
+        }
+    )
+
+
+@pytest.fixture(scope="session")
 def probes(
+    idle_probes: dict[str, _Probe],  # first: they run while the sample is made
     sample_encoded: Path,
     sample_model: Path,
     sample_export: Path,
@@ -87,30 +101,32 @@ def probes(
 ) -> Iterator[dict[str, _Probe]]:
     """Every step's job, imported in a fresh process; train and evaluate also work there."""
     folder = tmp_path_factory.mktemp("isolation")
-    arguments: dict[str, dict[str, Any]] = {
-        "train": {
-            "encoded": str(sample_encoded),
-            "config": SMALL_TRAIN,
-            "layer_sizes": [4],
-            "seed": 1,
-            "model": str(folder / "model"),
-        },
-        "evaluate": {
-            "export": str(sample_export),
-            "encoded": str(sample_encoded),
-            "models": [str(sample_model)],
-            "config": SMALL_EVALUATE,
-            **{name: str(folder / name) for name in ("evaluation", "metrics", "report")},
-        },
+    train = {
+        "encoded": str(sample_encoded),
+        "config": {"epochs": 1, "monitor": "hit_rate_at_5_raw"},
+        "layer_sizes": [4],
+        "seed": 1,
+        "model": str(folder / "model"),
     }
-    # TensorFlow's lite module imports JAX where it is installed, so that adapt and export can
-    # only be held to work where it is not: in the data image.
-    started = {
-        step: _Probe(step, ["jax"] if image == DATA else [], arguments.get(step, {}))
-        for step, image in STEP_IMAGES.items()
+    evaluate = {
+        "export": str(sample_export),
+        "encoded": str(sample_encoded),
+        "models": [str(sample_model)],
+        "config": {"ks": [5], "headline": "hit_rate_at_5_raw"},
+        **{name: str(folder / name) for name in ("evaluation", "metrics", "report")},
     }
-    yield started
-    for probe in started.values():
+    yield from _ended(
+        {
+            **idle_probes,
+            "train": _Probe("train", [], train),
+            "evaluate": _Probe("evaluate", [], evaluate),
+        }
+    )
+
+
+def _ended(probes: dict[str, _Probe]) -> Iterator[dict[str, _Probe]]:
+    yield probes
+    for probe in probes.values():
         probe.end()
 
 
@@ -131,7 +147,7 @@ def test_importing_a_job_imports_nothing_that_its_image_lacks(
     assert not imported & FOREIGN[step]
 
 
-@pytest.mark.parametrize("step", ["train", "evaluate"])
+@pytest.mark.parametrize("step", WORKING)
 def test_the_work_never_imports_tensorflow_though_it_is_installed(
     probes: dict[str, _Probe], step: str
 ) -> None:

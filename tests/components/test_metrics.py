@@ -139,7 +139,7 @@ def test_hit_rate_is_the_top_k_accuracy_of_the_keras_example(
     assert ranking_metrics(ranks, query, k)["hit_rate"] == pytest.approx(float(metric.result()))
 
 
-@pytest.mark.parametrize("k", KS)
+@pytest.mark.parametrize("k", [1, 5, LENGTH])
 @pytest.mark.parametrize(
     ("name", "metric"),
     [("ndcg", keras_rs.metrics.NDCG), ("mrr", keras_rs.metrics.MeanReciprocalRank)],

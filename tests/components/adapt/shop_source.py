@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 USERS, ITEMS, ROWS = 60, 40, 900
-FIRST_USER, FIRST_ITEM = 2**53, 2**31 - 5  # not exact as float64, not all in 32 bits
+FIRST_USER, FIRST_ITEM = 2**53, 2**31 - 20  # not exact as float64, not all in 32 bits
 
 FEATURES: dict[str, Any] = {
     "query": {

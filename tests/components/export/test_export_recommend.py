@@ -86,6 +86,17 @@ def test_with_seen_items_included_the_whole_catalogue_comes_back(
     assert unseen == [item for item in everything if item.id not in user["seen"]]
 
 
+def test_seen_items_with_small_integer_ids_are_left_out_too(
+    recommend: RunStep, shop_export: Path
+) -> None:
+    # TensorFlow would take a list of them for 32-bit integers.
+    user = next(user for user in users_of(shop_export) if max(user["seen"]) < 2**31)
+
+    found = recommend(shop_export, str(user[QUERY_ID]), ITEMS)
+
+    assert {item.id for item in found} == {FIRST_ITEM + i for i in range(ITEMS)} - set(user["seen"])
+
+
 @pytest.mark.parametrize("user", ["nobody", "", "999999"])
 def test_an_unknown_user_is_described_by_all_features(
     recommend: RunStep, sample_export: Path, user: str
