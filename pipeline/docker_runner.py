@@ -18,7 +18,7 @@ from components.images import DATA
 
 _LABEL = "deep-retrieval.run"
 _NOBODY = 65532  # the user that the images name
-_OUT_OF_MEMORY = 137
+_KILLED = 137
 
 
 @dataclass
@@ -45,6 +45,8 @@ class Containers:
 
     def __post_init__(self) -> None:
         self._client = _client()
+        self._idle = threading.Event()
+        self._idle.set()
         missing = sorted({image for image in self.images.values() if not self._has(image)})
         if missing:
             raise InputError(
@@ -144,38 +146,48 @@ class Containers:
     def watched(self) -> Iterator[None]:
         """Notes how containers end: kfp 2.17 takes one that is gone quickly for a success."""
         events = self._client.events(
-            filters={"label": f"{_LABEL}={self.run}", "event": ["die", "oom"]}, decode=True
+            filters={"label": f"{_LABEL}={self.run}", "event": ["start", "oom", "die"]}, decode=True
         )
         watcher = threading.Thread(target=self._watch, args=(events,), daemon=True)
         watcher.start()
         try:
             yield
         finally:
+            self._idle.wait(timeout=5)  # the last container's end may still be on its way
             events.close()
             watcher.join(timeout=5)
             self.stop()
 
     def _watch(self, events: Iterator[dict[str, Any]]) -> None:
+        running: set[str] = set()
         out_of_memory: set[str] = set()
         for event in events:
-            attributes = event["Actor"]["Attributes"]
-            if event["Action"] == "oom":
-                out_of_memory.add(event["Actor"]["ID"])
-            elif (status := int(attributes["exitCode"])) != 0:
-                killed = event["Actor"]["ID"] in out_of_memory
-                limit = f" of {self.memory}" if self.memory else ""
-                self.failures.append(
-                    f"the container ran out of its memory{limit}; give it more with --memory"
-                    if killed
-                    else f"the container was killed (status {status})"
-                    if status == _OUT_OF_MEMORY
-                    else f"the container ended with status {status}"
-                )
+            container = event["Actor"]["ID"]
+            if event["Action"] == "start":
+                running.add(container)
+                self._idle.clear()
+            elif event["Action"] == "oom":
+                out_of_memory.add(container)
+            else:
+                status = int(event["Actor"]["Attributes"]["exitCode"])
+                if status:
+                    self.failures.append(self._explain(status, container in out_of_memory))
+                running.discard(container)
+                if not running:
+                    self._idle.set()
+
+    def _explain(self, status: int, out_of_memory: bool) -> str:
+        if out_of_memory:
+            limit = f" of {self.memory}" if self.memory else ""
+            return f"the container ran out of its memory{limit}; give it more with --memory"
+        if status == _KILLED:
+            return "the container was killed; the machine may have run out of memory"
+        return f"the container ended with status {status}"
 
     def stop(self) -> None:
         """Kills the run's containers, and removes them."""
         for container in self._client.containers.list(
-            all=True, filters={"label": f"{_LABEL}={self.run}"}
+            all=True, filters={"label": f"{_LABEL}={self.run}"}, ignore_removed=True
         ):
             # It may end, or be removed by its own, at any time.
             with contextlib.suppress(docker.errors.APIError):

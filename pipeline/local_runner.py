@@ -76,6 +76,7 @@ class Progress:
     began: float = field(default_factory=time.monotonic)
     steps: list[StepTime] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    failed: str | None = None
     last_lines: dict[int, deque[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -98,7 +99,9 @@ class Progress:
 
     def _step_line(self, step: str, message: str) -> None:
         if message.startswith("error: ") or self.errors:
-            self.errors.append(message.removeprefix("error: "))
+            self.failed = self.failed or step
+            if step == self.failed:  # what fails side by side mostly fails for the same reason
+                self.errors.append(message.removeprefix("error: "))
             return  # shown once, at the end
         if match := _DONE.match(message):
             self.steps.append(StepTime(step, float(match.group(1)), float(match.group(2))))
@@ -281,7 +284,14 @@ def _run_kfp(
             stack.enter_context(containers.owning(work))
             stack.enter_context(containers.watched())
         stack.enter_context(_interruptible(containers.stop if containers else _kill_children))
-        task = build_pipeline(config, images)()
+        try:
+            task = build_pipeline(config, images)()
+        except Exception as error:
+            # kfp 2.17 asks about containers that have removed themselves, and misses the outputs
+            # of those whose failure it did not see. What failed is in containers.failures.
+            if containers and not isinstance(error, RuntimeError):
+                raise RuntimeError(f"{type(error).__name__}: {error}") from error
+            raise
     return dict(task.outputs)
 
 
@@ -296,8 +306,8 @@ def _interruptible(kill: Callable[[], None]) -> Iterator[None]:
     """Makes Ctrl-C and SIGTERM end all steps, and keep new ones from staying.
 
     kfp 2.17 waits for the iterations of a loop before it lets an interrupt
-    through, and starts those that are still to come. So steps are killed again
-    and again until kfp returns.
+    through, and starts those that are still to come. So the interrupt is held
+    back, and steps are killed again and again until kfp gives up by itself.
 
     Args:
         kill: Ends the steps that run now.
@@ -305,7 +315,7 @@ def _interruptible(kill: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread gets signals
         return
-    over = threading.Event()
+    over, interrupted = threading.Event(), threading.Event()
 
     def keep_killing() -> None:
         while not over.wait(0.2):
@@ -313,15 +323,22 @@ def _interruptible(kill: Callable[[], None]) -> Iterator[None]:
 
     def interrupt(number: int, frame: object) -> None:
         del number, frame
-        kill()
-        threading.Thread(target=keep_killing, daemon=True).start()
-        raise KeyboardInterrupt
+        if not interrupted.is_set():
+            interrupted.set()
+            threading.Thread(target=keep_killing, daemon=True).start()
 
     former = {
         number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
+    except Exception as error:
+        if interrupted.is_set():
+            raise KeyboardInterrupt from error
+        raise
+    else:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
     finally:
         over.set()
         for number, handler in former.items():
@@ -332,7 +349,7 @@ def _failure(
     message: str, progress: Progress, log_path: Path, containers: "Containers | None"
 ) -> str:
     failed = _COLOURS.sub("", message).partition("Inner task failed: ")[2] or message
-    step = failed.strip("'. ").split("'")[0].replace("-", "_")
+    step = progress.failed or failed.strip("'. ").split("'")[0].replace("-", "_")
     if progress.errors:
         return f"{step}: " + "\n".join(progress.errors)
     if containers and containers.failures:

@@ -32,9 +32,9 @@ _COLUMN_TYPES: dict[str, tuple[str, ...]] = {
 }
 
 # The SavedModel names its inputs after the query columns, and has inputs of its own (`self` is
-# tf.function's).
+# tf.function's); the export's table of users has a column `seen`.
 _INPUT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
-_TAKEN_INPUTS = ("k", "exclude", "self")
+_TAKEN_INPUTS = ("k", "exclude", "self", "seen")
 
 # Columns that the encoded tables have besides the features.
 _TAKEN_COLUMNS = {

@@ -103,5 +103,6 @@ def value_names(encoded: Path, spec: FeatureSpec, feature: EncodedFeature) -> li
         between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]
         return [f"below {ends[0]}", *between, f"{ends[-1]} and above"]
     tokens = pq.read_table(encoded / "vocabularies" / f"{feature.name}.parquet")["token"]
-    labels = next(item.labels for item in spec.query_inputs if item.name == feature.name) or {}
+    column = feature.raw_columns[0]
+    labels = next(item.labels for item in spec.query_inputs if item.name == column) or {}
     return ["not seen in training", *(labels.get(str(t), str(t)) for t in tokens.to_pylist())]

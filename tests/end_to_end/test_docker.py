@@ -232,5 +232,6 @@ def test_ctrl_c_leaves_no_container_and_no_results(
     assert status == 130
     assert "interrupted" in printed
     assert "Traceback" not in printed
-    assert engine.containers.list(all=True, filters={"label": "deep-retrieval.run"}) == []
+    label = {"label": "deep-retrieval.run"}
+    assert engine.containers.list(all=True, filters=label, ignore_removed=True) == []
     assert not (tmp_path / "sample").exists()
