@@ -12,8 +12,9 @@ CONFIG ?= sample
 SET ?=
 OUTPUT ?= runs
 RUN_SET = $(foreach pair,$(SET),--set $(pair))
+BUILD_OPTIONS ?=
 
-.PHONY: help run test lint format compile golden bench pins clean
+.PHONY: help run test lint format compile images golden bench pins clean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ format: $(VENV)/.dev ## put the code into shape
 
 compile: $(VENV)/.run ## write the pipeline for a cluster (CONFIG=sample)
 	$(BIN)/deep-retrieval compile --config $(CONFIG) $(RUN_SET) --to pipeline.yaml
+
+images: $(VENV)/.run ## build the steps' container images (BUILD_OPTIONS=--network=host)
+	$(BIN)/deep-retrieval images build $(addprefix --build-option=,$(BUILD_OPTIONS))
 
 golden: $(VENV)/.dev ## accept the compiled pipeline of today as the one that the test compares with
 	$(BIN)/python tests/pipeline/golden.py
