@@ -14,7 +14,14 @@ OUTPUT ?= runs
 RUN_SET = $(foreach pair,$(SET),--set $(pair))
 BUILD_OPTIONS ?=
 
-.PHONY: help run test lint format compile images golden bench pins clean
+define LIST_PACKAGES
+from importlib.metadata import distributions
+for line in sorted({f'{d.name}=={d.version}' for d in distributions()}):
+    print(line)
+endef
+export LIST_PACKAGES
+
+.PHONY: help run test lint format compile images sbom audit golden bench pins clean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +46,20 @@ compile: $(VENV)/.run ## write the pipeline for a cluster (CONFIG=sample)
 
 images: $(VENV)/.run ## build the steps' container images (BUILD_OPTIONS=--network=host)
 	$(BIN)/deep-retrieval images build $(addprefix --build-option=,$(BUILD_OPTIONS))
+
+sbom: images ## write a CycloneDX bill of materials for each image into build/sbom
+	@mkdir -p build/sbom
+	@$(BIN)/deep-retrieval images list | while read -r image state; do \
+	  name=$${image##*/}; name=$${name%%:*}; \
+	  docker run --rm --network none "$$image" python3 -c "$$LIST_PACKAGES" >build/sbom/$$name.txt && \
+	  $(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+	    build/sbom/$$name.txt --output-file build/sbom/$$name.cdx.json && \
+	  echo "$$name: $$(wc -l <build/sbom/$$name.txt) packages in build/sbom/$$name.cdx.json"; \
+	done
+
+audit: sbom ## look for known vulnerabilities in the images' packages (asks PyPI's advisories)
+	$(BIN)/uv tool run --quiet pip-audit==2.10.1 --no-deps --disable-pip --strict \
+	  $(addprefix --requirement ,build/sbom/deep-retrieval-data.txt build/sbom/deep-retrieval-model.txt)
 
 golden: $(VENV)/.dev ## accept the compiled pipeline of today as the one that the test compares with
 	$(BIN)/python tests/pipeline/golden.py

@@ -32,7 +32,7 @@ def _table(rows: Iterable[Iterable[str]]) -> str:
 
 def _depths(evaluation: dict[str, Any]) -> str:
     metric = evaluation["headline"]["metric"]
-    rows = [[f"{metric}, test part", "raw", "filtered", "chosen by validation"]]
+    rows = [[f"{metric}, test part", "raw", "filtered", "validation"]]
     for depth in evaluation["depths"]:
         rows.append(
             [

@@ -157,6 +157,22 @@ def test_the_model_image_has_no_tensorflow_and_no_beam(engine: Any) -> None:
     assert printed.decode().strip() == "[]"
 
 
+def test_images_hold_the_pinned_versions(engine: Any) -> None:
+    code = (
+        "from importlib.metadata import distributions; "
+        "print(*{f'{d.name}=={d.version}'.lower().replace('_', '-') for d in distributions()})"
+    )
+    pins = {
+        line.partition(" ;")[0].lower().replace("_", "-")
+        for line in (Path(__file__).parents[2] / "constraints.txt").read_text().splitlines()
+    }
+    for image in sorted(set(step_images().values())):
+        printed = engine.containers.run(image, ["python3", "-c", code], remove=True)
+        installed = set(printed.decode().split())
+        assert len(installed) > 30
+        assert installed <= pins, image
+
+
 @pytest.mark.parametrize("tool", ["gcc", "cc", "make", "uv"])
 def test_images_have_no_build_tool(engine: Any, tool: str) -> None:
     for image in set(step_images().values()):

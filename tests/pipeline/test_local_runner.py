@@ -3,8 +3,12 @@
 import io
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import EVALUATE
 from tiny_config import tiny
@@ -186,3 +190,24 @@ def test_progress_shows_the_steps_lines_and_logs_everything() -> None:
     assert "noise" not in console.getvalue()
     assert "32 epoch 1/2: loss 0.5" in console.getvalue()
     assert log.getvalue().count("\n") == 2
+
+
+def test_ctrl_c_ends_every_step_and_leaves_no_results(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "pipeline.cli", "run", "--config", "sample",
+        "--output", str(tmp_path), "--set", "train.epochs=500", "--set", "train.patience=null",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as run:
+        assert run.stdout
+        printed = next(line for line in run.stdout if "epoch" in line)
+        steps = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        printed += run.stdout.read()
+    assert steps
+    assert run.returncode == 130
+    assert printed.rstrip().endswith("interrupted")
+    # A zombie has ended; nobody has asked for its status yet.
+    assert not [s for s in steps if s.is_running() and s.status() != psutil.STATUS_ZOMBIE]
+    assert not (tmp_path / "sample").exists()
