@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
+from pydantic import ValidationError
 
 from components.errors import InputError
 
@@ -33,14 +34,15 @@ def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) ->
 
     Raises:
         SystemExit: With status 1, after printing the message of an
-            `InputError`. Any other error keeps its traceback.
+            `InputError`, of wrong settings, or of a file that cannot be
+            written. Any other error keeps its traceback.
     """
     startup_seconds = time.time() - _process_started
     try:
         summary = job(**arguments)
     except Exception as raised:
         error = _without_beam(raised)
-        if isinstance(error, InputError):
+        if isinstance(error, InputError | ValidationError):
             log(step, f"error: {error}")
         elif isinstance(error, OSError):
             # A full disk or a folder that cannot be written: the path and the reason say it all.

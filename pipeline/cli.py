@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.ingest.config import MovieLensSource
+from components.step import describe_os_error
 from pipeline.config import load_config, shipped_configs
 
 _CONFIG_HELP = "a shipped config (see 'deep-retrieval configs') or the path of a YAML file"
@@ -158,6 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }[options.command](options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {describe_os_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

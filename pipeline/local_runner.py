@@ -76,7 +76,7 @@ class Progress:
     began: float = field(default_factory=time.monotonic)
     steps: list[StepTime] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    failed: str | None = None
+    failed: tuple[str, int] | None = None
     last_lines: dict[int, deque[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,7 +88,7 @@ class Progress:
             thread = threading.get_ident()
             self.last_lines.setdefault(thread, deque(maxlen=25)).append(text)
             if match := _STEP_LINE.match(text):
-                self._step_line(*match.groups())
+                self._step_line(thread, *match.groups())
             elif match := _STARTED.search(text):
                 self.last_lines[thread].clear()
                 self._show(match.group(1).replace("-", "_"), "started")
@@ -97,10 +97,10 @@ class Progress:
                 self.steps.append(StepTime(step, 0.0, 0.0, reused=True))
                 self._show(step, "reused: its inputs and its code are those of a former run")
 
-    def _step_line(self, step: str, message: str) -> None:
+    def _step_line(self, thread: int, step: str, message: str) -> None:
         if message.startswith("error: ") or self.errors:
-            self.failed = self.failed or step
-            if step == self.failed:  # what fails side by side mostly fails for the same reason
+            self.failed = self.failed or (step, thread)
+            if self.failed == (step, thread):  # not what runs beside it
                 self.errors.append(message.removeprefix("error: "))
             return  # shown once, at the end
         if match := _DONE.match(message):
@@ -349,7 +349,11 @@ def _failure(
     message: str, progress: Progress, log_path: Path, containers: "Containers | None"
 ) -> str:
     failed = _COLOURS.sub("", message).partition("Inner task failed: ")[2] or message
-    step = progress.failed or failed.strip("'. ").split("'")[0].replace("-", "_")
+    step = (
+        progress.failed[0]
+        if progress.failed
+        else failed.strip("'. ").split("'")[0].replace("-", "_")
+    )
     if progress.errors:
         return f"{step}: " + "\n".join(progress.errors)
     if containers and containers.failures:

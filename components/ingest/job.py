@@ -68,7 +68,7 @@ def ingest(
             workdir=workdir,
         )
         schema = interaction_log.schema
-        if settings.split != "random" and _timestamps_missing(interaction_log, source):
+        if settings.split != "random" and _has_no_timestamps(source):
             raise InputError(
                 f"ingest.split: {settings.split} goes by time, but source.columns.timestamp is "
                 "not set."
@@ -93,7 +93,7 @@ def ingest(
     }
 
 
-def _timestamps_missing(interaction_log: InteractionLog, source: dict[str, Any]) -> bool:
+def _has_no_timestamps(source: dict[str, Any]) -> bool:
     return source["kind"] == "files" and source["columns"].get("timestamp") is None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from components.errors import InputError
+from components.ingest.config import IngestConfig
 from components.step import describe_os_error, log, run_step
 
 
@@ -40,6 +41,19 @@ def test_bad_input_is_printed_line_by_line_and_ends_the_step(
         "[ingest]   none",
     ]
     assert captured.err == ""
+
+
+def test_wrong_settings_are_printed_and_end_the_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def job(**config: Any) -> dict[str, Any]:
+        return IngestConfig.model_validate(config).model_dump()
+
+    with pytest.raises(SystemExit):
+        run_step("ingest", job, sharts=2)
+    printed = capsys.readouterr().out
+    assert "[ingest] error: 1 validation error for IngestConfig" in printed
+    assert "sharts" in printed
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -180,6 +181,20 @@ def test_progress_goes_on_when_nobody_reads_it() -> None:
     progress.line("[ingest] done in 2.0 s, 1.5 s of it start-up")
     assert [step.seconds for step in progress.steps] == [2.0]
     assert "5 interactions" in log.getvalue()
+
+
+def test_an_error_holds_its_own_steps_lines_and_not_those_of_a_step_beside_it() -> None:
+    progress = Progress(io.StringIO(), io.StringIO())
+
+    def beside() -> None:
+        progress.line("[train] 16-8 epoch 2/2: loss 0.5")
+
+    progress.line("[train] error: The loss became nan.")
+    thread = threading.Thread(target=beside)
+    thread.start()
+    thread.join()
+    progress.line("[train] Lower train.learning_rate.")
+    assert progress.errors == ["The loss became nan.", "Lower train.learning_rate."]
 
 
 def test_progress_shows_the_steps_lines_and_logs_everything() -> None:
