@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from served import assert_same_ranking, plain_server
 
+from components.tables import QUERY_ID, read_table
 from pipeline.config import load_config
 from pipeline.local_runner import RunResult, run_locally
 
@@ -52,3 +54,46 @@ def test_both_are_measured_on_the_same_rows(example: RunResult, shipped: RunResu
     assert example.evaluation["data"] == shipped.evaluation["data"]
     popular = [run.evaluation["metrics"]["filtered"]["most_popular"] for run in (example, shipped)]
     assert popular[0] == popular[1]
+
+
+def test_plain_tensorflow_serves_what_was_measured(shipped: RunResult, tmp_path: Path) -> None:
+    """Every user of the test part, raw and with what they had seen before it left out."""
+    lists = read_table(shipped.folder / "evaluation" / "recommendations")
+    users = {
+        row[QUERY_ID]: row for row in read_table(shipped.folder / "export" / "users").to_pylist()
+    }
+    asked = [users[user] for user in lists[QUERY_ID].to_pylist()]
+    assert len(asked) > 900
+    inputs = {
+        "user_id": ["string", [row[QUERY_ID] for row in asked]],
+        "raw_user_age": ["float32", [row["raw_user_age"] for row in asked]],
+        "user_gender": ["int64", [row["user_gender"] for row in asked]],
+        "user_occupation_label": ["int64", [row["user_occupation_label"] for row in asked]],
+    }
+    [encoded] = shipped.folder.parents[1].glob("work/*/adapt/encoded")
+    ids = read_table(encoded / "candidates")["candidate_id"].to_pylist()
+    known: dict[str, list[str]] = {user: [] for user in users}
+    for split in ("train", "validation"):
+        rows = read_table(encoded / "interactions" / split, [QUERY_ID, "candidate_index"])
+        for user, item in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+            known[user].append(ids[item])
+    width = max(len(items) for items in known.values())
+    left_out = [
+        item
+        for row in asked
+        for item in known[row[QUERY_ID]] + [""] * (width - len(known[row[QUERY_ID]]))
+    ]
+    exclude = ["string", left_out, [len(asked), width]]
+    with plain_server(tmp_path) as server:
+        for protocol, more in (("raw", {}), ("filtered", {"exclude": exclude})):
+            answer = server.ask(shipped.folder / "export", inputs, 100, **more)
+            assert answer["foreign"] == []
+            for row in range(len(asked)):
+                measured = lists[f"{protocol}_scores"][row].as_py()
+                assert_same_ranking(
+                    answer["ids"][row],
+                    answer["scores"][row],
+                    lists[protocol][row].as_py(),
+                    measured,
+                    dict(zip(lists[protocol][row].as_py(), measured, strict=True)),
+                )

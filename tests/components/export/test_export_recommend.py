@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import served  # noqa: F401 - makes shop_source importable
 from shop_source import FIRST_ITEM, ITEMS, shop_exported, shop_tables
 
 from components.errors import InputError

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import served  # noqa: F401 - makes shop_source importable
 from shop_source import (
     FIRST_ITEM,
     FIRST_USER,

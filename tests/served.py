@@ -20,9 +20,6 @@ from components.ranking import QuerySet, SeenItems, retrieve
 from components.tables import CANDIDATE_ID, EMBEDDING, TITLE, read_table, to_numpy
 from components.towers import embed
 
-# shop_source is there, which pytest does not see where only this folder's tests run.
-sys.path.append(str(Path(__file__).parents[1] / "adapt"))
-
 
 class PlainServer:
     """A fresh process that has TensorFlow and none of the project's modules."""
