@@ -22,11 +22,13 @@ from components.adapt.columns import columns_of
 from components.adapt.config import AdaptConfig, FeaturesConfig
 from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
-from components.ingest.config import IngestConfig, SourceConfig
+from components.ingest.config import SOURCE, IngestConfig, SourceConfig
 from components.ingest.schemas import known_schema
 from components.train.config import TrainConfig
 
 LayerSizes = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+# The keys of a source that name files of this machine.
+SOURCE_PATHS = {"path", "interactions", "candidates"}
 _CONFIGS = resources.files("pipeline") / "configs"
 
 
@@ -75,6 +77,14 @@ class PipelineConfig(BaseModel):
             columns_of(self.features.candidate, schema.candidate, "candidate")
         return self
 
+    def on_this_machine(self) -> "PipelineConfig":
+        """The same config with absolute paths to the source's files."""
+        source = self.source.model_dump(exclude_none=True)
+        for key in SOURCE_PATHS & source.keys():
+            if isinstance(source[key], str):  # of the sample, `interactions` is a number
+                source[key] = str(Path(source[key]).expanduser().absolute())
+        return self.model_copy(update={"source": SOURCE.validate_python(source)})
+
     def parameters(self) -> dict[str, Any]:
         """The values of the pipeline's parameters, as plain JSON values."""
         # kfp 2.17 has no null in its structs; every default of none may be left out.
@@ -88,11 +98,7 @@ def source_fingerprint(source: Mapping[str, Any]) -> str:
     Returns:
         A short text; empty for a source that is no file of this machine.
     """
-    paths = [
-        source[key]
-        for key in ("path", "interactions", "candidates")
-        if isinstance(source.get(key), str)
-    ]
+    paths = [source[key] for key in sorted(SOURCE_PATHS) if isinstance(source.get(key), str)]
     digest = hashlib.sha256()
     found = False
     for pattern in paths:

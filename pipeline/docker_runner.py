@@ -15,6 +15,7 @@ from kfp import local
 
 from components.errors import InputError
 from components.images import DATA
+from pipeline.config import SOURCE_PATHS
 
 _LABEL = "deep-retrieval.run"
 _NOBODY = 65532  # the user that the images name
@@ -210,7 +211,7 @@ def _client() -> docker.DockerClient:
 def source_paths(source: Mapping[str, Any]) -> list[str]:
     """The files and folders that a source reads, to be mounted where they are."""
     paths = []
-    for key in ("path", "interactions", "candidates"):
+    for key in sorted(SOURCE_PATHS):
         value = source.get(key)
         if isinstance(value, str):
             # Of a glob, the folder that it looks into.

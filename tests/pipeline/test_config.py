@@ -155,3 +155,13 @@ def test_the_fingerprint_changes_with_a_files_content(tmp_path: Path) -> None:
 
 def test_a_source_without_files_has_no_fingerprint() -> None:
     assert source_fingerprint({"kind": "sample"}) == ""
+
+
+def test_a_sources_paths_are_absolute_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config("movielens-100k", ["source.path=ml-100k.zip"]).on_this_machine()
+    assert config.parameters()["source"]["path"] == str(tmp_path / "ml-100k.zip")
+    sample = load_config("sample")
+    assert sample.on_this_machine() == sample
