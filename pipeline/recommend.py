@@ -1,6 +1,8 @@
 """Recommendations from an export's SavedModel, as a server would give them."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,19 @@ def recommend(
         for item, title, score in rows
         if np.isfinite(score)
     ]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the process's error output away: TensorFlow 2.21 writes to it while imported."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _known_user(folder: Path, user: str) -> tuple[dict[str, Any], list[str | int]]:
