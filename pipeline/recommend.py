@@ -76,7 +76,8 @@ def recommend(
     values = _query(about, user, known, features or {})
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+    with _quiet():
+        import tensorflow as tf
 
     model = tf.saved_model.load(str(folder / "saved_model"))
     inputs = {
