@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -82,7 +83,7 @@ class PipelineConfig(BaseModel):
         source = self.source.model_dump(exclude_none=True)
         for key in SOURCE_PATHS & source.keys():
             if isinstance(source[key], str):  # of the sample, `interactions` is a number
-                source[key] = str(Path(source[key]).expanduser().absolute())
+                source[key] = os.path.abspath(Path(source[key]).expanduser())
         return self.model_copy(update={"source": SOURCE.validate_python(source)})
 
     def parameters(self) -> dict[str, Any]:

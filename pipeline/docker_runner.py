@@ -67,12 +67,19 @@ class Containers:
         """Who runs the containers: the caller; where that is root, nobody in particular."""
         return os.getuid() or _NOBODY
 
-    def runner(self, source: Mapping[str, Any]) -> local.DockerRunner:
+    def runner(self, source: Mapping[str, Any], work: Path) -> local.DockerRunner:
         """Makes kfp's runner.
 
         Args:
             source: The config's source; its files are mounted read-only.
+            work: Where steps write; kfp mounts it.
+
+        Raises:
+            InputError: If containers could not reach a file or the folder.
         """
+        _check_reachable(str(work), "--output")
+        for path in source_paths(source):
+            _check_reachable(path, "source")
         options: dict[str, Any] = {
             "user": f"{self.user}:{os.getgid() or _NOBODY}",
             "network_mode": "none",
@@ -93,12 +100,13 @@ class Containers:
             options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
         return local.DockerRunner(**options)
 
-    def fetch(self, version: str, folder: Path) -> Path:
+    def fetch(self, version: str, folder: Path, network: str = "bridge") -> Path:
         """Downloads MovieLens in a container, the only one that has a network.
 
         Args:
             version: Which MovieLens.
             folder: Where to keep it.
+            network: The engine's network to use.
 
         Returns:
             The archive.
@@ -120,16 +128,18 @@ class Containers:
             "    sys.exit(str(error))\n"
         )
         image = next(image for image in self.images.values() if f"{DATA}:" in image)
+        inside = "/downloads"
         with self.owning(folder):
             try:
                 output = self._client.containers.run(
                     image,
-                    ["python3", "-c", code, version, str(folder)],
+                    ["python3", "-c", code, version, inside],
                     user=f"{self.user}:{os.getgid() or _NOBODY}",
+                    network_mode=network,
                     read_only=True,
                     tmpfs={"/tmp": ""},
                     cap_drop=["ALL"],
-                    volumes={str(folder): {"bind": str(folder), "mode": "rw"}},
+                    volumes={str(folder): {"bind": inside, "mode": "rw"}},
                     labels={_LABEL: self.run},
                     remove=True,
                 )
@@ -137,7 +147,8 @@ class Containers:
                 printed = error.stderr
                 text = printed.decode() if isinstance(printed, bytes) else str(printed)
                 raise InputError(text.strip().splitlines()[-1]) from error
-        return Path(output.decode().strip().splitlines()[-1])
+        archive = Path(output.decode().strip().splitlines()[-1])
+        return folder / archive.relative_to(inside)
 
     def owning(self, folder: Path) -> contextlib.AbstractContextManager[None]:
         """Lends a folder to the containers' user; afterwards all in it is the caller's."""
@@ -215,11 +226,20 @@ def source_paths(source: Mapping[str, Any]) -> list[str]:
         value = source.get(key)
         if isinstance(value, str):
             # Of a glob, the folder that it looks into.
-            path = Path(value).expanduser().absolute()
+            path = Path(os.path.abspath(Path(value).expanduser()))
             while any(letter in str(path) for letter in "*?["):
                 path = path.parent
             paths.append(str(path))
     return sorted(set(paths))
+
+
+def _check_reachable(path: str, what: str) -> None:
+    """Refuses what is in root's home: the images have one, too, that only root can enter."""
+    if Path("/root") in Path(path).parents:
+        raise InputError(
+            f"{what} {path}: containers do not run as root and cannot enter /root. Choose another "
+            "folder, or use --runner subprocess."
+        )
 
 
 @contextlib.contextmanager

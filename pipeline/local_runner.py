@@ -275,7 +275,7 @@ def _run_kfp(
     source = config.parameters()["source"]
     local.init(
         # use_venv would install packages from the network for each step.
-        containers.runner(source) if containers else local.SubprocessRunner(use_venv=False),
+        containers.runner(source, work) if containers else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(work),
         enable_caching=reuse,
         cache_root=str(work / "cache"),

@@ -5,10 +5,12 @@ Skipped, with the reason, where no container engine answers or the images are no
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,7 +130,7 @@ def test_a_container_can_do_only_what_a_step_needs(
 ) -> None:
     from pipeline.docker_runner import Containers
 
-    options = Containers(step_images()).runner({}).container_run_args
+    options = Containers(step_images()).runner({}, tmp_path).container_run_args
     image = image_reference(MODEL)
     if allowed:
         engine.containers.run(image, ["python3", "-c", code], remove=True, **options)
@@ -205,6 +207,37 @@ def test_an_image_that_is_not_built_is_named_with_the_command(engine: Any) -> No
 
     with pytest.raises(InputError, match="deep-retrieval images build"):
         Containers({**step_images(), "train": "deep-retrieval-model:000000000000"})
+
+
+def test_a_folder_that_containers_cannot_enter_is_refused(engine: Any) -> None:
+    from pipeline.docker_runner import Containers
+
+    containers = Containers(step_images())
+    with pytest.raises(InputError, match="--output /root/runs/work: containers do not run as root"):
+        containers.runner({}, Path("/root/runs/work"))
+    with pytest.raises(InputError, match=r"source /root/ml-100k\.zip"):
+        containers.runner({"path": "/root/ml-100k.zip"}, Path("/var/tmp"))
+
+
+def test_a_download_that_fails_is_explained(engine: Any, tmp_path: Path) -> None:
+    """The one container with a network; here it gets none, so that the test needs none."""
+    from pipeline.docker_runner import Containers
+
+    with pytest.raises(InputError, match=r"ml-100k\.zip could not be downloaded.*source\.path"):
+        Containers(step_images()).fetch("100k", tmp_path / "downloads", network="none")
+
+
+def test_a_download_that_is_there_already_is_taken(
+    engine: Any, tmp_path: Path, movielens_tfds: Path
+) -> None:
+    from pipeline.docker_runner import Containers
+
+    folder = tmp_path / "downloads"
+    shutil.copytree(movielens_tfds / "downloads" / "movielens", folder)
+    archive = Containers(step_images()).fetch("100k", folder, network="none")
+    assert archive.parent == folder
+    assert zipfile.is_zipfile(archive)
+    assert archive.stat().st_uid == os.getuid()
 
 
 def test_no_engine_is_one_readable_error(
