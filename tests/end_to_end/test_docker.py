@@ -219,14 +219,6 @@ def test_a_folder_that_containers_cannot_enter_is_refused(engine: Any) -> None:
         containers.runner({"path": "/root/ml-100k.zip"}, Path("/var/tmp"))
 
 
-def test_a_download_that_fails_is_explained(engine: Any, tmp_path: Path) -> None:
-    """The one container with a network; here it gets none, so that the test needs none."""
-    from pipeline.docker_runner import Containers
-
-    with pytest.raises(InputError, match=r"ml-100k\.zip could not be downloaded.*source\.path"):
-        Containers(step_images()).fetch("100k", tmp_path / "downloads", network="none")
-
-
 def test_a_download_that_is_there_already_is_taken(
     engine: Any, tmp_path: Path, movielens_tfds: Path
 ) -> None:
