@@ -74,7 +74,7 @@ pins: $(VENV)/.dev ## resolve all dependencies anew into constraints.txt
 clean: ## remove the environment and what tools left; results in runs/ stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache pipeline.yaml
 
-# Bytecode is compiled on installation: without it, importing TensorFlow takes 10 s instead of 4.
+# Bytecode is compiled on installation: without it, importing TensorFlow takes much longer.
 $(VENV)/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)

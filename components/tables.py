@@ -211,6 +211,14 @@ def write_table(
         raise
 
 
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Joins a column's chunks; pyarrow gives a chunked array back for some columns."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array
+
+
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     """Turns an encoded column into an array.
 
@@ -220,9 +228,7 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     Returns:
         `(rows,)` or `(rows, width)` array of the column's number type.
     """
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # combine_chunks of no chunk at all
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = one_array(column)
     if pa.types.is_fixed_size_list(array.type):
         return (
             array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)

@@ -14,7 +14,6 @@ from docker.types import DeviceRequest, Mount
 from kfp import local
 
 from components.errors import InputError
-from components.images import DATA
 from pipeline.config import SOURCE_PATHS
 
 _LABEL = "deep-retrieval.run"
@@ -127,12 +126,11 @@ class Containers:
             "except InputError as error:\n"
             "    sys.exit(str(error))\n"
         )
-        image = next(image for image in self.images.values() if f"{DATA}:" in image)
         inside = "/downloads"
         with self.owning(folder):
             try:
                 output = self._client.containers.run(
-                    image,
+                    self.images["ingest"],
                     ["python3", "-c", code, version, inside],
                     user=f"{self.user}:{os.getgid() or _NOBODY}",
                     network_mode=network,

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.sources.log import FILE, ROW
-from components.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema
+from components.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema, one_array
 
 _FLOAT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 _INTEGER = r"^\s*[+-]?\d{1,19}(\.0*)?\s*$"
@@ -27,9 +27,7 @@ def parse_numbers(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.
         fits into 64 bits).
     """
     integer = pa.types.is_integer(dtype)
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = one_array(column)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if integer and (pa.types.is_decimal(array.type) or pa.types.is_uint64(array.type)):
@@ -92,9 +90,7 @@ class _Reasons:
 
 
 def _typed(values: pa.ChunkedArray, column: Column, reasons: _Reasons) -> pa.Array:
-    array = values.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = one_array(values)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_large_string(array.type):

@@ -385,7 +385,7 @@ class _Prepared:
     genre_names: list[str]
 
     def read(self, path: str, columns: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Parses whole batches: `tfds.load` decodes one example at a time, 20 times slower."""
+        """Parses whole batches: `tfds.load` decodes one example at a time."""
         import tensorflow as tf
 
         kinds: dict[str, Any] = {
