@@ -24,6 +24,8 @@ class EncodedFeature(BaseModel):
         oov_index: The index of every value that training did not have.
         raw_columns: The raw columns it is made of; two or more for a cross.
         bin_boundaries: Where a discretized feature is cut, ascending.
+        mean: Of a normalized feature; what is taken off its values.
+        variance: Of a normalized feature.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +39,8 @@ class EncodedFeature(BaseModel):
     oov_index: int | None = None
     raw_columns: list[str]
     bin_boundaries: list[float] | None = None
+    mean: float | None = None
+    variance: float | None = None
 
     @property
     def output(self) -> str:

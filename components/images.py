@@ -4,10 +4,13 @@ DATA = "deep-retrieval-data"
 MODEL = "deep-retrieval-model"
 
 STEP_IMAGES = {
+    "fetch_published": MODEL,
     "ingest": DATA,
     "adapt": DATA,
     "train": MODEL,
     "select_model": MODEL,
     "export": DATA,
     "evaluate": MODEL,
+    "publish": MODEL,
+    "notify": MODEL,
 }

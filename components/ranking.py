@@ -98,6 +98,18 @@ class SeenItems:
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         return cls(offsets, item[np.repeat(starts[of_query], lengths) + within].astype(np.int32))
 
+    def translated(self, place: np.ndarray) -> "SeenItems":
+        """The same items by their places in another catalogue.
+
+        Args:
+            place: `(candidates,) int32`, where each item is there; -1 if it is
+                not.
+        """
+        items = place[self.items]
+        kept = items >= 0
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return SeenItems(before[self.offsets], items[kept])
+
     def padded(self, first: int, last: int, padding: int) -> np.ndarray:
         """The items of some queries: `(last - first, width) int32`, width a power of two."""
         lengths = np.diff(self.offsets[first : last + 1])

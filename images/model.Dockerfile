@@ -14,7 +14,7 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # kfp without its dependencies: the executor in a step needs none of them.
 RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
-      --requirements pyproject.toml --extra "${EXTRA}" \
+      --requirements pyproject.toml --extra "${EXTRA}" --extra cloud \
  && uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
       --no-deps kfp \
  && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
@@ -32,6 +32,7 @@ COPY components /opt/deep-retrieval/components
 RUN python -m compileall -q /opt/deep-retrieval
 ARG VERSION=0
 ARG REVISION=unknown
+ENV DEEP_RETRIEVAL_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="deep-retrieval-model" \
       org.opencontainers.image.description="train, select_model and evaluate of the deep retrieval pipeline" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -17,6 +17,8 @@ _SET_HELP = (
     "--set train.epochs=5 --set layer_stacks='[[32],[64,32]]'; may be repeated"
 )
 
+_LOCATION_HELP = "where models are published: a folder, s3:// or gs://"
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -66,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_config(compile_)
     compile_.add_argument("--to", default="pipeline.yaml", help="the file (default: pipeline.yaml)")
+    compile_.add_argument(
+        "--kubernetes",
+        action="store_true",
+        help="write the manifests Pipeline and PipelineVersion, for kubectl apply, where Kubeflow "
+        "keeps pipelines as Kubernetes resources",
+    )
+    compile_.add_argument("--namespace", help="with --kubernetes: the namespace of the manifests")
     _add_images(compile_)
 
     images = commands.add_parser(
@@ -118,6 +127,30 @@ def _parser() -> argparse.ArgumentParser:
         "--include-seen", action="store_true", help="do not leave out items of the user's log"
     )
 
+    published = commands.add_parser(
+        "published",
+        help="list what was published at a location, and when",
+        description="Lists every move of the pointer 'latest' at a location, oldest first.",
+        epilog="Example:\n  deep-retrieval published --location gs://acme/models\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    published.add_argument("--location", required=True, help=_LOCATION_HELP)
+
+    rollback = commands.add_parser(
+        "rollback",
+        help="make an earlier published version the latest again",
+        description="Moves the pointer 'latest' at a location; the versions stay as they are. The "
+        "next run is compared with, and may begin from, the version that is the latest then.",
+        epilog="Examples:\n"
+        "  deep-retrieval rollback --location gs://acme/models\n"
+        "  deep-retrieval rollback --location models --to movielens-100k-0123456789ab\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rollback.add_argument("--location", required=True, help=_LOCATION_HELP)
+    rollback.add_argument(
+        "--to", metavar="VERSION", help="which version (default: the one before the latest)"
+    )
+
     configs = commands.add_parser("configs", help="list the shipped configs")
     configs.set_defaults()
     return parser
@@ -155,6 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "compile": _compile,
             "images": _images,
             "recommend": _recommend,
+            "published": _published,
+            "rollback": _rollback,
             "configs": _configs,
         }[options.command](options)
     except InputError as error:
@@ -198,18 +233,27 @@ def _run(options: argparse.Namespace) -> int:
 
 def _compile(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
-    from kfp import compiler
-
-    from pipeline.definition import build_pipeline
+    from pipeline.compilation import compile_pipeline, differences, kubernetes_manifests
     from pipeline.images import step_images
 
     images = step_images(options.registry, gpu=options.gpu)
-    if Path(options.to).suffix not in (".yaml", ".yml"):
+    target = Path(options.to)
+    if target.suffix not in (".yaml", ".yml"):
         raise InputError(f"--to {options.to}: the name must end with .yaml.")
-    compiler.Compiler().compile(build_pipeline(config, images), options.to)
-    print(f"wrote {options.to}; its images:")
+    text = (
+        kubernetes_manifests(config, images, options.namespace)
+        if options.kubernetes
+        else compile_pipeline(config, images)
+    )
+    partial = target.with_name(target.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(target)
+    print(f"wrote {target}; its images:")
     for image in sorted(set(images.values())):
         print(f"  {image}")
+    print("On a cluster, other than with 'deep-retrieval run':")
+    for line in differences(config, options.registry):
+        print(f"  - {line}")
     return 0
 
 
@@ -256,6 +300,27 @@ def _recommend(options: argparse.Namespace) -> int:
     )
     for place, item in enumerate(found, 1):
         print(f"{place:3d}  {item.score:8.4f}  {item.title}  ({item.id})")
+    return 0
+
+
+def _published(options: argparse.Namespace) -> int:
+    from components.published_models import PublishedModels
+
+    history = PublishedModels.at(options.location).history()
+    if not history:
+        print(f"nothing is published at {options.location}")
+    for move in history:
+        mark = "  <- latest" if move == history[-1] else ""
+        print(f"{move.number:4d}  {move.time}  {move.action:8}  {move.version}{mark}")
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from components.published_models import PublishedModels
+
+    move = PublishedModels.at(options.location).rollback(options.to)
+    print(f"{move.version} is the latest version at {options.location} now; before it was "
+          f"{move.previous}")  # fmt: skip
     return 0
 
 

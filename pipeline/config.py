@@ -23,14 +23,38 @@ from components.adapt.columns import columns_of
 from components.adapt.config import AdaptConfig, FeaturesConfig
 from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
-from components.ingest.config import SOURCE, IngestConfig, SourceConfig
+from components.ingest.config import SOURCE, SOURCE_PATHS, IngestConfig, SourceConfig
 from components.ingest.schemas import known_schema
+from components.ingest.window import DataWindow
+from components.storage import is_remote
 from components.train.config import TrainConfig
+from pipeline.cluster_config import ClusterConfig
 
+# What Kubeflow replaces by the time that a scheduled run is for.
+SCHEDULED_TIME = "[[ScheduledTime]]"
 LayerSizes = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-# The keys of a source that name files of this machine.
-SOURCE_PATHS = {"path", "interactions", "candidates"}
 _CONFIGS = resources.files("pipeline") / "configs"
+
+
+class PublishConfig(BaseModel):
+    """Where models that are good enough go.
+
+    Args:
+        location: A folder, s3:// or gs://; nothing is published by default.
+        warm_start: Whether a run begins from the published model: its
+            vocabularies grow, its weights are taken over.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    location: str = ""
+    warm_start: bool = False
+
+    @model_validator(mode="after")
+    def _warm_start_has_a_model(self) -> "PublishConfig":
+        if self.warm_start and not self.location:
+            raise ValueError("warm_start begins from what is published: set location, too")
+        return self
 
 
 class PipelineConfig(BaseModel):
@@ -41,6 +65,8 @@ class PipelineConfig(BaseModel):
         description: What this config is for.
         seed: Of the sample, the random split, the weights and the order of rows.
         source: Where interactions come from.
+        data_until: Interactions from this time on are left out, e.g.
+            `2026-11-24`; none are by default. A schedule sets it.
         ingest: How they are checked and split.
         features: What the towers see.
         adapt: How adapt runs.
@@ -48,6 +74,8 @@ class PipelineConfig(BaseModel):
         layer_stacks: Dense layers of both towers; each stack is trained, the
             best on the validation part is exported.
         evaluate: What is measured, and what is good enough.
+        publish: Where it goes then.
+        cluster: How steps are placed on a cluster; local runs ignore it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,18 +84,27 @@ class PipelineConfig(BaseModel):
     description: str = ""
     seed: int = Field(42, ge=0)
     source: SourceConfig
+    data_until: str = ""
     ingest: IngestConfig = IngestConfig()
     features: FeaturesConfig
     adapt: AdaptConfig = AdaptConfig()
     train: TrainConfig = TrainConfig()
     layer_stacks: list[LayerSizes] = Field([[32]], min_length=1)
     evaluate: EvaluateConfig = EvaluateConfig()
+    publish: PublishConfig = PublishConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _layer_stacks_differ(self) -> "PipelineConfig":
         for number, stack in enumerate(self.layer_stacks):
             if stack in self.layer_stacks[:number]:
                 raise ValueError(f"layer_stacks: {stack} is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _data_until_is_a_time(self) -> "PipelineConfig":
+        if self.data_until != SCHEDULED_TIME:
+            DataWindow.ending(self.data_until, None)
         return self
 
     @model_validator(mode="after")
@@ -83,14 +120,24 @@ class PipelineConfig(BaseModel):
         source = self.source.model_dump(exclude_none=True)
         for key in SOURCE_PATHS & source.keys():
             if isinstance(source[key], str):  # of the sample, `interactions` is a number
-                source[key] = os.path.abspath(Path(source[key]).expanduser())
-        return self.model_copy(update={"source": SOURCE.validate_python(source)})
+                source[key] = _absolute(source[key])
+        update: dict[str, Any] = {"source": SOURCE.validate_python(source)}
+        if self.publish.location:
+            location = _absolute(self.publish.location)
+            update["publish"] = self.publish.model_copy(update={"location": location})
+        return self.model_copy(update=update)
 
     def parameters(self) -> dict[str, Any]:
         """The values of the pipeline's parameters, as plain JSON values."""
         # kfp 2.17 has no null in its structs; every default of none may be left out.
-        values = self.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True)
+        values = self.model_dump(
+            mode="json", exclude={"name", "description", "cluster"}, exclude_none=True
+        )
         return {**values, "source_fingerprint": source_fingerprint(values["source"])}
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else os.path.abspath(Path(path).expanduser())
 
 
 def source_fingerprint(source: Mapping[str, Any]) -> str:
@@ -99,7 +146,11 @@ def source_fingerprint(source: Mapping[str, Any]) -> str:
     Returns:
         A short text; empty for a source that is no file of this machine.
     """
-    paths = [source[key] for key in sorted(SOURCE_PATHS) if isinstance(source.get(key), str)]
+    paths = [
+        source[key]
+        for key in sorted(SOURCE_PATHS)
+        if isinstance(source.get(key), str) and not is_remote(source[key])
+    ]
     digest = hashlib.sha256()
     found = False
     for pattern in paths:

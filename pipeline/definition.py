@@ -1,5 +1,6 @@
 """The pipeline: which step takes what from which."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -8,49 +9,80 @@ from kfp import dsl
 from components.adapt.component import adapt
 from components.evaluate.component import evaluate
 from components.export.component import export
+from components.fetch_published.component import fetch_published
 from components.ingest.component import ingest
+from components.notify.component import notify
+from components.publish.component import publish
 from components.select_model.component import select_model
 from components.train.component import train
+from pipeline.cluster_config import ClusterConfig
 from pipeline.config import PipelineConfig
+from pipeline.scheduling import run_settings, schedule
 
-STEPS = ("ingest", "adapt", "train", "select_model", "export", "evaluate")
+NAME = "deep-retrieval"
+DESCRIPTION = "Trains, evaluates and publishes a two-tower retrieval recommender."
+STEPS = (
+    "fetch_published",
+    "ingest",
+    "adapt",
+    "train",
+    "select_model",
+    "export",
+    "evaluate",
+    "publish",
+)
+EXIT_STEP = "notify"
 
 
 class Outputs(NamedTuple):
     """What a run gives.
 
     Args:
-        good_enough: Whether the export beats most-popular by the margin.
+        good_enough: The verdict.
         export: What is served.
         evaluation: All numbers.
         report: A page for people.
+        publication: What was published, or why nothing was.
     """
 
     good_enough: bool
     export: dsl.Model
     evaluation: dsl.Artifact
     report: dsl.HTML
+    publication: dsl.Artifact
 
 
-def build_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> Any:
+def build_pipeline(
+    config: PipelineConfig,
+    images: Mapping[str, str],
+    *,
+    cluster: ClusterConfig | None = None,
+) -> Any:
     """Defines the pipeline with a config's values as its parameters' defaults.
 
     Args:
         config: The config.
         images: The image of each step.
+        cluster: How steps are scheduled; none for a run on this machine. On a
+            cluster an exit handler says how a run ended.
 
     Returns:
-        The pipeline, as `@dsl.pipeline` makes it; it returns `Outputs`.
+        The pipeline, as `@dsl.pipeline` makes it. It returns `Outputs`; not on
+        a cluster, since kfp 2.17 gives none from inside of an exit handler.
     """
     defaults = config.parameters()
+    accelerator_type, accelerator_count = cluster.train_accelerator if cluster else ("", "")
 
-    @dsl.pipeline(
-        name="deep-retrieval",
-        description="Trains, exports and evaluates a two-tower retrieval recommender.",
-    )
+    def placed(task: dsl.PipelineTask, step: str, accelerator: Any = None) -> dsl.PipelineTask:
+        task.set_container_image(images[step])
+        if cluster:
+            schedule(task, step, cluster, accelerator)
+        return task
+
     def deep_retrieval(
         source: dict[str, Any] = defaults["source"],
         source_fingerprint: str = defaults["source_fingerprint"],
+        data_until: str = defaults["data_until"],
         ingest_config: dict[str, Any] = defaults["ingest"],
         features: dict[str, Any] = defaults["features"],
         adapt_config: dict[str, Any] = defaults["adapt"],
@@ -58,12 +90,20 @@ def build_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> Any:
         layer_stacks: list[list[int]] = defaults["layer_stacks"],
         evaluate_config: dict[str, Any] = defaults["evaluate"],
         seed: int = defaults["seed"],
+        publish_location: str = defaults["publish"]["location"],
+        published_version: str = "",
+        warm_start: bool = defaults["publish"]["warm_start"],
+        checkpoints: str = cluster.checkpoints if cluster else "",
+        train_accelerator_type: str = accelerator_type,
+        train_accelerator_count: str = accelerator_count,
     ) -> Outputs:
-        """Trains, exports and evaluates a two-tower retrieval recommender.
+        """Trains, evaluates and publishes a two-tower retrieval recommender.
 
         Args:
             source: Where interactions come from.
             source_fingerprint: Stands for the source's content, for caching.
+            data_until: Interactions from this time on are left out; a schedule
+                sets it to [[ScheduledTime]].
             ingest_config: How they are checked and split.
             features: What the towers see.
             adapt_config: How adapt runs.
@@ -71,40 +111,117 @@ def build_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> Any:
             layer_stacks: Dense layers of both towers, a list for each model.
             evaluate_config: What is measured, and what is good enough.
             seed: Of everything random.
+            publish_location: Where models are published; empty, if nowhere.
+            published_version: Stands for the version that is published, for caching.
+            warm_start: Whether to begin from the published model.
+            checkpoints: Where train keeps its state for a retry; empty, if nowhere.
+            train_accelerator_type: The node's resource, e.g. nvidia.com/gpu; empty for none.
+            train_accelerator_count: How many of it; empty for none.
         """
+        fetched = fetch_published(location=publish_location, known_version=published_version)
+        placed(fetched, "fetch_published")
+        if cluster:  # there nobody knows the version before this step does
+            fetched.set_caching_options(False)
+        published = fetched.outputs["published"]
         ingested = ingest(
             source=source,
             config=ingest_config,
             seed=seed,
             source_fingerprint=source_fingerprint,
+            data_until=data_until,
         )
-        ingested.set_container_image(images["ingest"])
+        placed(ingested, "ingest")
         tables = ingested.outputs["tables"]
-        adapted = adapt(tables=tables, features=features, config=adapt_config)
-        adapted.set_container_image(images["adapt"])
+        adapted = adapt(
+            tables=tables,
+            features=features,
+            config=adapt_config,
+            published=published,
+            warm_start=warm_start,
+        )
+        placed(adapted, "adapt")
         encoded = adapted.outputs["encoded"]
         with dsl.ParallelFor(items=layer_stacks, name="depths") as layer_sizes:
             trained = train(
-                encoded=encoded, config=train_config, layer_sizes=layer_sizes, seed=seed
+                encoded=encoded,
+                config=train_config,
+                layer_sizes=layer_sizes,
+                seed=seed,
+                published=published,
+                warm_start=warm_start,
+                checkpoints=checkpoints,
+                gpus=train_accelerator_count,
             )
-            trained.set_container_image(images["train"])
+            placed(trained, "train", (train_accelerator_type, train_accelerator_count))
         # Collected anew each time: kfp 2.17 cannot compile one that is used twice.
         selected = select_model(models=dsl.Collected(trained.outputs["model"]))
-        selected.set_container_image(images["select_model"])
-        exported = export(tables=tables, encoded=encoded, model=selected.outputs["model"])
-        exported.set_container_image(images["export"])
+        placed(selected, "select_model")
+        model = selected.outputs["model"]
+        exported = export(tables=tables, encoded=encoded, model=model)
+        placed(exported, "export")
         evaluated = evaluate(
             export=exported.outputs["export"],
             encoded=encoded,
             models=dsl.Collected(trained.outputs["model"]),
+            published=published,
             config=evaluate_config,
         )
-        evaluated.set_container_image(images["evaluate"])
+        placed(evaluated, "evaluate")
+        # The verdict goes in as a value. A dsl.If on it would be silently false in kfp 2.17's
+        # local runners, and nobody would read why nothing was published.
+        publication = publish(
+            location=publish_location,
+            good_enough=evaluated.outputs["Output"],
+            name=config.name,
+            tables=tables,
+            encoded=encoded,
+            model=model,
+            export=exported.outputs["export"],
+            evaluation=evaluated.outputs["evaluation"],
+            published=published,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            origin={"config": config.name, "images": dict(sorted(images.items()))},
+            source=source,
+            source_fingerprint=source_fingerprint,
+            data_until=data_until,
+            ingest_config=ingest_config,
+            features=features,
+            adapt_config=adapt_config,
+            train_config=train_config,
+            layer_stacks=layer_stacks,
+            evaluate_config=evaluate_config,
+            warm_start=warm_start,
+            seed=seed,
+        )
+        placed(publication, "publish").set_caching_options(False)
         return Outputs(
             good_enough=evaluated.outputs["Output"],
             export=exported.outputs["export"],
             evaluation=evaluated.outputs["evaluation"],
             report=evaluated.outputs["report"],
+            publication=publication.outputs["publication"],
         )
 
-    return deep_retrieval
+    if cluster is None:
+        return dsl.pipeline(deep_retrieval, name=NAME, description=DESCRIPTION)
+
+    def with_exit_handler(*parameters: Any) -> None:
+        said = notify(name=config.name, run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER)
+        # kfp caches exit tasks unless told not to.
+        placed(said, EXIT_STEP).set_caching_options(False)
+        with dsl.ExitHandler(said, name="all steps"):
+            deep_retrieval(*parameters)
+
+    # kfp reads a pipeline's parameters from its signature.
+    signature = inspect.signature(deep_retrieval)
+    with_exit_handler.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        return_annotation=inspect.Signature.empty
+    )
+    with_exit_handler.__name__ = deep_retrieval.__name__
+    with_exit_handler.__doc__ = deep_retrieval.__doc__
+    return dsl.pipeline(
+        with_exit_handler,
+        name=NAME,
+        description=DESCRIPTION,
+        pipeline_config=run_settings(cluster),
+    )

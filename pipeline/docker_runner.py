@@ -14,7 +14,8 @@ from docker.types import DeviceRequest, Mount
 from kfp import local
 
 from components.errors import InputError
-from pipeline.config import SOURCE_PATHS
+from components.ingest.config import SOURCE_PATHS
+from components.storage import is_remote
 
 _LABEL = "deep-retrieval.run"
 _NOBODY = 65532  # the user that the images name
@@ -66,12 +67,15 @@ class Containers:
         """Who runs the containers: the caller; where that is root, nobody in particular."""
         return os.getuid() or _NOBODY
 
-    def runner(self, source: Mapping[str, Any], work: Path) -> local.DockerRunner:
+    def runner(
+        self, source: Mapping[str, Any], work: Path, location: str = ""
+    ) -> local.DockerRunner:
         """Makes kfp's runner.
 
         Args:
             source: The config's source; its files are mounted read-only.
             work: Where steps write; kfp mounts it.
+            location: The folder to which models are published, if any.
 
         Raises:
             InputError: If containers could not reach a file or the folder.
@@ -79,6 +83,19 @@ class Containers:
         _check_reachable(str(work), "--output")
         for path in source_paths(source):
             _check_reachable(path, "source")
+        mounts = [
+            Mount(target=path, source=path, type="bind", read_only=True)
+            for path in source_paths(source)
+        ]
+        if location:
+            if is_remote(location):
+                raise InputError(
+                    f"publish.location {location}: containers have no network here. Choose a "
+                    "folder, or use --runner subprocess."
+                )
+            _check_reachable(location, "publish.location")
+            Path(location).mkdir(parents=True, exist_ok=True)
+            mounts.append(Mount(target=location, source=location, type="bind"))
         options: dict[str, Any] = {
             "user": f"{self.user}:{os.getgid() or _NOBODY}",
             "network_mode": "none",
@@ -86,10 +103,7 @@ class Containers:
             "tmpfs": {"/tmp": "rw,nosuid,nodev,mode=1777"},
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
-            "mounts": [
-                Mount(target=path, source=path, type="bind", read_only=True)
-                for path in source_paths(source)
-            ],
+            "mounts": mounts,
             "labels": {_LABEL: self.run},
         }
         if self.memory:
@@ -222,6 +236,11 @@ def source_paths(source: Mapping[str, Any]) -> list[str]:
     paths = []
     for key in sorted(SOURCE_PATHS):
         value = source.get(key)
+        if isinstance(value, str) and is_remote(value):
+            raise InputError(
+                f"source.{key} {value}: containers have no network here. Copy it to this machine, "
+                "or use --runner subprocess."
+            )
         if isinstance(value, str):
             # Of a glob, the folder that it looks into.
             path = Path(os.path.abspath(Path(value).expanduser()))

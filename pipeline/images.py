@@ -174,7 +174,7 @@ def build_image(
         "--file", DOCKERFILES[name],
         "--tag", reference,
         "--build-arg", f"VERSION={metadata.version('deep-retrieval-pipeline')}",
-        "--build-arg", f"REVISION={_revision(root)}",
+        "--build-arg", f"REVISION={revision()}",
     ]  # fmt: skip
     if gpu and name == MODEL:
         command += ["--build-arg", "EXTRA=gpu"]
@@ -204,8 +204,19 @@ def _engine(command: list[str], folder: Path) -> None:
         raise InputError(f"{' '.join(command[:2])} failed; what it printed above says why.")
 
 
-def _revision(root: Path) -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
+def revision() -> str:
+    """The git revision of the checkout that this package is run from, if it is one.
+
+    Ends with `-dirty` where files have changed since.
+    """
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+            cwd=_components_root().parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # no git
+        return "unknown"
     return found.stdout.strip() if found.returncode == 0 else "unknown"

@@ -1,5 +1,6 @@
 """Runs the pipeline on this machine, each step in a process of its own, with kfp's runner."""
 
+import builtins
 import contextlib
 import io
 import logging
@@ -23,10 +24,13 @@ import yaml
 from kfp import local
 
 from components.errors import InputError
+from components.publish.job import REVISION
+from components.published_models import PublishedModels
+from components.storage import is_remote
 from components.tables import read_json, write_json, written_aside
 from pipeline.config import PipelineConfig
 from pipeline.definition import STEPS, build_pipeline
-from pipeline.images import subprocess_images
+from pipeline.images import revision, subprocess_images
 
 if TYPE_CHECKING:
     from pipeline.docker_runner import Containers
@@ -157,6 +161,7 @@ class _ToProgress(logging.Filter):
 def _output_to(progress: Progress) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    print_ = builtins.print  # kfp 2.17 makes it indent, and steps side by side leave it so
     take = _ToProgress(progress)
     root.addFilter(take)
     root.setLevel(logging.INFO)
@@ -166,6 +171,7 @@ def _output_to(progress: Progress) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        builtins.print = print_
         root.removeFilter(take)
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -179,12 +185,14 @@ class RunResult:
         folder: The results: `report.html`, `export/`, `evaluation/`, `config.yaml`,
             `run.json`, `run.log`.
         evaluation: The content of `evaluation/evaluation.json`.
+        publication: The version that was published, or the reasons why none was.
         steps: How long each step took.
         seconds: Wall time of the whole run.
     """
 
     folder: Path
     evaluation: dict[str, Any]
+    publication: dict[str, Any]
     steps: list[StepTime]
     seconds: float
 
@@ -230,6 +238,7 @@ def run_locally(
             raise RunFailed(_failure(str(error), progress, log_path, containers)) from error
     if containers and containers.failures:
         raise RunFailed(_failure("A step", progress, log_path, containers))
+    publication = read_json(outputs["publication"].path)
     seconds = time.monotonic() - began
     folder = root / config.name / started
     with written_aside(folder) as partial:
@@ -245,14 +254,14 @@ def run_locally(
                 "runner": "docker" if containers else "subprocess",
                 "seconds": round(seconds, 2),
                 "good_enough": outputs["good_enough"],
+                "publication": publication,
                 "steps": [vars(step) for step in progress.steps],
             },
             partial / "run.json",
         )
     _point(root / "latest", folder)
-    return RunResult(
-        folder, read_json(folder / "evaluation" / "evaluation.json"), progress.steps, seconds
-    )
+    evaluation = read_json(folder / "evaluation" / "evaluation.json")
+    return RunResult(folder, evaluation, publication, progress.steps, seconds)
 
 
 def _prepared(output: str) -> Path:
@@ -273,21 +282,31 @@ def _run_kfp(
     config: PipelineConfig, work: Path, reuse: bool, containers: "Containers | None"
 ) -> dict[str, Any]:
     source = config.parameters()["source"]
+    # A source that is no file of this machine has no fingerprint: what it holds may have changed.
+    reuse = reuse and not any(is_remote(str(value)) for value in source.values())
     local.init(
         # use_venv would install packages from the network for each step.
-        containers.runner(source, work) if containers else local.SubprocessRunner(use_venv=False),
+        containers.runner(source, work, config.publish.location)
+        if containers
+        else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(work),
         enable_caching=reuse,
         cache_root=str(work / "cache"),
     )
     images = containers.images if containers else subprocess_images()
+    location = config.publish.location
+    latest = PublishedModels.at(location).latest() if location else None
+    os.environ[REVISION] = revision()
     with contextlib.ExitStack() as stack:
         if containers:
             stack.enter_context(containers.owning(work))
             stack.enter_context(containers.watched())
         stack.enter_context(_interruptible(containers.stop if containers else _kill_children))
         try:
-            task = build_pipeline(config, images)()
+            task = build_pipeline(config, images)(
+                published_version=latest.version if latest else "",
+                checkpoints=str(work / "checkpoints"),
+            )
         except Exception as error:
             # kfp 2.17 asks about containers that have removed themselves, and misses the outputs
             # of those whose failure it did not see. What failed is in containers.failures.

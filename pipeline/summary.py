@@ -12,7 +12,7 @@ def summarize(result: RunResult) -> str:
         _depths(result.evaluation),
         _metrics(result.evaluation),
         _times(result.steps, result.seconds),
-        _verdict(result.evaluation),
+        _verdict(result.evaluation) + "\n" + _publication(result.publication),
         f"report   {result.folder / 'report.html'}\nresults  {result.folder}",
     ]
     return "\n" + "\n\n".join(parts)
@@ -84,8 +84,18 @@ def _times(steps: list[StepTime], seconds: float) -> str:
 def _verdict(evaluation: dict[str, Any]) -> str:
     headline = evaluation["headline"]
     word = "GOOD ENOUGH" if headline["good_enough"] else "NOT GOOD ENOUGH"
-    return (
+    line = (
         f"{word}: {headline['metric']} {headline['protocol']} is {headline['model']:.4f}, "
         f"{headline['lead']:+.4f} from most-popular's {headline['most_popular']:.4f} "
         f"(margin {headline['margin']:g})"
     )
+    if "published" in headline:
+        lead = headline["model"] - headline["published"]
+        line += f" and {lead:+.4f} from the published model's {headline['published']:.4f}"
+    return "\n".join([line, *(f"  {reason}" for reason in headline["reasons"])])
+
+
+def _publication(publication: dict[str, Any]) -> str:
+    if publication["version"]:
+        return f"published {publication['version']} at {publication['location']}"
+    return f"nothing was published: {'; '.join(publication['reasons'])}"

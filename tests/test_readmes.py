@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-STEPS = ("ingest", "adapt", "train", "select_model", "export", "evaluate")
+STEPS = (
+    "ingest",
+    "adapt",
+    "train",
+    "select_model",
+    "export",
+    "fetch_published",
+    "evaluate",
+    "publish",
+    "notify",
+)
 
 
 def blocks(path: Path, language: str) -> list[str]:

@@ -24,6 +24,7 @@ from components.adapt.config import (
     MultiCategorical,
     Text,
 )
+from components.adapt.former import FormerFeature, grown_vocabulary
 from components.adapt.statistics import ColumnStatistics, vocabulary
 from components.errors import InputError
 from components.feature_spec import EncodedFeature
@@ -60,6 +61,7 @@ def adapt_feature(
     column: Column,
     statistics: ColumnStatistics,
     encoded_name: str | None = None,
+    former: FormerFeature | None = None,
 ) -> AdaptedFeature:
     """Makes a feature of a FeatureSpace from statistics.
 
@@ -69,6 +71,10 @@ def adapt_feature(
         column: The column.
         statistics: Of the training rows.
         encoded_name: Its name in the encoded tables; the same by default.
+        former: The published model's feature of that name. What has an index
+            there keeps it, and bins and moments stay what they are, so that
+            its weights can be taken over. It counts only if it is of the same
+            type and made of the same values.
 
     Raises:
         InputError: If no row has a value.
@@ -82,11 +88,18 @@ def adapt_feature(
             name=encoded_name or name, type=feature.type, dtype=dtype, raw_columns=[name], **more
         )
 
+    if former is not None and former.encoded.type != feature.type:
+        former = None
+
     def limited(counts: pa.Table | None, max_tokens: int | None, special: int) -> pa.Table:
         if counts is None or not counts.num_rows:
             raise InputError(f"features: {name} has no value in any training row: leave it out.")
         ordered = vocabulary(counts)
-        return ordered.slice(0, max_tokens - special) if max_tokens else ordered
+        most = max_tokens - special if max_tokens else None
+        tokens = former.tokens if former is not None else None
+        if tokens is not None and tokens.type == ordered["token"].type:
+            return grown_vocabulary(ordered, tokens, most)
+        return ordered.slice(0, most)
 
     if isinstance(feature, Id | Categorical):
         known = limited(statistics.counts, feature.max_tokens, _OOV)
@@ -129,7 +142,8 @@ def adapt_feature(
         )
         spec = encoded(
             "int32",
-            width=feature.max_values or statistics.longest,
+            width=feature.max_values
+            or max(statistics.longest, former.encoded.width if former is not None else 0),
             cardinality=known.num_rows + _PADDING + _OOV,
             padding_index=0,
             oov_index=1,
@@ -140,19 +154,21 @@ def adapt_feature(
     elif isinstance(feature, FloatDiscretized):
         assert statistics.quantiles is not None
         boundaries = statistics.quantiles.bin_boundaries(feature.num_bins)
+        if former is not None and former.encoded.bin_boundaries is not None:
+            boundaries = former.encoded.bin_boundaries
         layer = keras.layers.Discretization(bin_boundaries=boundaries, name=preprocessor_name)
         spec = encoded("int32", cardinality=len(boundaries) + 1, bin_boundaries=boundaries)
         if len(statistics.quantiles.values) == 1:
             value = f"{statistics.quantiles.values[0]:g}"
             warning = f"{name} has one value only ({value}): it cannot tell rows apart."
     elif isinstance(feature, FloatNormalized):
+        mean, variance = statistics.mean, statistics.variance
+        if former is not None and former.encoded.mean is not None:
+            mean, variance = former.encoded.mean, former.encoded.variance or 0.0
         layer = keras.layers.Normalization(
-            axis=-1,
-            mean=[statistics.mean],
-            variance=[statistics.variance],
-            name=preprocessor_name,
+            axis=-1, mean=[mean], variance=[variance], name=preprocessor_name
         )
-        spec = encoded("float32")
+        spec = encoded("float32", mean=mean, variance=variance)
         if statistics.variance == 0:
             value = f"{statistics.mean:g}"
             warning = f"{name} has one value only ({value}): it cannot tell rows apart."

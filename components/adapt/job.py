@@ -16,9 +16,11 @@ from components.adapt.columns import columns_of, encoded_names
 from components.adapt.config import AdaptConfig, Cross, Feature, FeaturesConfig, Id
 from components.adapt.encoding import EncodeFiles
 from components.adapt.feature_spaces import adapt_feature, build_feature_space
+from components.adapt.former import FormerFeature, former_features
 from components.adapt.statistics import ComputeStatistics, TableStatistics
 from components.beam import pipeline_options
 from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.published_models import Published
 from components.step import log
 from components.tables import (
     CANDIDATE_ID,
@@ -39,15 +41,27 @@ from components.tables import (
 
 
 def adapt(
-    *, tables: str, features: dict[str, Any], config: dict[str, Any], encoded: str
+    *,
+    tables: str,
+    features: dict[str, Any],
+    config: dict[str, Any],
+    encoded: str,
+    published: str | None = None,
+    warm_start: bool = False,
 ) -> dict[str, Any]:
     """Learns the features from the training rows and encodes all tables.
+
+    Where a model is published, the test part is also encoded as that model
+    wants it, so that evaluate can compare the two on the same rows.
 
     Args:
         tables: What ingest wrote.
         features: A `FeaturesConfig`.
         config: An `AdaptConfig`.
         encoded: Where the encoded tables shall be (see `components.tables`).
+        published: What fetch_published wrote.
+        warm_start: Whether to begin from the published model's features: what
+            has an index keeps it, new values get new ones.
 
     Returns:
         The number of features and of their embedding rows.
@@ -62,10 +76,14 @@ def adapt(
     candidate = columns_of(wanted.candidate, schema.candidate, "candidate")
 
     with written_aside(encoded) as folder, tempfile.TemporaryDirectory(prefix="adapt-") as notes:
-        _analyze(Path(tables), schema, wanted, settings, folder, Path(notes))
+        version = Published.read(published).version
+        former = published if warm_start and version else None
+        _analyze(Path(tables), schema, wanted, settings, folder, Path(notes), former)
         spec = _spec(schema, wanted, query, candidate, Path(notes))
         _encode(Path(tables), schema, spec, settings, folder)
         spec.write(folder)
+        if published is not None and version:
+            _encode_for_published(Path(tables), schema, published, settings, folder)
     for warning in spec.warnings:
         log("adapt", f"warning: {warning}")
     all_features = [*spec.query, *spec.candidate]
@@ -101,6 +119,7 @@ def _analyze(
     settings: AdaptConfig,
     folder: Path,
     notes: Path,
+    former: str | None,
 ) -> None:
     """One pass over the training rows and the candidates; saves what was learned."""
     rating = schema.role("rating").name
@@ -127,6 +146,7 @@ def _analyze(
                     encoded_names(wanted, side),
                     wanted.crosses_of(side),
                     extra,
+                    former_features(former, side) if former else {},
                     folder,
                     notes,
                 )
@@ -141,12 +161,20 @@ def _save_side(
     names: dict[str, str],
     crosses: list[Cross],
     rating: str | None,
+    former: dict[str, FormerFeature],
     folder: Path,
     notes: Path,
 ) -> None:
     """Builds one side's FeatureSpace, and writes it, its vocabularies, and notes for the spec."""
     adapted = {
-        name: adapt_feature(name, feature, columns[name], statistics.columns[name], names[name])
+        name: adapt_feature(
+            name,
+            feature,
+            columns[name],
+            statistics.columns[name],
+            names[name],
+            former.get(names[name]),
+        )
         for name, feature in features.items()
     }
     space, encoded = build_feature_space(adapted, crosses, f"{side}_feature_space")
@@ -221,18 +249,41 @@ def _spec(
     )
 
 
+def _interactions(
+    schema: Schema,
+    spec: FeatureSpec,
+    space: Path,
+    settings: AdaptConfig,
+) -> EncodeFiles:
+    """How files of interactions are encoded with a query FeatureSpace."""
+    return EncodeFiles(
+        str(space),
+        spec.query_inputs,
+        spec.query,
+        {
+            QUERY_ID: schema.role("query_id").name,
+            CANDIDATE_INDEX: CANDIDATE_INDEX,
+            TIMESTAMP: schema.role("timestamp").name,
+        },
+        settings.batch_rows,
+        schema.role("rating").name,
+        (LABEL, spec.label_scale, spec.label_offset),
+    )
+
+
+def _files(source: Path, target: Path) -> list[tuple[str, str]]:
+    """A table's files, and what each becomes."""
+    return [(path, str(target / Path(path).name)) for path in table_files(source)]
+
+
 def _encode(
     tables: Path, schema: Schema, spec: FeatureSpec, settings: AdaptConfig, folder: Path
 ) -> None:
     """Encodes each file of each table."""
     interactions = [
-        (source, str(folder / "interactions" / split / Path(source).name))
+        pair
         for split in SPLITS
-        for source in table_files(tables / "interactions" / split)
-    ]
-    candidates = [
-        (source, str(folder / "candidates" / Path(source).name))
-        for source in table_files(tables / "candidates")
+        for pair in _files(tables / "interactions" / split, folder / "interactions" / split)
     ]
     with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
         (
@@ -241,24 +292,12 @@ def _encode(
             | "Spread interactions" >> beam.Reshuffle()
             | "Encode interactions"
             >> beam.ParDo(
-                EncodeFiles(
-                    str(folder / "query_feature_space.keras"),
-                    spec.query_inputs,
-                    spec.query,
-                    {
-                        QUERY_ID: schema.role("query_id").name,
-                        CANDIDATE_INDEX: CANDIDATE_INDEX,
-                        TIMESTAMP: schema.role("timestamp").name,
-                    },
-                    settings.batch_rows,
-                    schema.role("rating").name,
-                    (LABEL, spec.label_scale, spec.label_offset),
-                )
+                _interactions(schema, spec, folder / "query_feature_space.keras", settings)
             )
         )
         (
             pipeline
-            | "Candidates" >> beam.Create(candidates)
+            | "Candidates" >> beam.Create(_files(tables / "candidates", folder / "candidates"))
             | "Spread candidates" >> beam.Reshuffle()
             | "Encode candidates"
             >> beam.ParDo(
@@ -274,3 +313,44 @@ def _encode(
                 )
             )
         )
+
+
+def _encode_for_published(
+    tables: Path, schema: Schema, published: str, settings: AdaptConfig, folder: Path
+) -> None:
+    """Encodes the test part as the published model wants it, or notes why that cannot be."""
+    features = Path(published) / "features"
+    spec = FeatureSpec.read(features)
+    reason = _cannot_encode(schema, spec)
+    comparison = folder / "published"
+    comparison.mkdir()
+    write_json({"reason": reason}, comparison / "comparison.json")
+    if reason:
+        log("adapt", f"warning: the published model cannot be compared with: {reason}")
+        return
+    with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
+        (
+            pipeline
+            | "Test part" >> beam.Create(_files(tables / "interactions" / "test", comparison))
+            | "Spread" >> beam.Reshuffle()
+            | "Encode"
+            >> beam.ParDo(
+                _interactions(schema, spec, features / "query_feature_space.keras", settings)
+            )
+        )
+
+
+def _cannot_encode(schema: Schema, spec: FeatureSpec) -> str | None:
+    """Why tables have not what a published model takes; none, if they have."""
+    columns = {column.name: column.dtype for column in schema.query}
+    for item in spec.query_inputs:
+        dtype = columns.get(item.name)
+        if dtype is None:
+            return f"it takes {item.name}, which the log does not have any more"
+        if dtype.removeprefix("list<").removesuffix(">") != item.dtype:
+            return f"it takes {item.name} as {item.dtype}, but the log has it as {dtype}"
+    if spec.candidate_id_dtype != schema.id_dtypes[1]:
+        return (
+            f"its items' ids are {spec.candidate_id_dtype}, those of the log {schema.id_dtypes[1]}"
+        )
+    return None

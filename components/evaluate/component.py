@@ -12,32 +12,34 @@ def evaluate(
     export: dsl.Input[dsl.Model],
     encoded: dsl.Input[dsl.Dataset],
     models: dsl.Input[List[dsl.Model]],  # noqa: UP006
+    published: dsl.Input[dsl.Model],
     config: dict[str, Any],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
 ) -> bool:
-    """Measures the export on the test part, beside most-popular.
+    """Measures the export on the test part, beside most-popular and the published model.
 
     Args:
         export: What export wrote.
         encoded: What adapt wrote.
         models: What train wrote, for each layer stack, to compare depths.
-        config: Metrics and margin; see `components.evaluate.config.EvaluateConfig`.
+        published: What fetch_published wrote.
+        config: Metrics and margins; see `components.evaluate.config.EvaluateConfig`.
         evaluation: All numbers, and the recommendations that were measured.
         metrics: The numbers for the UI.
         report: A page for people.
 
     Returns:
-        Whether the export beats most-popular by the margin.
+        Whether the export beats most-popular and holds against the published model.
     """
     from components.evaluate.job import evaluate as job
     from components.step import run_step
 
     summary = run_step(
         "evaluate", job, export=export.path, encoded=encoded.path,
-        models=[model.path for model in models], config=config, evaluation=evaluation.path,
-        metrics=metrics.path, report=report.path,
+        models=[model.path for model in models], published=published.path, config=config,
+        evaluation=evaluation.path, metrics=metrics.path, report=report.path,
     )  # fmt: skip
     for name, value in summary.pop("metrics").items():
         metrics.log_metric(name, value)

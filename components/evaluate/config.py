@@ -17,6 +17,10 @@ class EvaluateConfig(BaseModel):
             items of the training and validation part left out).
         margin: The model is good enough if its headline metric exceeds that of
             most-popular by at least this much.
+        compare_with_published: Whether the model also has to hold against the
+            one that is published now, on the same test part.
+        published_margin: It does, if its headline metric is at least that of
+            the published one plus this.
         example_users: For how many users the report shows recommendations.
     """
 
@@ -25,6 +29,8 @@ class EvaluateConfig(BaseModel):
     ks: list[Annotated[int, Field(ge=1)]] = Field([10, 50, 100], min_length=1)
     headline: MetricName = "hit_rate_at_100_filtered"
     margin: float = Field(0.0, ge=0)
+    compare_with_published: bool = True
+    published_margin: float = 0.0
     example_users: int = Field(4, ge=0)
 
     @model_validator(mode="after")

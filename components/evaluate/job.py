@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 
 from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
+from components.evaluate.published import Comparison
 from components.evaluate.report import render_report
 from components.evaluate.slices import NAMED_TYPES, slices, value_names
+from components.evaluate.verdict import MODEL, MOST_POPULAR, PUBLISHED, verdict
 from components.feature_spec import FeatureSpec
 from components.metrics import ranking_metrics
 from components.ranking import QuerySet, SeenItems, Targets, retrieve
@@ -40,7 +42,6 @@ from components.tables import (
 from components.towers import CandidateModel, QueryModel, embed
 
 PROTOCOLS = ("raw", "filtered")
-MODEL, MOST_POPULAR = "model", "most_popular"
 # The keras.io example counts ratings whose label is above 0.9, and looks at 100 items.
 EXAMPLE_LABEL, EXAMPLE_K = 0.9, 100
 
@@ -54,6 +55,7 @@ def evaluate(
     evaluation: str,
     metrics: str,
     report: str,
+    published: str | None = None,
 ) -> dict[str, Any]:
     """Measures an export on the test part.
 
@@ -67,6 +69,8 @@ def evaluate(
             `evaluation.json`, `recommendations/part-*.parquet`.
         metrics: Where the flat metrics shall be, a JSON file.
         report: Where the HTML report shall be, a file.
+        published: What fetch_published wrote; if a model is published, it is
+            measured on the same test part.
 
     Returns:
         `metrics`, flat, for the UI; and `good_enough`.
@@ -91,6 +95,12 @@ def evaluate(
         seen = data.seen if protocol == "filtered" else None
         retrieved[MODEL][protocol], scores[protocol] = retrieve(queries, embeddings, k, seen)
         retrieved[MOST_POPULAR][protocol], _ = retrieve(*popular, k, seen)
+    comparison = Comparison.of(published, encoded, data.queries, catalogue[CANDIDATE_ID])
+    if comparison.model is not None:
+        retrieved[PUBLISHED] = {
+            protocol: comparison.model.retrieve(k, data.seen if protocol == "filtered" else None)
+            for protocol in PROTOCOLS
+        }
 
     results: dict[str, Any] = {
         "data": data.summary(),
@@ -114,7 +124,7 @@ def evaluate(
         ),
         "warnings": data.spec.warnings,
     }
-    results["headline"] = _verdict(settings, results["metrics"])
+    results["headline"] = verdict(settings, results["metrics"], comparison)
     flat = {
         f"{who}_{name}_{protocol}": value
         for protocol, by_who in results["metrics"].items()
@@ -365,22 +375,6 @@ def _id_lists(retrieved: np.ndarray, catalogue: pa.Table) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
 
 
-def _verdict(settings: EvaluateConfig, metrics: dict[str, Any]) -> dict[str, Any]:
-    values = {
-        who: values[settings.headline_metric]
-        for who, values in metrics[settings.headline_protocol].items()
-    }
-    lead = values[MODEL] - values[MOST_POPULAR]
-    return {
-        "metric": settings.headline_metric,
-        "protocol": settings.headline_protocol,
-        **values,
-        "lead": lead,
-        "margin": settings.margin,
-        "good_enough": bool(lead > 0 and lead >= settings.margin - 1e-12),
-    }
-
-
 def _log(results: dict[str, Any]) -> None:
     headline = results["headline"]
     metric, protocol = headline["metric"], headline["protocol"]
@@ -388,14 +382,13 @@ def _log(results: dict[str, Any]) -> None:
         values = ", ".join(f"{name} {depth['test'][name][metric]:.4f}" for name in PROTOCOLS)
         mark = " (exported)" if depth["exported"] else ""
         log("evaluate", f"{depth['layer_sizes']}: {metric} {values}{mark}")
-    for who in (MODEL, MOST_POPULAR):
+    for who in results["metrics"][protocol]:
         values = ", ".join(
             f"{name} {results['metrics'][name][who][metric]:.4f}" for name in PROTOCOLS
         )
         log("evaluate", f"{who}: {metric} {values}")
-    verdict = "good enough" if headline["good_enough"] else "not good enough"
-    log(
-        "evaluate",
-        f"{verdict}: {metric} {protocol} is {headline['lead']:+.4f} from most-popular; "
-        f"the margin is {headline['margin']:g}",
-    )
+    if headline["good_enough"]:
+        log("evaluate", f"good enough: {metric} {protocol} is {headline['lead']:+.4f} from "
+                        f"most-popular; the margin is {headline['margin']:g}")  # fmt: skip
+    for reason in headline["reasons"]:
+        log("evaluate", f"not good enough: {reason}")

@@ -13,6 +13,7 @@ def ingest(
     config: dict[str, Any],
     seed: int,
     source_fingerprint: str,
+    data_until: str,
     tables: dsl.Output[dsl.Dataset],
     rejects: dsl.Output[dsl.Dataset],
 ) -> None:
@@ -24,6 +25,7 @@ def ingest(
         seed: Of the built-in sample and of the random split.
         source_fingerprint: Stands for the source's content, so that a changed
             file under the same name is not served from a cache.
+        data_until: Interactions from this time on are left out; empty for none.
         tables: Interactions by split, candidates, schema, statistics.
         rejects: Rows that could not be used, each with its reason.
     """
@@ -32,6 +34,6 @@ def ingest(
 
     summary = run_step(
         "ingest", job, source=source, config=config, seed=seed, tables=tables.path,
-        rejects=rejects.path,
+        rejects=rejects.path, data_until=data_until,
     )  # fmt: skip
     tables.metadata.update(summary, source_fingerprint=source_fingerprint)

@@ -4,6 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+# The keys of a source that name files.
+SOURCE_PATHS = {"path", "interactions", "candidates"}
+
 
 class SampleSource(BaseModel):
     """The built-in sample: made from the seed, shaped like MovieLens, with planted taste.
@@ -30,8 +33,9 @@ class MovieLensSource(BaseModel):
         kind: `movielens`.
         version: Which one.
         path: The archive (.zip), its unpacked folder, or a TFDS data directory
-            in which `movielens/<version>-ratings` is prepared. Where it is
-            none, the archive is downloaded with TFDS's registered checksum.
+            in which `movielens/<version>-ratings` is prepared; of this machine,
+            or s3:// or gs://. Where it is none, the archive is downloaded with
+            TFDS's registered checksum.
         download_dir: Where downloads are kept.
     """
 
@@ -69,8 +73,8 @@ class FilesSource(BaseModel):
     Args:
         kind: `files`.
         interactions: Path or glob of the log: ids, rating, timestamp, and every
-            column that describes the user.
-        candidates: Path or glob of the catalogue.
+            column that describes the user. It may be on s3:// or gs://.
+        candidates: Path or glob of the catalogue, likewise.
         columns: Which columns mean what.
         dtypes: Types of columns, for CSV, which has none: `string`, `int64`,
             `float32`, or `list<string>` (values joined by `|`). Columns that
@@ -103,6 +107,8 @@ class IngestConfig(BaseModel):
         max_reject_share: The run stops when more than this share is rejected.
         duplicates: `reject`: of several rows with the same user and item only
             the latest stays. `keep`: all stay.
+        window_days: Only interactions of so many days before `data_until` are
+            taken; all before it by default.
         shards: Files of each table; a user's rows are all in one shard.
         batch_rows: Rows of an Arrow batch.
         beam_options: Options for Apache Beam, e.g. `--runner=FlinkRunner`.
@@ -115,6 +121,7 @@ class IngestConfig(BaseModel):
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     max_reject_share: float = Field(0.01, ge=0, le=1)
     duplicates: Literal["reject", "keep"] = "reject"
+    window_days: float | None = Field(None, gt=0)
     shards: int = Field(1, ge=1)
     batch_rows: int = Field(65_536, ge=1)
     beam_options: list[str] = []

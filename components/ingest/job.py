@@ -1,6 +1,7 @@
 """The work of ingest: read, check, join, shard by user, split, write."""
 
 import collections
+import hashlib
 import json
 import math
 import tempfile
@@ -17,10 +18,12 @@ import pyarrow.parquet as pq
 from components.beam import pipeline_options
 from components.errors import InputError
 from components.ingest.config import SOURCE, IngestConfig
+from components.ingest.remote import fetched
 from components.ingest.sources import InteractionLog, open_source
 from components.ingest.sources.log import FILE, ROW, Rejected
 from components.ingest.splitting import assign_splits, hash_ids
 from components.ingest.validation import InteractionChecker, check_rows, first_of_each
+from components.ingest.window import DataWindow
 from components.quantiles import QuantileSummary
 from components.step import log
 from components.tables import (
@@ -37,7 +40,13 @@ from components.tables import (
 
 
 def ingest(
-    *, source: dict[str, Any], config: dict[str, Any], seed: int, tables: str, rejects: str
+    *,
+    source: dict[str, Any],
+    config: dict[str, Any],
+    seed: int,
+    tables: str,
+    rejects: str,
+    data_until: str = "",
 ) -> dict[str, Any]:
     """Turns a log of interactions into typed, split tables.
 
@@ -47,6 +56,8 @@ def ingest(
         seed: Of the sample and of the random split.
         tables: Where the tables shall be (see `components.tables`).
         rejects: Where the rejected rows shall be.
+        data_until: Interactions from this time on are left out; see
+            `components.ingest.window`.
 
     Returns:
         Counts of rows, users, candidates and rejects.
@@ -56,13 +67,14 @@ def ingest(
             a part would be empty.
     """
     settings = IngestConfig.model_validate(config)
+    window = DataWindow.ending(data_until, settings.window_days)
     with (
         tempfile.TemporaryDirectory(prefix="ingest-") as workdir,
         written_aside(tables) as tables_folder,
         written_aside(rejects) as rejects_folder,
     ):
         interaction_log = open_source(
-            SOURCE.validate_python(source),
+            SOURCE.validate_python(fetched(source, workdir)),
             seed=seed,
             batch_rows=settings.batch_rows,
             workdir=workdir,
@@ -73,17 +85,21 @@ def ingest(
                 f"ingest.split: {settings.split} goes by time, but source.columns.timestamp is "
                 "not set."
             )
+        if not window.is_open and _has_no_timestamps(source):
+            raise InputError("data_until goes by time, but source.columns.timestamp is not set.")
         candidates, users, early_rejects = _check_catalogue(interaction_log)
         write_table(candidates, tables_folder / "candidates")
         (tables_folder / "schema.json").write_text(schema.model_dump_json(indent=2) + "\n")
 
         _run_beam(
-            interaction_log, candidates, users, early_rejects, settings, seed, tables_folder,
-            rejects_folder,
+            interaction_log, candidates, users, early_rejects, settings, window, seed,
+            tables_folder, rejects_folder,
         )  # fmt: skip
 
         statistics = read_json(tables_folder / "statistics.json")
-        _report(statistics, settings, tables_folder, rejects_folder)
+        _report(statistics, settings, window, tables_folder, rejects_folder)
+        statistics["fingerprint"] = _fingerprint(tables_folder)
+        write_json(statistics, tables_folder / "statistics.json")
     return {
         "interactions": sum(statistics["rows"].values()),
         **{f"{split}_rows": rows for split, rows in statistics["rows"].items()},
@@ -142,6 +158,7 @@ def _run_beam(
     users: pa.Table | None,
     early_rejects: pa.Table,
     settings: IngestConfig,
+    window: DataWindow,
     seed: int,
     tables_folder: Path,
     rejects_folder: Path,
@@ -153,16 +170,19 @@ def _run_beam(
         checked = raw["main"] | "Check" >> beam.ParDo(
             _Check(schema, candidate_ids, users)
         ).with_outputs("rejects", main="rows")
+        rows = checked.rows
+        if not window.is_open:
+            rows |= "Window" >> beam.FlatMap(_within, window, schema.role("timestamp").name)
         boundaries = None
         if settings.split == "temporal":
             boundaries = beam.pvalue.AsSingleton(
-                checked.rows
+                rows
                 | "Timestamps" >> beam.Map(_summarize_timestamps, schema.role("timestamp").name)
                 | "Merge" >> beam.CombineGlobally(QuantileSummary.merged)
                 | "Boundaries" >> beam.Map(_time_boundaries, settings)
             )
         finished = (
-            checked.rows
+            rows
             | "By user" >> beam.FlatMap(_by_user, schema.role("query_id").name, settings.shards)
             | "Gather users" >> beam.GroupByKey()
             | "Split"
@@ -207,6 +227,13 @@ class _Check(beam.DoFn):
             yield rows
         for part in rejects.to_batches():
             yield beam.pvalue.TaggedOutput("rejects", part)
+
+
+def _within(rows: pa.Table, window: DataWindow, column: str) -> Iterator[pa.Table]:
+    timestamp = rows[column].to_numpy()
+    inside = rows.filter(pa.array((timestamp >= window.since) & (timestamp < window.until)))
+    if inside.num_rows:
+        yield inside
 
 
 def _summarize_timestamps(rows: pa.Table, column: str) -> QuantileSummary:
@@ -377,6 +404,16 @@ def _write_statistics(counts: _Counts, rejects: dict[str, int], candidates: int,
     )
 
 
+def _fingerprint(tables_folder: Path) -> str:
+    """Hashes the content of all tables."""
+    digest = hashlib.sha256()
+    for path in sorted(tables_folder.rglob("*.parquet")):
+        digest.update(f"{path.relative_to(tables_folder).as_posix()}\0".encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
 # --- what the user is told ------------------------------------------------------------------------
 
 
@@ -395,7 +432,11 @@ def _examples(rejects: pa.Table, at_most: int = 5) -> str:
 
 
 def _report(
-    statistics: dict[str, Any], settings: IngestConfig, tables_folder: Path, rejects_folder: Path
+    statistics: dict[str, Any],
+    settings: IngestConfig,
+    window: DataWindow,
+    tables_folder: Path,
+    rejects_folder: Path,
 ) -> None:
     """Prints the counts; raises where the tables are of no use."""
     rejected = sum(statistics["rejects"].values())
@@ -408,7 +449,11 @@ def _report(
     if not rejected:  # an empty table, so that readers find one
         write_table(rejects, rejects_folder)
     if not kept and not rejected:
-        raise InputError("The source is empty: there are no interactions to learn from.")
+        raise InputError(
+            "The source is empty: there are no interactions to learn from."
+            if window.is_open
+            else f"The source has no interaction {window}: there is nothing to learn from."
+        )
     share = rejected / (kept + rejected)
     for reason, count in statistics["rejects"].items():
         log("ingest", f"rejected {count:,} rows: {reason}")
@@ -433,6 +478,8 @@ def _report(
             f"validation_fraction={settings.validation_fraction}."
         )
     rows = statistics["rows"]
+    if not window.is_open:
+        log("ingest", f"only interactions {window}")
     log(
         "ingest",
         f"{kept:,} interactions of {statistics['users']:,} users with "

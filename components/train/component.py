@@ -13,6 +13,10 @@ def train(
     config: dict[str, Any],
     layer_sizes: list[int],
     seed: int,
+    published: dsl.Input[dsl.Model],
+    warm_start: bool,
+    checkpoints: str,
+    gpus: str,
     model: dsl.Output[dsl.Model],
 ) -> None:
     """Trains a query tower and a candidate tower.
@@ -22,6 +26,11 @@ def train(
         config: Loss, optimizer, epochs; see `components.train.config.TrainConfig`.
         layer_sizes: Units of each dense layer of both towers.
         seed: Of the weights and of the order of rows.
+        published: What fetch_published wrote.
+        warm_start: Whether to begin with the published model's weights.
+        checkpoints: Where the state of a training is kept, from which a retry
+            goes on; empty, if nowhere.
+        gpus: How many GPUs have to be there; empty, if none.
         model: Both towers at their best epoch, and the history.
     """
     from components.step import run_step
@@ -31,5 +40,7 @@ def train(
         run_step(
             "train", job, encoded=encoded.path, config=config,
             layer_sizes=[int(units) for units in layer_sizes], seed=seed, model=model.path,
+            published=published.path, warm_start=warm_start, checkpoints=checkpoints or None,
+            gpus=int(gpus or 0),
         )
     )  # fmt: skip

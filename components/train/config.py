@@ -39,6 +39,8 @@ class TrainConfig(BaseModel):
             `_raw` or `_filtered` (the user's training items left out).
         patience: Validations without improvement before training stops; it
             never stops early by default.
+        checkpoint_seconds: How long the work of the last epochs may be that a
+            killed training loses; state is saved between epochs.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -59,6 +61,7 @@ class TrainConfig(BaseModel):
     validation_frequency: int = Field(1, ge=1)
     monitor: MetricName = "hit_rate_at_100_filtered"
     patience: int | None = Field(None, ge=1)
+    checkpoint_seconds: float = Field(30.0, ge=0)
 
     @property
     def monitor_k(self) -> int:

@@ -71,12 +71,16 @@ class RowBatches(keras.utils.PyDataset):
         self._rows = rows
         self._batch_size = min(batch_size, rows)
         self._seed = seed
-        self._epoch = 0
-        self._order = self._shuffled()
+        self.begin_epoch(0)
 
-    def _shuffled(self) -> np.ndarray:
-        rng = np.random.default_rng([self._seed, self._epoch])
-        return rng.permutation(self._rows).astype(np.int32)
+    def begin_epoch(self, epoch: int) -> None:
+        """Puts the rows into the order of an epoch.
+
+        Args:
+            epoch: Its number, from 0.
+        """
+        rng = np.random.default_rng([self._seed, epoch])
+        self._order = rng.permutation(self._rows).astype(np.int32)
 
     def __len__(self) -> int:
         return self._rows // self._batch_size
@@ -85,7 +89,22 @@ class RowBatches(keras.utils.PyDataset):
         first = step * self._batch_size
         return (self._order[first : first + self._batch_size],)
 
-    def on_epoch_end(self) -> None:
-        """Shuffles for the next epoch."""
-        self._epoch += 1
-        self._order = self._shuffled()
+
+class RestOfEpoch(keras.utils.PyDataset):
+    """The batches of an epoch from some step on.
+
+    Args:
+        batches: All of them.
+        first: The first step.
+    """
+
+    def __init__(self, batches: RowBatches, first: int):
+        super().__init__()
+        self._batches = batches
+        self._first = first
+
+    def __len__(self) -> int:
+        return len(self._batches) - self._first
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray]:
+        return self._batches[self._first + step]

@@ -12,23 +12,35 @@ import keras
 import numpy as np
 
 from components.errors import InputError
+from components.published_models import Published
 from components.step import log
 from components.tables import write_json, written_aside
 from components.towers import CandidateModel, QueryModel
+from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig
 from components.train.data import EncodedData, RowBatches
 from components.train.retrieval_model import RetrievalModel
 from components.train.validation import RetrievalValidation
+from components.train.warm_start import begin_from
 
 
 def train(
-    *, encoded: str, config: dict[str, Any], layer_sizes: list[int], seed: int, model: str
+    *,
+    encoded: str,
+    config: dict[str, Any],
+    layer_sizes: list[int],
+    seed: int,
+    model: str,
+    published: str | None = None,
+    warm_start: bool = False,
+    checkpoints: str | None = None,
+    gpus: int = 0,
 ) -> dict[str, Any]:
     """Trains the two towers.
 
     The same data, config, layers and seed give the same weights on the same
-    kind of device. Between CPU and GPU they differ, as sums are taken in
-    another order.
+    kind of device, also where a training was stopped and went on. Between CPU
+    and GPU they differ, as sums are taken in another order.
 
     Args:
         encoded: What adapt wrote.
@@ -36,15 +48,22 @@ def train(
         layer_sizes: Units of each dense layer of both towers.
         seed: Of the weights and of the order of rows.
         model: Where the model shall be (see `components.tables`).
+        published: What fetch_published wrote.
+        warm_start: Whether to begin with the published model's weights.
+        checkpoints: A folder, s3:// or gs:// that outlives this process, from
+            which a killed training goes on; none, if it shall begin anew.
+        gpus: How many GPUs have to be there; 0: train on what there is.
 
     Returns:
         The monitored metric and its value at the best epoch, the speed, the
         device.
 
     Raises:
-        InputError: If the data has nothing to learn, or the settings do not
-            fit it.
+        InputError: If the data has nothing to learn, the settings do not fit
+            it, or the GPUs are not there.
+        SystemExit: With status 143, after SIGTERM.
     """
+    _check_gpus(gpus)
     settings = TrainConfig.model_validate(config)
     if not layer_sizes or any(units < 1 for units in layer_sizes):
         raise InputError(f"layer_sizes: {layer_sizes} needs one or more positive numbers.")
@@ -69,8 +88,28 @@ def train(
         )
         # jit_compile is on by default on JAX; the loss is the model's own.
         retrieval_model.compile(optimizer=optimizer)
+        former = Published.read(published).version if warm_start else None
+        if former is not None and published is not None:
+            begun = begin_from(query_model, candidate_model, encoded, published)
+            log(
+                "train",
+                f"{name}: begins from {former}: {len(begun.taken)} of its layers, with "
+                f"{begun.new_rows:,} new embeddings"
+                + (f"; not {', '.join(begun.new)}" if begun.new else ""),
+            )
         validation = RetrievalValidation(data, settings, name)
-        batches = RowBatches(data.train.num_rows, settings.batch_size, seed)
+        fit = ResumableFit(
+            retrieval_model,
+            RowBatches(data.train.num_rows, settings.batch_size, seed),
+            validation,
+            settings,
+            checkpoints,
+            training_key(
+                encoded, config=config, layer_sizes=layer_sizes, seed=seed, begins_from=former
+            )
+            if checkpoints
+            else "",
+        )
         batch_size = min(settings.batch_size, data.train.num_rows)
         device = jax.devices()[0].device_kind
         weights = query_model.count_params() + candidate_model.count_params()
@@ -80,9 +119,7 @@ def train(
             f"{batch_size:,}, on {jax.default_backend()} ({device})",
         )
         began = time.perf_counter()
-        retrieval_model.fit(
-            batches, epochs=settings.epochs, callbacks=[validation], verbose=0, shuffle=False
-        )
+        fit.run()
         seconds = time.perf_counter() - began
         query_model.save(folder / "query_tower.keras")
         candidate_model.save(folder / "candidate_tower.keras")
@@ -100,15 +137,32 @@ def train(
             "fit_seconds": round(seconds, 2),
             "samples_per_second": round(data.train.num_rows / float(np.median(steady))),
             "device": f"{jax.default_backend()}: {device}",
+            "begins_from": former or "",
         }
         write_json({**summary, "seed": seed, "config": settings.model_dump()},
                    folder / "training.json")  # fmt: skip
+    fit.discard()
     log(
         "train",
         f"{name}: best {settings.monitor} {validation.best:.4f} in epoch {validation.best_epoch}; "
         f"{summary['samples_per_second']:,} samples/s",
     )
     return summary
+
+
+def _check_gpus(gpus: int) -> None:
+    """Refuses to train on CPU for a day, where a GPU was asked for."""
+    if not gpus:
+        return
+    found = jax.devices() if jax.default_backend() == "gpu" else []
+    if len(found) < gpus:
+        raise InputError(
+            f"train asked for {gpus} GPU{'s' * (gpus > 1)}, but JAX {jax.__version__} sees "
+            f"{len(found) or 'none'} (backend {jax.default_backend()}). Is the image built with "
+            "--gpu, does the node have NVIDIA's driver for CUDA 12 and its container toolkit, and "
+            "does the cluster run NVIDIA's device plugin? To train without: set "
+            "train_accelerator_count to ''."
+        )
 
 
 def _check_labels(data: EncodedData, settings: TrainConfig) -> None:

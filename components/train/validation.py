@@ -57,14 +57,53 @@ class RetrievalValidation(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.best: float = -math.inf
         self.best_epoch = 0
-        self._best_weights: list[list[np.ndarray]] = []
+        self.best_weights: list[list[np.ndarray]] = []
+        self.steps_before, self.loss_before = 0, 0.0
         self._since_best = 0
         self._epoch_began = 0.0
+        self._epoch_loss = 0.0
 
     @property
     def _towers(self) -> list[keras.Model]:
         model: RetrievalModel = self.model
         return [model.query_model, model.candidate_model]
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was noted so far, as JSON values; `best_weights` go beside it."""
+        return {
+            "history": self.history,
+            "best": self.best if self.best_epoch else None,
+            "best_epoch": self.best_epoch,
+            "since_best": self._since_best,
+        }
+
+    @notes.setter
+    def notes(self, notes: dict[str, Any]) -> None:
+        self.history = notes["history"]
+        self.best = -math.inf if notes["best"] is None else notes["best"]
+        self.best_epoch = notes["best_epoch"]
+        self._since_best = notes["since_best"]
+
+    @property
+    def patience_is_over(self) -> bool:
+        """Whether the metric has not improved for too long."""
+        return self._config.patience is not None and self._since_best >= self._config.patience
+
+    def note_steps(self, steps: int, loss: float) -> float:
+        """Takes the mean loss of the steps of this epoch that this process did.
+
+        Returns:
+            The mean loss of the epoch so far: with the steps of a former attempt.
+        """
+        done = self.steps_before + steps
+        self._epoch_loss = (self.loss_before * self.steps_before + loss * steps) / max(done, 1)
+        return self._epoch_loss
+
+    def restore_best(self) -> None:
+        """Gives the towers the weights of the best epoch."""
+        for tower, weights in zip(self._towers, self.best_weights, strict=True):
+            tower.set_weights(weights)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the time."""
@@ -75,9 +114,10 @@ class RetrievalValidation(keras.callbacks.Callback):
         assert logs is not None
         entry = {
             "epoch": epoch + 1,
-            "loss": float(logs["loss"]),
+            "loss": self._epoch_loss,
             "seconds": round(time.perf_counter() - self._epoch_began, 4),
         }
+        self.steps_before, self.loss_before = 0, 0.0
         self.history.append(entry)
         if not math.isfinite(entry["loss"]):
             raise InputError(
@@ -93,19 +133,14 @@ class RetrievalValidation(keras.callbacks.Callback):
         value = metrics[f"val_{self._config.monitor}"]
         if value > self.best:
             self.best, self.best_epoch, self._since_best = value, epoch + 1, 0
-            self._best_weights = [tower.get_weights() for tower in self._towers]
+            self.best_weights = [tower.get_weights() for tower in self._towers]
         else:
             self._since_best += 1
         shown = ", ".join(f"{name[4:]} {number:.4f}" for name, number in metrics.items())
         log("train", f"{self._name} epoch {epoch + 1}/{self._config.epochs}: loss "
                      f"{entry['loss']:.4f}, validation {shown}")  # fmt: skip
-        if self._config.patience is not None and self._since_best >= self._config.patience:
+        if self.patience_is_over:
             self.model.stop_training = True
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Gives the towers back the weights of the best epoch."""
-        for tower, weights in zip(self._towers, self._best_weights, strict=True):
-            tower.set_weights(weights)
 
     def _metrics(self) -> dict[str, float]:
         query_tower, candidate_tower = self._towers

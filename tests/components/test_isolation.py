@@ -26,6 +26,10 @@ FOREIGN = {
     "select_model": {"apache_beam", "keras", "keras_rs", "tensorflow", "jax"},
     "export": {"apache_beam", "jax"},
     "evaluate": {"apache_beam", "tensorflow"},
+    **dict.fromkeys(
+        ("fetch_published", "publish", "notify"),
+        {"apache_beam", "keras", "keras_rs", "tensorflow", "jax"},
+    ),
 }
 WORKING = ("train", "evaluate")
 

@@ -1,4 +1,4 @@
-"""Writes the golden file: the compiled pipeline that the test compares with.
+"""Writes the golden file: the pipeline compiled for a cluster that the test compares with.
 
 Images are named without their content's hash, which changes with every line of code.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from components.images import STEP_IMAGES
+from pipeline.compilation import compile_pipeline
 from pipeline.config import load_config
 from pipeline.definition import build_pipeline
 
@@ -17,7 +18,7 @@ GOLDEN = Path(__file__).with_name("golden_sample.yaml")
 
 
 def compiled(config_name: str, **images: str) -> dict[str, Any]:
-    """Compiles a shipped config with kfp and reads the IR back."""
+    """Compiles a shipped config for this machine, and reads the IR back."""
     from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder:
@@ -27,6 +28,11 @@ def compiled(config_name: str, **images: str) -> dict[str, Any]:
         return yaml.safe_load(Path(path).read_text())
 
 
+def compiled_for_cluster(config_name: str) -> dict[str, Any]:
+    """Compiles a shipped config for a cluster, and reads the IR back."""
+    return yaml.safe_load(compile_pipeline(load_config(config_name), STEP_IMAGES))
+
+
 if __name__ == "__main__":
-    GOLDEN.write_text(yaml.safe_dump(compiled("sample"), sort_keys=True))
+    GOLDEN.write_text(yaml.safe_dump(compiled_for_cluster("sample"), sort_keys=True))
     print(f"wrote {GOLDEN}")

@@ -109,10 +109,10 @@ def test_a_registry_goes_before_the_name() -> None:
 
 
 def test_every_step_has_an_image() -> None:
-    from pipeline.definition import STEPS
+    from pipeline.definition import EXIT_STEP, STEPS
 
-    assert set(STEP_IMAGES) == set(STEPS)
-    assert set(images.step_images()) == set(STEPS)
+    assert set(STEP_IMAGES) == {*STEPS, EXIT_STEP}
+    assert set(images.step_images()) == {*STEPS, EXIT_STEP}
 
 
 def test_without_a_checkout_the_message_says_what_to_do(copied_checkout: Path) -> None:

@@ -47,7 +47,17 @@ def test_a_run_leaves_report_export_numbers_and_config(first: RunResult) -> None
 def test_every_step_ran_and_its_time_is_known(first: RunResult) -> None:
     names = [step.step for step in first.steps]
     assert sorted(names) == sorted(
-        ["ingest", "adapt", "train", "train", "select_model", "export", "evaluate"]
+        [
+            "fetch_published",
+            "ingest",
+            "adapt",
+            "train",
+            "train",
+            "select_model",
+            "export",
+            "evaluate",
+            "publish",
+        ]
     )
     for step in first.steps:
         assert 0 < step.startup_seconds <= step.seconds <= first.seconds
@@ -80,9 +90,9 @@ def test_a_second_run_reuses_every_step_and_says_so(
     first: RunResult, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     second = run_locally(tiny(), str(output))
-    assert all(step.reused for step in second.steps)
+    assert [step.step for step in second.steps if not step.reused] == ["publish"]
     assert len(second.steps) == len(first.steps)
-    assert capsys.readouterr().out.count("reused: its inputs and its code") == len(first.steps)
+    assert capsys.readouterr().out.count("reused: its inputs and its code") == len(first.steps) - 1
     assert second.evaluation == first.evaluation
     assert (output / "latest").resolve() == second.folder
 
@@ -93,6 +103,7 @@ def test_a_changed_setting_runs_only_the_steps_that_it_changes(
     changed = tiny(evaluate={**EVALUATE, "example_users": 1})
     again = {step.step: step.reused for step in run_locally(changed, str(output)).steps}
     assert not again.pop("evaluate")
+    assert not again.pop("publish")
     assert all(again.values())
 
 
@@ -106,6 +117,7 @@ def test_changed_code_runs_its_step_and_those_after_it(
     again = {step.step: step.reused for step in run_locally(tiny(), str(output)).steps}
     assert not again.pop("export")
     assert not again.pop("evaluate")
+    assert not again.pop("publish")
     assert all(again.values())
 
 

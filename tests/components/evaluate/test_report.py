@@ -109,7 +109,10 @@ def _results() -> dict[str, Any]:
             "most_popular": 0.34,
             "lead": 0.2,
             "margin": 0.05,
+            "published_margin": 0.0,
+            "published_version": None,
             "good_enough": True,
+            "reasons": [],
         },
     }
 

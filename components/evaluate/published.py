@@ -1,0 +1,125 @@
+"""The published model on the same test part."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.feature_spec import FeatureSpec
+from components.published_models import Published
+from components.ranking import NO_CANDIDATE, QuerySet, SeenItems, retrieve
+from components.tables import (
+    CANDIDATE_ID,
+    EMBEDDING,
+    one_array,
+    read_json,
+    read_table,
+    to_numpy,
+)
+from components.towers import QueryModel, embed
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """Retrieves from the published model, in the catalogue of today.
+
+    Items that it does not know it cannot recommend.
+
+    Args:
+        queries: `(queries, dim) float32`, today's queries as its tower embeds
+            them.
+        embeddings: `(known, dim) float32`, of the items that it knows.
+        index: `(known,) int32`, ascending: their places in today's catalogue.
+        candidates: Items in today's catalogue.
+    """
+
+    queries: np.ndarray
+    embeddings: np.ndarray
+    index: np.ndarray
+    candidates: int
+
+    def retrieve(self, k: int, seen: SeenItems | None) -> np.ndarray:
+        """Finds the best items.
+
+        Args:
+            k: How many.
+            seen: Items to leave out, by their places in today's catalogue.
+
+        Returns:
+            `(queries, k) int32` places in today's catalogue, -1 where none is left.
+        """
+        among_known = min(k, len(self.index))
+        if seen is not None:
+            place = np.full(self.candidates, NO_CANDIDATE, np.int32)
+            place[self.index] = np.arange(len(self.index), dtype=np.int32)
+            seen = seen.translated(place)
+        found, _ = retrieve(self.queries, self.embeddings, among_known, seen)
+        translated = np.where(found >= 0, self.index[found], NO_CANDIDATE)
+        return np.pad(
+            translated, ((0, 0), (0, k - among_known)), constant_values=NO_CANDIDATE
+        ).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The published model, or why there is nothing to compare with.
+
+    Args:
+        version: Which version is published; none, if there is none.
+        reason: Why it cannot be measured; none, if it can.
+        model: The model, if it can.
+    """
+
+    version: str | None = None
+    reason: str | None = None
+    model: PublishedModel | None = None
+
+    @classmethod
+    def of(
+        cls, published: str | None, encoded: str, queries: QuerySet, catalogue: pa.ChunkedArray
+    ) -> "Comparison":
+        """Reads the published model.
+
+        Args:
+            published: What fetch_published wrote.
+            encoded: What adapt wrote; among it the test part as the published
+                model wants it.
+            queries: Today's queries.
+            catalogue: Today's candidates' ids.
+        """
+        version = Published.read(published).version
+        if published is None or version is None:
+            return cls()
+        comparison = Path(encoded) / "published"
+        reason = read_json(comparison / "comparison.json")["reason"]
+        if reason is not None:
+            return cls(version, reason)
+        candidates = read_table(
+            Path(published) / "export" / "candidates", [CANDIDATE_ID, EMBEDDING]
+        )
+        known = pc.index_in(one_array(catalogue), value_set=one_array(candidates[CANDIDATE_ID]))
+        index = np.flatnonzero(known.is_valid().to_numpy(zero_copy_only=False))
+        if not len(index):
+            return cls(version, "it knows no item of today's catalogue")
+        rows = known.drop_null().to_numpy(zero_copy_only=False)
+        spec = FeatureSpec.read(Path(published) / "features")
+        test = read_table(comparison, [feature.name for feature in spec.query])
+        # The rows are those of today's test part, so a query's features are its first row's.
+        _, first = np.unique(queries.row_query, return_index=True)
+        features = {feature.name: to_numpy(test[feature.name])[first] for feature in spec.query}
+        tower: QueryModel = keras.models.load_model(
+            Path(published) / "export" / "query_tower.keras"
+        )
+        return cls(
+            version,
+            None,
+            PublishedModel(
+                embed(tower, features),
+                to_numpy(candidates[EMBEDDING])[rows],
+                index.astype(np.int32),
+                len(catalogue),
+            ),
+        )

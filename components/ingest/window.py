@@ -1,0 +1,74 @@
+"""Which interactions a run takes, by their time."""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from components.errors import InputError
+
+_DAY = 24 * 3600
+# What Kubeflow writes for [[ScheduledTime]]: its scheduled-workflow controller formats it so, in
+# UTC (backend/src/crd/controller/scheduledworkflow/util/parameter_formatter.go).
+_SCHEDULED_TIME = re.compile(r"\d{14}")
+
+
+@dataclass(frozen=True)
+class DataWindow:
+    """Timestamps from `since`, inclusive, to `until`, exclusive.
+
+    Args:
+        since: Seconds since 1970.
+        until: Seconds since 1970.
+    """
+
+    since: float = -math.inf
+    until: float = math.inf
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes every time."""
+        return math.isinf(self.until)
+
+    def __str__(self) -> str:
+        until = f"before {_iso(self.until)}"
+        return until if math.isinf(self.since) else f"from {_iso(self.since)} and {until}"
+
+    @classmethod
+    def ending(cls, until: str, days: float | None) -> "DataWindow":
+        """The window that ends at a time.
+
+        Args:
+            until: ISO 8601 (UTC, where it names no zone), or 14 digits as
+                Kubeflow writes `[[ScheduledTime]]`; empty for no end.
+            days: Its length; none for no beginning.
+
+        Raises:
+            InputError: If `until` is no time, or there is a length without an
+                end.
+        """
+        if not until:
+            if days is not None:
+                raise InputError(
+                    "ingest.window_days needs data_until: the window's end. A schedule sets it."
+                )
+            return cls()
+        end = _seconds(until)
+        return cls(-math.inf if days is None else end - days * _DAY, end)
+
+
+def _seconds(text: str) -> float:
+    try:
+        if _SCHEDULED_TIME.fullmatch(text):
+            return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(
+            f"data_until: {text!r} is no time. Write it as 2026-11-24 or 2026-11-24T03:00:00Z; "
+            "a schedule takes [[ScheduledTime]]."
+        ) from error
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""notify: says how a run ended."""

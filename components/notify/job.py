@@ -1,0 +1,71 @@
+"""The work of notify: one line for the log, and the same for a webhook."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from components.step import log
+
+# The address comes from the environment, as it is a secret: whoever knows it can post there.
+WEBHOOK = "DEEP_RETRIEVAL_WEBHOOK"
+_ATTEMPTS = 3
+
+
+def notify(*, name: str, run: str, state: str, error: str) -> dict[str, Any]:
+    """Says how a run ended.
+
+    Where the environment variable DEEP_RETRIEVAL_WEBHOOK has an address, it gets
+    a JSON object by POST: `text`, a sentence as Slack and others show it, and
+    `name`, `run`, `state` and `error`. A webhook that does not answer does not
+    fail the run.
+
+    Args:
+        name: The config's name.
+        run: The run's name.
+        state: `SUCCEEDED`, `FAILED` or `CANCELLED`.
+        error: Why it failed, if Kubeflow knows.
+
+    Returns:
+        `notified`: whether the webhook took it.
+    """
+    text = f"{name}: run {run} {state.lower()}" + (f": {error}" if error else "")
+    log("notify", text)
+    address = os.environ.get(WEBHOOK, "")
+    if not address:
+        return {"state": state, "notified": False}
+    message = {"text": text, "name": name, "run": run, "state": state, "error": error}
+    return {"state": state, "notified": _post(address, message)}
+
+
+def _post(address: str, message: dict[str, str], seconds_between: float = 2.0) -> bool:
+    # Only where the address leads is shown, never its path, which is the secret part.
+    parts = urlsplit(address)
+    host = parts.hostname or "?"
+    if parts.scheme not in ("http", "https"):
+        log("notify", f"warning: {WEBHOOK} is no http:// or https:// address")
+        return False
+    request = urllib.request.Request(
+        address,
+        json.dumps(message).encode(),
+        {"Content-Type": "application/json"},
+        method="POST",
+    )
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(seconds_between)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                log("notify", f"the webhook at {host} answered {response.status}")
+                return True
+        except urllib.error.HTTPError as error:
+            reason = f"answered {error.code}"
+            if error.code < 500 and error.code != 429:
+                break
+        except (urllib.error.URLError, OSError) as error:
+            reason = f"cannot be reached: {getattr(error, 'reason', error)}"
+    log("notify", f"warning: the webhook at {host} {reason}")
+    return False

@@ -1,0 +1,1 @@
+"""publish: what passed goes to where serving takes it from."""

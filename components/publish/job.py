@@ -1,0 +1,114 @@
+"""The work of publish: nothing where the verdict is no; else a version, and the pointer."""
+
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.published_models import Move, Published, PublishedModels
+from components.step import log
+from components.tables import read_json, write_json
+
+# The git revision of the code: the images have it, and the runner on this machine sets it.
+REVISION = "DEEP_RETRIEVAL_REVISION"
+# What names a version: the same model is the same version, whenever and by whom it is published.
+_IDENTITY = ("export", "model", "features")
+
+
+def publish(
+    *,
+    location: str,
+    good_enough: bool,
+    name: str,
+    tables: str,
+    encoded: str,
+    model: str,
+    export: str,
+    evaluation: str,
+    published: str,
+    lineage: dict[str, Any],
+    publication: str,
+) -> dict[str, Any]:
+    """Publishes an export that is good enough.
+
+    Args:
+        location: Where models are published; empty, if nowhere.
+        good_enough: The verdict of evaluate.
+        name: How the version's name begins.
+        tables: What ingest wrote, for the data's part of the lineage.
+        encoded: What adapt wrote; its FeatureSpaces are published.
+        model: What train wrote.
+        export: What export wrote.
+        evaluation: What evaluate wrote.
+        published: The published model that the verdict compared with.
+        lineage: What else the model was made from.
+        publication: Where the outcome shall be, a JSON file.
+
+    Returns:
+        The version, empty where nothing was published.
+
+    Raises:
+        InputError: If another run has published since the verdict, or the
+            location cannot be written.
+    """
+    headline = read_json(Path(evaluation) / "evaluation.json")["headline"]
+    outcome: dict[str, Any] = {"version": "", "location": location, "reasons": []}
+    if not good_enough:
+        outcome["reasons"] = headline["reasons"]
+        log("publish", "nothing is published, because the model is not good enough:")
+        for reason in headline["reasons"]:
+            log("publish", f"  {reason}")
+    elif not location:
+        outcome["reasons"] = ["publish.location is not set"]
+        log("publish", "nothing is published, as publish.location is not set")
+    else:
+        models = PublishedModels.at(location)
+        before = Published.read(published).move
+        with tempfile.TemporaryDirectory(prefix="publish-") as scratch:
+            folder = Path(scratch)
+            _gather(folder, encoded=encoded, model=model, export=export, evaluation=evaluation)
+            write_json(
+                {
+                    **lineage,
+                    "revision": os.environ.get(REVISION, "unknown"),
+                    "data": read_json(Path(tables) / "statistics.json"),
+                    "compared_with": before.version if before else None,
+                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                },
+                folder / "lineage.json",
+            )
+            version = models.add(folder, name, _IDENTITY)
+        move = _point(models, version, before)
+        outcome |= {"version": move.version, "number": move.number, "previous": move.previous}
+    Path(publication).parent.mkdir(parents=True, exist_ok=True)
+    write_json(outcome, publication)
+    return {"version": outcome["version"], "location": location}
+
+
+def _gather(folder: Path, *, encoded: str, model: str, export: str, evaluation: str) -> None:
+    """Puts a version together, as `components.published_models` describes it."""
+    shutil.copytree(export, folder / "export")
+    shutil.copytree(model, folder / "model")
+    features = folder / "features"
+    features.mkdir()
+    for path in Path(encoded).iterdir():
+        if path.is_file():
+            shutil.copyfile(path, features / path.name)
+    if (Path(encoded) / "vocabularies").is_dir():
+        shutil.copytree(Path(encoded) / "vocabularies", features / "vocabularies")
+    shutil.copyfile(Path(evaluation) / "evaluation.json", folder / "evaluation.json")
+
+
+def _point(models: PublishedModels, version: str, before: Move | None) -> Move:
+    latest = models.latest()
+    if latest is not None and latest.version == version:
+        # This step was here before, and was stopped before it could say so.
+        models.repeat_latest()
+        log("publish", f"{version} is the latest version already")
+        return latest
+    move = models.point(version, before, "publish")
+    log("publish", f"{version} is the latest version at {models.location} now"
+                   + (f"; before it was {move.previous}" if move.previous else ""))  # fmt: skip
+    return move

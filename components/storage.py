@@ -1,0 +1,194 @@
+"""Files at a location that outlives a run: a folder, s3:// or gs://, through fsspec."""
+
+import contextlib
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from components.errors import InputError
+
+# On these, fsspec creates an object exclusively: one of two writers gets an error. S3 has
+# If-None-Match for it, Google Cloud Storage ifGenerationMatch, a local file system hard links.
+PROTOCOLS = ("file", "s3", "gs", "gcs", "memory")
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL and not a file of this machine."""
+    return "://" in path and not path.startswith("file://")
+
+
+class Location:
+    """A place for files: `models/`, `s3://bucket/models`, `gs://bucket/models`.
+
+    Credentials are those of the environment, as s3fs and gcsfs find them.
+
+    Args:
+        url: The place; names below it are relative to it.
+
+    Raises:
+        InputError: If there is no way to reach such a place.
+    """
+
+    def __init__(self, url: str):
+        self.url = url.rstrip("/") or "/"
+        try:
+            self._files, self._root = fsspec.url_to_fs(
+                os.path.expanduser(url), use_listings_cache=False
+            )
+        except (ValueError, ImportError) as error:
+            raise InputError(
+                f"{url} cannot be reached: {error}. Locations are folders, s3:// and gs://; the "
+                "last two need pip install 'deep-retrieval-pipeline[cloud]'."
+            ) from error
+        protocols = self._files.protocol
+        self._protocol = protocols if isinstance(protocols, str) else protocols[0]
+        if self._protocol not in PROTOCOLS:
+            raise InputError(
+                f"{url}: {self._protocol}:// is not supported, because a file cannot be created "
+                "there so that only one of two writers succeeds. Use a folder, s3:// or gs://."
+            )
+
+    def __str__(self) -> str:
+        return self.url
+
+    def _path(self, name: str) -> str:
+        return posixpath.join(self._root, name) if name else self._root
+
+    @contextlib.contextmanager
+    def _reaching(self, name: str) -> Iterator[None]:
+        """Turns what storage libraries raise about access into one message."""
+        try:
+            yield
+        except FileExistsError:
+            raise
+        except (PermissionError, ConnectionError) as error:
+            raise InputError(
+                f"{self.url}/{name}: {error}. Check the credentials of the environment and "
+                "that they may read and write there."
+            ) from error
+        except Exception as error:
+            if type(error).__name__ in ("NoCredentialsError", "DefaultCredentialsError"):
+                raise InputError(
+                    f"{self.url}: there are no credentials for it ({error})."
+                ) from error
+            raise
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; none, if it is not there."""
+        with self._reaching(name):
+            try:
+                content: bytes = self._files.cat_file(self._path(name))
+            except FileNotFoundError:
+                return None
+            return content
+
+    def names(self, folder: str = "") -> list[str]:
+        """The names of all files in and below a folder, relative to the location, sorted."""
+        with self._reaching(folder):
+            self._files.invalidate_cache()
+            found = self._files.find(self._path(folder))
+        root = self._root.rstrip("/") + "/"
+        return sorted(path.removeprefix(root) for path in found)
+
+    def matching(self, pattern: str = "") -> list[str]:
+        """The names of the files that a glob pattern matches; all files by default, sorted."""
+        if not pattern:
+            return self.names()
+        with self._reaching(pattern):
+            self._files.invalidate_cache()
+            found = self._files.glob(self._path(pattern), detail=True)
+        root = self._root.rstrip("/") + "/"
+        return sorted(
+            path.removeprefix(root) for path, info in found.items() if info["type"] == "file"
+        )
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes or replaces a file at once: a reader gets the old content or the new one."""
+        path = self._path(name)
+        with self._reaching(name):
+            if self._protocol != "file":  # an object store shows an object when it is whole
+                self._files.pipe_file(path, content)
+                return
+            with _written_beside(path, content) as aside:
+                os.replace(aside, path)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Writes a file that is not there yet; of several writers one succeeds.
+
+        Returns:
+            Whether it was this call.
+        """
+        path = self._path(name)
+        with self._reaching(name):
+            try:
+                if self._protocol == "file":
+                    with _written_beside(path, content) as aside:
+                        os.link(aside, path)
+                else:
+                    self._files.pipe_file(path, content, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                # s3fs 2026.9 and gcsfs 2026.10 give the failed condition as they got it: 412,
+                # or 409 where another one is being decided at this moment.
+                if _condition_failed(error):
+                    return False
+                raise
+        return True
+
+    def upload(self, source: Path, folder: str) -> None:
+        """Copies all files of a local folder into one at the location."""
+        for path in sorted(source.rglob("*")):
+            if path.is_file():
+                target = self._path(posixpath.join(folder, path.relative_to(source).as_posix()))
+                with self._reaching(folder):
+                    if self._protocol == "file":
+                        Path(target).parent.mkdir(parents=True, exist_ok=True)
+                    self._files.put_file(str(path), target)
+
+    def download(self, names: list[str], folder: str, target: Path) -> None:
+        """Copies files into a local folder, under their names below `folder`."""
+        for name in names:
+            path = target / posixpath.relpath(name, folder or ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._reaching(name):
+                self._files.get_file(self._path(name), str(path))
+
+    def delete(self, name: str) -> None:
+        """Deletes a file; nothing happens, if it is not there."""
+        with self._reaching(name), contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._path(name))
+
+
+@contextlib.contextmanager
+def _written_beside(path: str, content: bytes) -> Iterator[str]:
+    """Gives a file with the content in the same folder; it is gone afterwards, if it is left."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    aside = f"{path}.{uuid.uuid4().hex}.partial"
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield aside
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside)
+
+
+def _condition_failed(error: OSError) -> bool:
+    causes: list[Any] = [error, error.__cause__]
+    for cause in causes:
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if status in (409, 412):
+                return True
+        if getattr(cause, "code", None) in (409, 412, "409", "412"):
+            return True
+    return False

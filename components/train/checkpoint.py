@@ -1,0 +1,274 @@
+"""The state of a training that was stopped, so that a retry goes on where it was."""
+
+import hashlib
+import io
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from components.step import log
+from components.storage import Location
+from components.train.config import TrainConfig
+from components.train.data import RestOfEpoch, RowBatches
+from components.train.retrieval_model import RetrievalModel
+from components.train.validation import RetrievalValidation
+
+STOPPED = 128 + signal.SIGTERM
+_PROGRESS = "progress"
+
+
+def training_key(encoded: str, **settings: Any) -> str:
+    """Names a training by all that it depends on, so that it finds its own state only.
+
+    Args:
+        encoded: What adapt wrote; the content of what train reads counts.
+        **settings: Everything else, as JSON values.
+
+    Returns:
+        20 hexadecimal digits.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    root = Path(encoded)
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if path.is_file() and "test" not in relative.parts and "published" not in relative.parts:
+            if path.suffix not in (".parquet", ".json"):
+                continue  # a FeatureSpace's archive has the time in it
+            digest.update(f"{relative.as_posix()}\0".encode())
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands.
+
+    Args:
+        epoch: Epochs that are done.
+        step: Steps that are done in the epoch after them.
+        loss: Mean loss of those steps.
+        weights: Both towers' variables, random states among them.
+        optimizer: The optimizer's variables.
+        best_weights: Of each tower, at the best epoch; empty before the first
+            validation.
+        validation: What `RetrievalValidation` has noted.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    best_weights: list[list[np.ndarray]]
+    validation: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """Writes it as an `.npz` file, without pickle."""
+        arrays = {f"weights/{n}": array for n, array in enumerate(self.weights)}
+        arrays |= {f"optimizer/{n}": array for n, array in enumerate(self.optimizer)}
+        for tower, weights in enumerate(self.best_weights):
+            arrays |= {f"best/{tower}/{n}": array for n, array in enumerate(weights)}
+        progress = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": self.loss,
+            "best": [len(weights) for weights in self.best_weights],
+            "validation": self.validation,
+        }
+        arrays[_PROGRESS] = np.frombuffer(json.dumps(progress).encode(), np.uint8)
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "TrainingState":
+        """Reads what `to_bytes` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            progress = json.loads(file[_PROGRESS].tobytes())
+
+            def arrays(kind: str) -> list[np.ndarray]:
+                count = sum(name.startswith(f"{kind}/") for name in file.files)
+                return [file[f"{kind}/{n}"] for n in range(count)]
+
+            return cls(
+                progress["epoch"],
+                progress["step"],
+                progress["loss"],
+                arrays("weights"),
+                arrays("optimizer"),
+                [arrays(f"best/{tower}") for tower in range(len(progress["best"]))],
+                progress["validation"],
+            )
+
+
+class ResumableFit(keras.callbacks.Callback):
+    """Trains a model so that it can be stopped at any time and go on later.
+
+    State is saved between epochs, and where SIGTERM stops the training, after
+    the step that runs then. Whoever goes on from it takes the same rows in the
+    same order, so the weights at the end are those of a training that nothing
+    stopped.
+
+    It has to be the first callback: at the end of an epoch that was stopped in
+    the middle it ends the process before others take that for a whole one.
+
+    Args:
+        model: The model, compiled.
+        batches: The training rows.
+        validation: What is noted along with the weights.
+        config: How many epochs, how often state is saved.
+        location: Where state is kept; none, if nowhere.
+        key: Names this training; see `training_key`.
+    """
+
+    def __init__(
+        self,
+        model: RetrievalModel,
+        batches: RowBatches,
+        validation: RetrievalValidation,
+        config: TrainConfig,
+        location: str | None,
+        key: str,
+    ):
+        super().__init__()
+        self._retrieval_model = model
+        self._batches = batches
+        self._validation = validation
+        self._config = config
+        self._location = Location(location) if location else None
+        self._name = f"{key}.npz"
+        self._saved_at = time.monotonic()
+        self._stopped = False
+        self._steps_at_begin = 0
+        model.optimizer.build(model.trainable_variables)
+
+    @property
+    def _variables(self) -> list[Any]:
+        towers = (self._retrieval_model.query_model, self._retrieval_model.candidate_model)
+        return [variable for tower in towers for variable in tower.variables]
+
+    @property
+    def _steps_done(self) -> int:
+        return int(self._retrieval_model.optimizer.iterations)
+
+    def run(self) -> None:
+        """Trains to the end, from where a former attempt was stopped.
+
+        Raises:
+            SystemExit: With status 143, after SIGTERM.
+        """
+        epochs = self._config.epochs
+        with self._noting_sigterm():
+            epoch, step = self._restored()
+            if step:
+                self._fit(RestOfEpoch(self._batches, step), epoch, epoch + 1)
+                epoch += 1
+            if epoch < epochs and not self._validation.patience_is_over:
+                self._fit(self._batches, epoch, epochs)
+        self._validation.restore_best()
+
+    def _fit(self, batches: keras.utils.PyDataset, initial_epoch: int, epochs: int) -> None:
+        self._retrieval_model.fit(
+            batches, initial_epoch=initial_epoch, epochs=epochs, shuffle=False, verbose=0,
+            callbacks=[self, self._validation],
+        )  # fmt: skip
+        if self._stopped:
+            self._stop(len(self._validation.history), 0, 0.0)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Orders the rows, and saves what the epochs before have reached."""
+        self._batches.begin_epoch(epoch)
+        self._steps_at_begin = self._steps_done
+        if self._stopped:
+            self._stop(epoch, self._validation.steps_before, self._validation.loss_before)
+        due = time.monotonic() - self._saved_at >= self._config.checkpoint_seconds
+        if due and self._validation.history and not self._validation.steps_before:
+            self._save(epoch, 0, 0.0)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Ends the process, if the epoch was stopped in the middle."""
+        assert logs is not None
+        steps = self._steps_done - self._steps_at_begin
+        loss = self._validation.note_steps(steps, float(logs["loss"]))
+        step = self._validation.steps_before + steps
+        if self._stopped and step < len(self._batches):
+            self._stop(epoch, step, loss)
+
+    def _stop(self, epoch: int, step: int, loss: float) -> None:
+        saved = self._save(epoch, step, loss)
+        log(
+            "train",
+            f"stopped by SIGTERM after {epoch} epochs and {step} steps"
+            + ("; the next attempt goes on from there" if saved else ""),
+        )
+        raise SystemExit(STOPPED)
+
+    def _save(self, epoch: int, step: int, loss: float) -> bool:
+        if not self._location:
+            return False
+        state = TrainingState(
+            epoch,
+            step,
+            loss,
+            [np.asarray(variable) for variable in self._variables],
+            [np.asarray(variable) for variable in self._retrieval_model.optimizer.variables],
+            self._validation.best_weights,
+            self._validation.notes,
+        )
+        self._location.write(self._name, state.to_bytes())
+        self._saved_at = time.monotonic()
+        return True
+
+    def _restored(self) -> tuple[int, int]:
+        """Takes over the state of a former attempt; returns its epochs and steps."""
+        content = self._location.read(self._name) if self._location else None
+        if content is None:
+            return 0, 0
+        state = TrainingState.from_bytes(content)
+        for variable, value in zip(self._variables, state.weights, strict=True):
+            variable.assign(value)
+        for variable, value in zip(
+            self._retrieval_model.optimizer.variables, state.optimizer, strict=True
+        ):
+            variable.assign(value)
+        self._validation.best_weights = state.best_weights
+        self._validation.notes = state.validation
+        self._validation.steps_before, self._validation.loss_before = state.step, state.loss
+        log(
+            "train",
+            f"goes on from a former attempt: {state.epoch} epochs and {state.step} steps are done",
+        )
+        return state.epoch, state.step
+
+    def discard(self) -> None:
+        """Deletes the state of a training that is done and saved."""
+        if self._location:
+            self._location.delete(self._name)
+
+    @contextmanager
+    def _noting_sigterm(self) -> Iterator[None]:
+        """Lets SIGTERM end the training after the step that runs."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread gets signals
+            return
+
+        def stop(number: int, frame: object) -> None:
+            del number, frame
+            self._stopped = True
+            self._retrieval_model.stop_training = True
+
+        former = signal.signal(signal.SIGTERM, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, former)

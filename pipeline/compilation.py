@@ -1,0 +1,119 @@
+"""Compiles the pipeline for a cluster."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kfp import compiler
+
+from pipeline.config import PipelineConfig
+from pipeline.definition import NAME, build_pipeline
+
+
+def compile_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> str:
+    """Compiles the pipeline, with a config's values as its parameters' defaults.
+
+    Args:
+        config: The config.
+        images: The image of each step.
+
+    Returns:
+        YAML: the KFP v2 IR and, as a second document, the settings for
+        Kubernetes. The same input gives the same text.
+    """
+    return _compiled(config, images)
+
+
+def kubernetes_manifests(
+    config: PipelineConfig, images: Mapping[str, str], namespace: str | None = None
+) -> str:
+    """Compiles the pipeline into `Pipeline` and `PipelineVersion` manifests.
+
+    They are for installations that keep pipelines as Kubernetes resources
+    (Kubeflow Pipelines 2.5 or newer, with the Kubernetes-native API).
+
+    Args:
+        config: The config.
+        images: The image of each step.
+        namespace: Of the resources; that of `kubectl apply` by default.
+
+    Returns:
+        YAML: two documents.
+    """
+    return _compiled(
+        config,
+        images,
+        kubernetes_manifest_format=True,
+        kubernetes_manifest_options=compiler.KubernetesManifestOptions(
+            pipeline_name=NAME,
+            pipeline_version_name=version_name(config, compile_pipeline(config, images)),
+            namespace=namespace,
+            include_pipeline_manifest=True,
+        ),
+    )
+
+
+def version_name(config: PipelineConfig, compiled: str) -> str:
+    """Names a version of the pipeline by its content.
+
+    Args:
+        config: The config.
+        compiled: What `compile_pipeline` made of it.
+    """
+    return f"{config.name}-{hashlib.sha256(compiled.encode()).hexdigest()[:12]}"
+
+
+def _compiled(config: PipelineConfig, images: Mapping[str, str], **options: Any) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        pipeline = build_pipeline(config, images, cluster=config.cluster)
+        compiler.Compiler().compile(pipeline, str(path), **options)
+        return path.read_text(encoding="utf-8")
+
+
+def differences(config: PipelineConfig, registry: str) -> list[str]:
+    """Says what is other on a cluster than in a run on this machine, in sentences."""
+    cluster = config.cluster
+    lines = [
+        f"images are pulled from {registry}: deep-retrieval images push --registry {registry}"
+        if registry
+        else "nodes must have the images already, as no --registry is given",
+        "the source is read where the step runs: "
+        + ", ".join(f"{key} {value}" for key, value in config.source.model_dump().items()
+                    if key in ("kind", "path", "interactions") and value),
+    ]  # fmt: skip
+    kind, count = cluster.train_accelerator
+    lines.append(
+        f"train asks for {count} {kind}, and fails where it is not there"
+        if count
+        else "train runs on CPU: cluster.steps.train.accelerator is not set"
+    )
+    retried = [
+        f"{step} {settings.retry.count}"
+        for step in ("ingest", "adapt", "train", "export", "evaluate")
+        if (settings := cluster.of(step)).retry
+    ]
+    lines.append(
+        f"failed steps are tried again: {', '.join(retried)}" if retried else "no step is retried"
+    )
+    lines.append(
+        f"a retried train goes on from {cluster.checkpoints}"
+        if cluster.checkpoints
+        else "a retried train begins anew: cluster.checkpoints is not set"
+    )
+    lines.append(
+        f"what is good enough is published to {config.publish.location}"
+        if config.publish.location
+        else "nothing is published: publish.location is not set"
+    )
+    lines.append(
+        "notify says how a run ended: in its log"
+        + (f", and to the webhook of secret {cluster.webhook.secret}" if cluster.webhook else "")
+    )
+    lines.append(
+        "steps are reused by the cluster's cache; a source that has changed needs another "
+        "source_fingerprint, which submit and schedule give it"
+    )
+    return lines

@@ -1,0 +1,111 @@
+"""kfp's settings from the config's section `cluster`.
+
+kfp's local runners ignore all of them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from components.notify.job import WEBHOOK
+from pipeline.cluster_config import ClusterConfig, StepScheduling
+
+_SHARED_MEMORY = "/dev/shm"
+
+
+def run_settings(cluster: ClusterConfig) -> dsl.PipelineConfig:
+    """What holds for a whole run."""
+    return dsl.PipelineConfig(
+        ttl_seconds_after_finished=cluster.ttl_seconds,
+        ttl_seconds_after_failure=cluster.ttl_seconds_after_failure,
+        active_deadline_seconds=cluster.deadline_seconds,
+    )
+
+
+def schedule(
+    task: dsl.PipelineTask, step: str, cluster: ClusterConfig, accelerator: Any = None
+) -> None:
+    """Gives a task the settings of its step.
+
+    Args:
+        task: The task.
+        step: The step.
+        cluster: The settings.
+        accelerator: Type and count as pipeline parameters, in place of the
+            settings'. They have to be strings: kfp 2.17 compiles others, and
+            the cluster's driver drops them.
+    """
+    own = cluster.of(step)
+    _resources(task, own, accelerator)
+    _node(task, own)
+    if own.timeout_seconds:
+        kubernetes.set_timeout(task, own.timeout_seconds)
+    # The exit task cannot be tried again: kfp 2.17 refuses it.
+    if own.retry and own.retry.count and step != "notify":
+        task.set_retry(
+            own.retry.count,
+            f"{own.retry.backoff_seconds}s",
+            own.retry.backoff_factor,
+            f"{own.retry.max_backoff_seconds}s",
+        )
+    for name, value in own.env.items():
+        task.set_env_variable(name, value)
+    for secret in own.secrets:
+        for name, key in secret.env.items():
+            kubernetes.use_secret_as_env(task, secret.secret, {key: name})
+    if step == "notify" and cluster.webhook:
+        kubernetes.use_secret_as_env(task, cluster.webhook.secret, {cluster.webhook.key: WEBHOOK})
+    for volume in own.volumes:
+        kubernetes.mount_pvc(task, volume.claim, volume.mount_path, volume.sub_path)
+    for key, value in _labels(own, cluster):
+        kubernetes.add_pod_label(task, key, value)
+    for key, value in own.annotations.items():
+        kubernetes.add_pod_annotation(task, key, value)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, cluster.image_pull_secrets)
+    if own.image_pull_policy:
+        kubernetes.set_image_pull_policy(task, own.image_pull_policy)
+
+
+def _resources(task: dsl.PipelineTask, own: StepScheduling, accelerator: Any) -> None:
+    if own.cpu_request:
+        task.set_cpu_request(own.cpu_request)
+    if own.cpu_limit:
+        task.set_cpu_limit(own.cpu_limit)
+    if own.memory_request:
+        task.set_memory_request(own.memory_request)
+    if own.memory_limit:
+        task.set_memory_limit(own.memory_limit)
+    if accelerator is not None:
+        kind, count = accelerator
+        task.set_accelerator_type(kind).set_accelerator_limit(count)
+    elif own.accelerator is not None:
+        task.set_accelerator_type(own.accelerator.type)
+        task.set_accelerator_limit(str(own.accelerator.count))
+    if own.shared_memory:
+        kubernetes.empty_dir_mount(
+            task, "shared-memory", _SHARED_MEMORY, medium="Memory", size_limit=own.shared_memory
+        )
+
+
+def _node(task: dsl.PipelineTask, own: StepScheduling) -> None:
+    for key, value in own.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in own.tolerations:
+        kubernetes.add_toleration(
+            task,
+            key=toleration.key,
+            operator=toleration.operator,
+            value=toleration.value,
+            effect=toleration.effect,
+            toleration_seconds=toleration.seconds,
+        )
+
+
+def _labels(own: StepScheduling, cluster: ClusterConfig) -> Iterator[tuple[str, str]]:
+    yield from own.labels.items()
+    if cluster.queue:
+        yield "kueue.x-k8s.io/queue-name", cluster.queue
+    if cluster.priority:
+        yield "kueue.x-k8s.io/priority-class", cluster.priority
