@@ -9,6 +9,7 @@ from pathlib import Path
 from components.errors import InputError
 from components.ingest.config import MovieLensSource
 from components.step import describe_os_error
+from pipeline import cluster_commands
 from pipeline.config import load_config, shipped_configs
 
 _CONFIG_HELP = "a shipped config (see 'deep-retrieval configs') or the path of a YAML file"
@@ -76,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     compile_.add_argument("--namespace", help="with --kubernetes: the namespace of the manifests")
     _add_images(compile_)
+
+    cluster_commands.add_commands(commands, add_config=_add_config, add_images=_add_images)
 
     images = commands.add_parser(
         "images",
@@ -186,6 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return {
             "run": _run,
             "compile": _compile,
+            "submit": cluster_commands.submit,
+            "schedule": cluster_commands.schedule,
             "images": _images,
             "recommend": _recommend,
             "published": _published,
@@ -233,10 +238,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _compile(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
-    from pipeline.compilation import compile_pipeline, differences, kubernetes_manifests
-    from pipeline.images import step_images
+    from pipeline.compilation import (
+        cluster_images,
+        compile_pipeline,
+        differences,
+        kubernetes_manifests,
+    )
 
-    images = step_images(options.registry, gpu=options.gpu)
+    images = cluster_images(config, options.registry, gpu=options.gpu)
     target = Path(options.to)
     if target.suffix not in (".yaml", ".yml"):
         raise InputError(f"--to {options.to}: the name must end with .yaml.")

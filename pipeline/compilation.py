@@ -10,6 +10,19 @@ from kfp import compiler
 
 from pipeline.config import PipelineConfig
 from pipeline.definition import NAME, build_pipeline
+from pipeline.images import step_images
+
+
+def cluster_images(config: PipelineConfig, registry: str, *, gpu: bool = False) -> dict[str, str]:
+    """The full name of each step's image, for a cluster.
+
+    Args:
+        config: The config.
+        registry: What goes before the images' names.
+        gpu: The model image with CUDA, though train asks for no accelerator.
+    """
+    _, accelerators = config.cluster.train_accelerator
+    return step_images(registry, gpu=gpu or bool(accelerators))
 
 
 def compile_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> str:
@@ -48,21 +61,21 @@ def kubernetes_manifests(
         kubernetes_manifest_format=True,
         kubernetes_manifest_options=compiler.KubernetesManifestOptions(
             pipeline_name=NAME,
-            pipeline_version_name=version_name(config, compile_pipeline(config, images)),
+            pipeline_version_name=version_name(config.name, compile_pipeline(config, images)),
             namespace=namespace,
             include_pipeline_manifest=True,
         ),
     )
 
 
-def version_name(config: PipelineConfig, compiled: str) -> str:
+def version_name(config_name: str, compiled: str) -> str:
     """Names a version of the pipeline by its content.
 
     Args:
-        config: The config.
+        config_name: The config's name.
         compiled: What `compile_pipeline` made of it.
     """
-    return f"{config.name}-{hashlib.sha256(compiled.encode()).hexdigest()[:12]}"
+    return f"{config_name}-{hashlib.sha256(compiled.encode()).hexdigest()[:12]}"
 
 
 def _compiled(config: PipelineConfig, images: Mapping[str, str], **options: Any) -> str:
@@ -86,7 +99,8 @@ def differences(config: PipelineConfig, registry: str) -> list[str]:
     ]  # fmt: skip
     kind, count = cluster.train_accelerator
     lines.append(
-        f"train asks for {count} {kind}, and fails where it is not there"
+        f"train asks for {count} {kind}, and fails where it is not there; its image is built with "
+        "--gpu"
         if count
         else "train runs on CPU: cluster.steps.train.accelerator is not set"
     )

@@ -150,7 +150,9 @@ def build_pipeline(
                 published=published,
                 warm_start=warm_start,
                 checkpoints=checkpoints,
-                gpus=train_accelerator_count,
+                # kfp 2.17 hands a parameter on to a loop only if a task takes it as an input.
+                accelerator_type=train_accelerator_type,
+                accelerator_count=train_accelerator_count,
             )
             placed(trained, "train", (train_accelerator_type, train_accelerator_count))
         # Collected anew each time: kfp 2.17 cannot compile one that is used twice.

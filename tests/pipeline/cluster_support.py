@@ -1,0 +1,154 @@
+"""What the tests of the cluster commands share: connections, faults, a small pipeline."""
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp_server import Clock, Fault, KfpServer, status
+
+from components.errors import InputError
+from pipeline import cluster_commands, kfp_api
+from pipeline.kfp_api import Cluster, Connection, connect
+
+IR = """\
+pipelineInfo:
+  name: deep-retrieval
+components:
+  comp-loop:
+    dag:
+      tasks:
+        train: {cachingOptions: {enableCache: true}}
+root:
+  inputDefinitions:
+    parameters:
+      data_until: {parameterType: STRING}
+      layer_stacks: {parameterType: LIST}
+      rate: {parameterType: NUMBER_DOUBLE}
+      seed: {parameterType: NUMBER_INTEGER}
+      source: {parameterType: STRUCT}
+      source_fingerprint: {parameterType: STRING}
+      verbose: {parameterType: BOOLEAN}
+  dag:
+    tasks:
+      ingest: {cachingOptions: {enableCache: true}}
+"""
+SECRET = "sEcReT-token.abc123"
+# After these, trying again is right.
+PASSING = {
+    "429": status(429, Retry_After="7"),
+    "500": status(500),
+    "503": status(503, "upstream connect error"),
+    "dropped before": Fault("drop"),
+    "dropped after": Fault("drop_after"),
+    "no answer": Fault("hang"),
+    "no answer, but done": Fault("hang_after"),
+    "cut in the middle": Fault("cut"),
+}
+# After these it is not.
+LASTING = {
+    "400": status(400),
+    "401": status(401),
+    "403": status(403),
+    "a web page": status(200, "<html><title>Sign in</title></html>", Content_Type="text/html"),
+    "a redirect": status(302, "", Location="https://login.example.com/dex?state=abc"),
+}
+
+
+def connected(server: KfpServer, clock: Clock | None = None, **connection: Any) -> Cluster:
+    """A connection that waits by the tests' clock."""
+    return connect(Connection(host=server.url, **connection), **by(clock or server.clock, server))
+
+
+class Timeout(tuple[float, float]):
+    """The seconds to connect and to wait: few where no answer comes, else many.
+
+    So a test that waits for nothing is short, and one on a busy machine does not fail.
+    """
+
+    server: KfpServer
+
+    def __getitem__(self, place: Any) -> Any:
+        return 0.12 if place == 1 and self.server.may_hang() else 30.0
+
+
+def by(clock: Clock, server: KfpServer | None = None) -> dict[str, Any]:
+    """The options of a connection that waits by a clock."""
+    timeout = Timeout((30.0, 30.0))
+    if server:
+        timeout.server = server
+    return {
+        "sleep": clock.sleep,
+        "clock": clock.monotonic,
+        "now": clock.now,
+        "jitter": lambda: 1.0,
+        "request_timeout": timeout if server else (30.0, 30.0),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line with the cluster commands only, and exit codes as of the whole."""
+    parser = argparse.ArgumentParser(prog="deep-retrieval")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add_config(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--config", default="sample")
+        parser.add_argument("--set", action="append", default=[], dest="overrides")
+
+    def add_images(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--registry", default="")
+        parser.add_argument("--gpu", action="store_true")
+
+    cluster_commands.add_commands(commands, add_config=add_config, add_images=add_images)
+    options = parser.parse_args(arguments)
+    try:
+        return {"submit": cluster_commands.submit, "schedule": cluster_commands.schedule}[
+            options.command
+        ](options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Keeps what this machine has set away from the tests, and each test's secrets to it."""
+    for name in list(os.environ):
+        if name.startswith(("KF_", "KFP_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+    yield
+    kfp_api._SECRETS.clear()
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command against a server, by its clock and with a small pipeline."""
+
+    def run(server: KfpServer, *arguments: str) -> int:
+        monkeypatch.setattr(
+            kfp_api, "connect", functools.partial(connect, **by(server.clock, server))
+        )
+        monkeypatch.setattr("pipeline.compilation.compile_pipeline", lambda config, images: IR)
+        monkeypatch.setattr("pipeline.images.step_images", lambda registry, gpu: {})
+        return main([*arguments, "--host", server.url])
+
+    return run
+
+
+def clear(message: str) -> bool:
+    """Whether an error is a message for people: short, and no traceback."""
+    return (
+        "Traceback" not in message
+        and len(message) < 900
+        and message.count("\n") < 3
+        and "HTTPHeaderDict" not in message
+        and "object at 0x" not in message
+    )

@@ -1,0 +1,569 @@
+"""Uploading, starting and following runs, with every request failing in turn."""
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster_support import (
+    IR,
+    LASTING,
+    PASSING,
+    SECRET,
+    by,
+    clear,
+    command_line,
+    connected,
+    main,
+    no_settings,
+)
+from kfp_server import Fault, KfpServer, status
+
+from components.errors import InputError
+from pipeline import kfp_api
+from pipeline.kfp_api import ClusterError
+from pipeline.submission import (
+    Started,
+    experiment,
+    follow,
+    pipeline_parameters,
+    read_parameters,
+    start_run,
+    upload,
+    version_name,
+    without_caching,
+)
+
+__all__ = ["command_line", "no_settings"]  # fixtures
+LOCAL = "--local-images"
+
+
+def submit(server: KfpServer, **connection: Any) -> Started:
+    cluster = connected(server, **connection)
+    uploaded = upload(cluster, "shop", IR)
+    return start_run(cluster, uploaded, experiment(cluster, "shop"), "shop")
+
+
+def number_of_requests() -> int:
+    with KfpServer() as server:
+        submit(server)
+        return len(server.requests)
+
+
+REQUESTS = number_of_requests()
+
+
+def amounts(server: KfpServer) -> tuple[int, int, int, int]:
+    return tuple(
+        len(items) for items in (server.pipelines, server.versions, server.experiments, server.runs)
+    )
+
+
+@pytest.mark.parametrize("kind", PASSING)
+@pytest.mark.parametrize("number", range(REQUESTS))
+def test_a_submission_outlives_a_passing_fault_and_makes_nothing_twice(
+    number: int, kind: str
+) -> None:
+    with KfpServer() as server:
+        server.fail(number, PASSING[kind])
+        run = submit(server)
+        assert amounts(server) == (1, 1, 1, 1)
+        assert server.runs[0]["run_id"] == run.run_id
+        assert server.requests[number].fault
+        assert len(server.clock.slept) == 1
+
+
+@pytest.mark.parametrize("kind", LASTING)
+@pytest.mark.parametrize("number", range(REQUESTS))
+def test_a_submission_that_is_refused_ends_at_once_and_can_be_repeated(
+    number: int, kind: str
+) -> None:
+    with KfpServer() as server:
+        server.fail(number, LASTING[kind])
+        with pytest.raises(ClusterError) as caught:
+            submit(server)
+        assert clear(str(caught.value))
+        assert server.clock.slept == []
+        # An answer that is no JSON may hide that the work was done; the server did none here.
+        submit(server)
+        assert amounts(server) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_a_fault_that_stays_ends_in_one_message(kind: str) -> None:
+    with KfpServer() as server:
+        # With the tests' clock two minutes are over soon; real ones would pass for no answer.
+        server.fail(".*/runs", PASSING[kind], nth=0)
+        server._released.set()
+        with pytest.raises(ClusterError) as caught:
+            submit(server)
+        assert clear(str(caught.value))
+        assert "Tried" in str(caught.value)
+        assert len(server.runs) == 0
+
+
+def test_the_same_content_is_uploaded_once() -> None:
+    with KfpServer() as server:
+        cluster = connected(server)
+        first = upload(cluster, "shop", IR)
+        again = upload(cluster, "shop", IR)
+        other = upload(cluster, "shop", IR + "# changed\n")
+        assert first.is_new
+        assert not again.is_new
+        assert again.version_id == first.version_id != other.version_id
+        assert [version["name"] for version in server.versions] == [first.version, other.version]
+        assert re.fullmatch(r"shop-[0-9a-f]{12}", first.version)
+        assert len(server.pipelines) == 1
+
+
+def test_a_version_is_found_beyond_the_first_page() -> None:
+    with KfpServer(page_size=1) as server:
+        cluster = connected(server)
+        names = [upload(cluster, "shop", f"{IR}# {number}\n") for number in range(3)]
+        assert upload(cluster, "shop", f"{IR}# 2\n").version_id == names[2].version_id
+
+
+def test_what_is_uploaded_is_the_compiled_text() -> None:
+    with KfpServer() as server:
+        upload(connected(server), "shop", IR)
+        assert [request.body for request in server.requests if request.body][-1] == IR
+
+
+def test_a_run_names_its_version_and_its_settings() -> None:
+    with KfpServer() as server:
+        cluster = connected(server, ui_host="https://ui.example.com/")
+        uploaded = upload(cluster, "shop", IR)
+        run = start_run(
+            cluster,
+            uploaded,
+            experiment(cluster, "team"),
+            "shop",
+            parameters={"seed": 7},
+            service_account="trainer",
+            pipeline_root="s3://bucket/root",
+            random_text=lambda: "abc123",
+        )
+        sent = server.runs[0]
+        assert re.fullmatch(r"shop-20261124-0310\d\d-abc123", sent["display_name"])
+        assert sent["pipeline_version_reference"] == {
+            "pipeline_id": uploaded.pipeline_id,
+            "pipeline_version_id": uploaded.version_id,
+        }
+        assert sent["runtime_config"] == {
+            "parameters": {"seed": 7},
+            "pipeline_root": "s3://bucket/root",
+        }
+        assert sent["service_account"] == "trainer"
+        assert run.link == f"https://ui.example.com/#/runs/details/{run.run_id}"
+
+
+def test_each_user_has_an_own_pipeline_and_experiment() -> None:
+    with KfpServer(multi_user=True) as server:
+        submit(server, namespace="team-a")
+        submit(server, namespace="team-b")
+        submit(server, namespace="team-a")
+        assert amounts(server) == (2, 2, 2, 3)
+        assert {item["namespace"] for item in server.experiments} == {"team-a", "team-b"}
+
+
+def test_an_archived_experiment_is_refused() -> None:
+    with KfpServer() as server:
+        cluster = connected(server)
+        experiment(cluster, "old")
+        server.experiments[0]["storage_state"] = "ARCHIVED"
+        with pytest.raises(InputError, match="old is archived"):
+            experiment(cluster, "old")
+
+
+def test_parameters_are_read_as_the_pipeline_types_them() -> None:
+    pairs = [
+        "seed=7",
+        "rate=1",
+        "verbose=true",
+        "layer_stacks=[[32],[64,32]]",
+        "source={kind: sample}",
+        "data_until=20261124",
+        "source_fingerprint=a: b: c",
+    ]
+    assert read_parameters(pairs, IR) == {
+        "seed": 7,
+        "rate": 1,
+        "verbose": True,
+        "layer_stacks": [[32], [64, 32]],
+        "source": {"kind": "sample"},
+        "data_until": "20261124",
+        "source_fingerprint": "a: b: c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [
+        ("sede=7", "data_until, layer_stacks, rate, seed"),
+        ("seed", "KEY=VALUE"),
+        ("seed=seven", "a whole number"),
+        ("seed=true", "a whole number"),
+        ("seed=1.5", "a whole number"),
+        ("verbose=1", "true or false"),
+        ("layer_stacks=32", "a list"),
+        ("source=[", "no YAML"),
+        ("source={day: 2026-01-01}", "JSON"),
+        ("rate=.nan", "JSON"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_is_allowed(pair: str, says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"--param {pair}")) as caught:
+        read_parameters([pair], IR)
+    assert says in str(caught.value)
+
+
+def test_without_caching_no_task_is_cached_in_loops_neither() -> None:
+    changed = yaml.safe_load(without_caching(IR))
+    assert changed["root"]["dag"]["tasks"]["ingest"]["cachingOptions"] == {"enableCache": False}
+    loop = changed["components"]["comp-loop"]["dag"]["tasks"]
+    assert loop["train"]["cachingOptions"] == {"enableCache": False}
+    assert pipeline_parameters(without_caching(IR)) == pipeline_parameters(IR)
+    assert version_name("shop", without_caching(IR)) != version_name("shop", IR)
+
+
+def test_the_platform_specification_is_kept_without_caching() -> None:
+    changed = list(yaml.safe_load_all(without_caching(f"{IR}---\nplatforms: {{kubernetes: 1}}\n")))
+    assert changed[1] == {"platforms": {"kubernetes": 1}}
+
+
+# Following a run.
+
+
+class Story:
+    """A run that goes on by one scene with each request."""
+
+    def __init__(self, server: KfpServer, *scenes: dict[str, Any]):
+        self.cluster = connected(server)
+        uploaded = upload(self.cluster, "shop", IR)
+        self.run = start_run(self.cluster, uploaded, experiment(self.cluster, "shop"), "shop")
+        self.lines: list[str] = []
+        self._scenes = list(scenes)
+        server.before = self._go_on
+        self._server = server
+
+    def _go_on(self, request: Any) -> None:
+        if "/runs/" in request.path and request.fault != "status" and self._scenes:
+            self._server.runs[0].update(self._scenes.pop(0))
+
+    def follow(self, **options: Any) -> int:
+        return follow(
+            self.cluster, self.run.run_id, show=self.lines.append, attach="COMMAND", **options
+        )
+
+    @property
+    def steps(self) -> list[str]:
+        return [" ".join(line.split()[2:]) for line in self.lines if re.match(r" *\d+\.\d s", line)]
+
+
+def scene(state: str, **tasks: str) -> dict[str, Any]:
+    details = [
+        {"task_id": name, "display_name": name.replace("_", "-"), "state": task_state}
+        for name, task_state in tasks.items()
+    ]
+    return {"state": state, "run_details": {"task_details": details}}
+
+
+GOOD = (
+    scene("RUNNING", root_driver="SUCCEEDED", ingest="PENDING"),
+    scene("RUNNING", root_driver="SUCCEEDED", ingest="RUNNING"),
+    scene("RUNNING", root_driver="SUCCEEDED", ingest="RUNNING"),
+    scene("RUNNING", root_driver="SUCCEEDED", ingest="SUCCEEDED", adapt="RUNNING"),
+    scene("SUCCEEDED", root_driver="SUCCEEDED", ingest="SUCCEEDED", adapt="SUCCEEDED"),
+)
+GOOD_STEPS = [
+    "ingest pending",
+    "ingest running",
+    "ingest succeeded",
+    "adapt running",
+    "adapt succeeded",
+]
+
+
+def test_each_change_of_a_step_is_shown_once_and_in_order() -> None:
+    with KfpServer() as server:
+        story = Story(server, *GOOD)
+        assert story.follow() == 0
+        assert story.steps == GOOD_STEPS
+        assert server.clock.slept == [5.0] * 4
+        assert story.lines[-1] == "The run has succeeded."
+
+
+@pytest.mark.parametrize("kind", PASSING)
+@pytest.mark.parametrize("number", range(5))
+def test_following_outlives_a_passing_fault(number: int, kind: str) -> None:
+    with KfpServer() as server:
+        story = Story(server, *GOOD)
+        server.fail("GET .*/runs/.*", PASSING[kind], nth=number + 1)
+        assert story.follow() == 0
+        seen = [step for step in GOOD_STEPS if step in story.steps]
+        assert story.steps == seen  # none twice, none out of order
+        assert story.steps[-1] == "adapt succeeded"
+
+
+def test_a_token_that_ends_while_a_run_is_followed_is_renewed(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first")
+    with KfpServer() as server:
+        story = Story(server, *GOOD)
+        story.cluster = connected(server, token_file=str(file))
+        server.tokens = {"first"}
+        go_on = server.before
+
+        def rotate(request: Any) -> None:
+            if server.count("GET .*/runs/.*") == 3 and server.tokens == {"first"}:
+                server.tokens = {"second"}
+                file.write_text("second")
+            else:
+                go_on(request)
+
+        server.before = rotate
+        assert story.follow() == 0
+        assert 401 in [request.status for request in server.requests]
+        assert story.steps == GOOD_STEPS
+
+
+@pytest.mark.parametrize(
+    ("history", "steps"),
+    [
+        (
+            [("PENDING", "00:01"), ("RUNNING", "00:05"), ("SUCCEEDED", "00:30")],
+            ["1.0 s ingest pending", "5.0 s ingest running", "30.0 s ingest succeeded"],
+        ),
+        ([("RUNNING", "00:05")], ["5.0 s ingest running", "31.0 s ingest succeeded"]),
+    ],
+)
+def test_states_between_two_looks_are_shown_with_their_times(
+    history: list[tuple[str, str]], steps: list[str]
+) -> None:
+    task = {
+        "task_id": "1",
+        "display_name": "ingest",
+        "state": "SUCCEEDED",
+        "end_time": "2026-11-24T03:00:31Z",
+        "state_history": [
+            {"state": state, "update_time": f"2026-11-24T03:{time}Z"} for state, time in history
+        ],
+    }
+    with KfpServer() as server:
+        end = {"state": "SUCCEEDED", "run_details": {"task_details": [task]}}
+        story = Story(server, end, end)
+        server.runs[0]["created_at"] = "2026-11-24T03:00:00Z"
+        assert story.follow() == 0
+        assert [" ".join(line.split()) for line in story.lines[:-1]] == steps
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED", "SKIPPED"])
+def test_a_run_that_does_not_succeed_gives_1_and_the_steps_message(state: str) -> None:
+    end = scene(state, loop="FAILED", train="FAILED", export="CANCELED")
+    loop, train, _ = end["run_details"]["task_details"]
+    loop["child_tasks"] = [{"task_id": "train"}]
+    loop["error"] = {"message": "a child failed"}
+    train["error"] = {"message": "error: source.path:\n there is no such file"}
+    with KfpServer() as server:
+        story = Story(server, end)
+        assert story.follow() == 1
+        assert story.lines[-2] == f"The run has ended: {state.lower()}."
+        assert story.lines[-1] == "error: train failed: error: source.path: there is no such file"
+
+
+def test_a_state_that_is_not_known_is_shown_as_it_is() -> None:
+    with KfpServer() as server:
+        story = Story(
+            server,
+            scene("RUNNING", ingest="HIBERNATING"),
+            {**scene("EVAPORATED", ingest="EVAPORATED"), "finished_at": "2026-11-24T04:00:00Z"},
+        )
+        assert story.follow() == 1
+        assert story.steps == ["ingest HIBERNATING", "ingest EVAPORATED"]
+        assert "EVAPORATED" in story.lines[-1]
+
+
+def test_when_time_is_over_the_run_goes_on() -> None:
+    with KfpServer() as server:
+        story = Story(server, scene("RUNNING", ingest="RUNNING"))
+        assert story.follow(timeout=12) == 1
+        assert "not over after 12 s; it goes on" in story.lines[-1]
+        assert "COMMAND" in story.lines[-1]
+        assert sum(server.clock.slept) == pytest.approx(12, abs=1)
+        assert server.count("POST .*") == 4  # to create and upload: nothing ends the run
+
+
+def test_ctrl_c_leaves_the_run_and_says_how_to_follow_it_again() -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with KfpServer() as server:
+        story = Story(server, scene("RUNNING", ingest="RUNNING"))
+        story.cluster.sleep = interrupt
+        assert story.follow() == 130
+        assert "the run goes on" in story.lines[-1]
+        assert "COMMAND" in story.lines[-1]
+        assert server.count("POST .*") == 4
+
+
+def test_a_run_that_is_not_there_is_one_message() -> None:
+    with KfpServer() as server, pytest.raises(ClusterError, match="404") as caught:
+        follow(connected(server), "no-such-run")
+    assert clear(str(caught.value))
+
+
+def test_a_server_that_stays_away_ends_following_in_one_message() -> None:
+    with KfpServer() as server:
+        story = Story(server, scene("RUNNING"))
+        server.fail("GET .*/runs/.*", status(503), nth=0)
+        with pytest.raises(ClusterError, match="COMMAND") as caught:
+            story.follow()
+        assert clear(str(caught.value))
+        assert 200 < sum(server.clock.slept) <= 300
+
+
+# The command.
+
+
+def test_submit_prints_where_the_run_is(
+    command_line: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with KfpServer() as server:
+        arguments = ("submit", LOCAL, "--param", "seed=7", "--service-account", "trainer")
+        assert command_line(server, *arguments) == 0
+        run = server.runs[0]
+        printed = capsys.readouterr().out
+        assert f"{server.url}/#/runs/details/{run['run_id']}" in printed
+        assert server.versions[0]["name"] in printed
+        assert run["runtime_config"]["parameters"] == {"seed": 7}
+        assert run["service_account"] == "trainer"
+        assert server.experiments[0]["display_name"] == "sample"
+
+
+def test_submit_uploads_the_pipeline_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    with KfpServer() as server:
+        options = functools.partial(kfp_api.connect, **by(server.clock, server))
+        monkeypatch.setattr(kfp_api, "connect", options)
+        command = ["submit", "--host", server.url, "--registry", "registry.example.com/team"]
+        assert main([*command, "--config", "sample", "--no-cache"]) == 0
+        specification = server.versions[0]["pipeline_spec"]
+        assert specification["pipelineInfo"]["name"] == server.pipelines[0]["name"]
+        loops = [part["dag"] for part in specification["components"].values() if "dag" in part]
+        assert loops
+        for dag in [specification["root"]["dag"], *loops]:
+            for task in dag["tasks"].values():
+                assert task["cachingOptions"] == {"enableCache": False}
+        images = [
+            executor["container"]["image"]
+            for executor in specification["deploymentSpec"]["executors"].values()
+            if "container" in executor
+        ]
+        assert images
+        assert all(image.startswith("registry.example.com/team/") for image in images)
+
+
+def test_submit_waits_for_the_end(command_line: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with KfpServer() as server:
+
+        def end(request: Any) -> None:
+            if re.search("runs/.", request.path):
+                server.runs[0].update(scene("SUCCEEDED", ingest="SUCCEEDED"))
+
+        server.before = end
+        assert command_line(server, "submit", LOCAL, "--wait") == 0
+        assert "ingest         succeeded" in capsys.readouterr().out
+
+
+def test_watch_follows_a_run_and_uploads_nothing(
+    command_line: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with KfpServer() as server:
+        run = submit(server)
+        server.runs[0].update(scene("FAILED", ingest="FAILED"))
+        posts = server.count("POST .*")
+        assert command_line(server, "submit", "--watch", run.run_id) == 1
+        assert server.count("POST .*") == posts
+        assert "error: ingest failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "--local-images"),
+        ((LOCAL, "--param", "sede=7"), "seed"),
+        ((LOCAL, "--param", f"source={{text: {'x' * 10_001}}}"), "10,000"),
+        ((LOCAL, "--timeout", "5"), "--wait"),
+        ((LOCAL, "--config", "no-such"), "no such config"),
+        ((LOCAL, "--token-file", "no-such-file"), "no-such-file"),
+        (("--watch", "id", "--no-cache"), "--watch"),
+    ],
+)
+def test_wrong_input_gives_2_and_reaches_no_server(
+    command_line: Any,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    with KfpServer() as server:
+        assert command_line(server, "submit", *arguments) == 2
+        assert server.requests == []
+        error = capsys.readouterr().err
+        assert says in error
+        assert clear(error)
+
+
+def test_no_cache_uploads_a_version_without_caching(command_line: Any) -> None:
+    with KfpServer() as server:
+        assert command_line(server, "submit", LOCAL) == 0
+        assert command_line(server, "submit", LOCAL, "--no-cache") == 0
+        first, second = server.versions
+        assert first["name"] != second["name"]
+        tasks = second["pipeline_spec"]["root"]["dag"]["tasks"]
+        assert tasks["ingest"]["cachingOptions"] == {"enableCache": False}
+
+
+def test_a_refusal_gives_1_and_one_message_without_secrets(
+    command_line: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KFP_TOKEN", SECRET)
+    with KfpServer() as server:
+        server.tokens = {"another"}
+        assert command_line(server, "submit", LOCAL) == 1
+        printed = capsys.readouterr()
+        assert printed.err.startswith("error: asking for the server's health: ")
+        assert "KFP_TOKEN" in printed.err
+        assert printed.err.count("\n") == 1
+        assert SECRET not in printed.err + printed.out
+
+
+def test_a_secret_cannot_be_given_on_the_command_line(
+    command_line: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with KfpServer() as server:
+        for option in ("--token", "--cookies"):
+            with pytest.raises(SystemExit) as caught:
+                command_line(server, "submit", LOCAL, option, SECRET)
+            assert caught.value.code == 2
+            error = capsys.readouterr().err
+            assert "shows a secret" in error
+            assert SECRET not in error
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("cut", [Fault("cut"), Fault("drop_after")])
+def test_a_cut_upload_is_looked_for_before_it_is_repeated(cut: Fault) -> None:
+    with KfpServer() as server:
+        cluster = connected(server)
+        server.fail("POST .*upload_version", cut)
+        upload(cluster, "shop", IR)
+        assert len(server.versions) == 1
+        tail = [str(request).rpartition("/")[2] for request in server.requests]
+        assert tail[tail.index("upload_version") + 1] == "versions"
+
+
+def test_the_names_of_two_runs_differ() -> None:
+    with KfpServer() as server:
+        names = {submit(server).name for _ in range(3)}
+        assert len(names) == 3
