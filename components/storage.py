@@ -48,10 +48,8 @@ class Location:
         protocols = self._files.protocol
         self._protocol = protocols if isinstance(protocols, str) else protocols[0]
         if self._protocol not in PROTOCOLS:
-            raise InputError(
-                f"{url}: {self._protocol}:// is not supported, because a file cannot be created "
-                "there so that only one of two writers succeeds. Use a folder, s3:// or gs://."
-            )
+            raise InputError(f"{url}: {self._protocol}:// is not supported. Use a folder, s3:// "
+                             "or gs://.")  # fmt: skip
 
     def __str__(self) -> str:
         return self.url
@@ -91,9 +89,13 @@ class Location:
         """The names of all files in and below a folder, relative to the location, sorted."""
         with self._reaching(folder):
             self._files.invalidate_cache()
-            found = self._files.find(self._path(folder))
+            try:
+                found = self._files.find(self._path(folder))
+            except FileNotFoundError:  # s3fs, of a bucket that is not there
+                return []
         root = self._root.rstrip("/") + "/"
-        return sorted(path.removeprefix(root) for path in found)
+        # Consoles mark folders by empty objects whose names end with a slash.
+        return sorted(path.removeprefix(root) for path in found if not path.endswith("/"))
 
     def matching(self, pattern: str = "") -> list[str]:
         """The names of the files that a glob pattern matches; all files by default, sorted."""

@@ -1,28 +1,60 @@
 """The config's section `cluster`: how steps are placed on nodes, and how long they may take."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     field_validator,
     model_validator,
 )
 
 from components.images import STEP_IMAGES
 
-# As kfp 2.17 and Kubernetes write quantities.
-Cpu = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?m?$")]
-Memory = Annotated[str, StringConstraints(pattern=r"^\d+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-MountPath = Annotated[str, StringConstraints(pattern=r"^/")]
+_INT32 = 2_147_483_647
 _SECRET_NAME = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(ACCESS|API|PRIVATE)_?KEY", re.I
+    "TOKEN(?!IZ)|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|(ACCESS|API|PRIVATE)_?KEY",
+    re.IGNORECASE,
 )
+
+
+def _as_text(value: Any) -> Any:
+    """YAML reads 4 and 0.5 as numbers; Kubernetes wants them as text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _written(pattern: str, advice: str) -> list[Any]:
+    """A text of some form, and how to write it."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} cannot be used: {advice}")
+        return text
+
+    return [BeforeValidator(_as_text), AfterValidator(check)]
+
+
+# As kfp 2.17 and Kubernetes write quantities and names.
+Text = Annotated[str, BeforeValidator(_as_text)]
+Cpu = Annotated[str, *_written(r"\d+(\.\d+)?m?", "write CPUs as 4, 0.5 or 500m")]
+Memory = Annotated[
+    str, *_written(r"\d+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?", "write memory as 8Gi or 500Mi")
+]
+Name = Annotated[
+    str,
+    *_written(
+        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?",
+        "names in Kubernetes have lower-case letters, digits, - and . only",
+    ),
+]
+EnvName = Annotated[
+    str, *_written(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name has letters, digits and _ only")
+]
+MountPath = Annotated[str, *_written("/.*", "write an absolute path, e.g. /data")]
 
 
 class _Settings(BaseModel):
@@ -75,14 +107,22 @@ class Retry(_Settings):
     Args:
         count: Attempts after the first.
         backoff_seconds: The wait before the second attempt.
-        backoff_factor: By which each wait is longer than the one before.
-        max_backoff_seconds: The longest wait.
+        backoff_factor: By which each wait is longer than the one before; Argo
+            takes whole numbers only.
+        give_up_seconds: How long after the first attempt began the step is
+            given up, an attempt that runs then included; by default after the
+            time that all attempts and waits can take.
     """
 
     count: int = Field(ge=0)
     backoff_seconds: int = Field(60, ge=0)
-    backoff_factor: float = Field(2.0, ge=1)
-    max_backoff_seconds: int = Field(3600, ge=0)
+    backoff_factor: int = Field(2, ge=1)
+    give_up_seconds: int | None = Field(None, ge=1)
+
+    @property
+    def waits_seconds(self) -> int:
+        """All waits together."""
+        return sum(self.backoff_seconds * self.backoff_factor**n for n in range(self.count))
 
 
 class SecretEnv(_Settings):
@@ -140,23 +180,23 @@ class StepScheduling(_Settings):
     memory_request: Memory | None = None
     memory_limit: Memory | None = None
     accelerator: Accelerator | None = None
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, Text] = {}
     tolerations: list[Toleration] = []
     shared_memory: Memory | None = None
     timeout_seconds: int | None = Field(None, ge=1)
     retry: Retry | None = None
     secrets: list[SecretEnv] = []
-    env: dict[EnvName, str] = {}
+    env: dict[EnvName, Text] = {}
     volumes: list[Volume] = []
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, Text] = {}
+    annotations: dict[str, Text] = {}
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
 
-    @field_validator("env")
+    @field_validator("env", mode="before")
     @classmethod
-    def _no_secrets(cls, env: dict[str, str]) -> dict[str, str]:
-        for name in env:
-            if _SECRET_NAME.search(name):
+    def _no_secrets(cls, env: Any) -> Any:
+        for name in env if isinstance(env, dict) else ():
+            if _SECRET_NAME.search(str(name)):
                 raise ValueError(
                     f"{name} looks like a secret, and env is in the compiled file for all to "
                     "read. Put it into a Kubernetes secret and name that under secrets"
@@ -202,9 +242,9 @@ class ClusterConfig(_Settings):
     image_pull_secrets: list[Name] = []
     queue: str | None = None
     priority: str | None = None
-    ttl_seconds: int | None = Field(None, ge=1)
-    ttl_seconds_after_failure: int | None = Field(None, ge=1)
-    deadline_seconds: int | None = Field(None, ge=1)
+    ttl_seconds: int | None = Field(None, ge=1, le=_INT32)
+    ttl_seconds_after_failure: int | None = Field(None, ge=1, le=_INT32)
+    deadline_seconds: int | None = Field(None, ge=1, le=_INT32)
     checkpoints: str = ""
     webhook: WebhookSecret | None = None
     defaults: StepScheduling = StepScheduling()
@@ -222,17 +262,20 @@ class ClusterConfig(_Settings):
     def _train_has_one_gpu(self) -> "ClusterConfig":
         accelerator = self.of("train").accelerator
         if accelerator is not None and accelerator.count > 1:
+            part = "steps.train" if "accelerator" in self._own("train") else "defaults"
             raise ValueError(
-                f"steps.train.accelerator.count: train uses one GPU, not {accelerator.count}; the "
-                "others would be paid for and stay idle"
+                f"train uses one GPU, not the {accelerator.count} of "
+                f"cluster.{part}.accelerator.count; the others would be paid for and stay idle"
             )
         return self
 
     def of(self, step: str) -> StepScheduling:
         """The settings of a step: its own, and the defaults for what it has none of."""
+        return self.defaults.model_copy(update=self._own(step))
+
+    def _own(self, step: str) -> dict[str, Any]:
         own = self.steps.get(step, StepScheduling())
-        chosen = {name: getattr(own, name) for name in own.model_fields_set}
-        return self.defaults.model_copy(update=chosen)
+        return {name: getattr(own, name) for name in own.model_fields_set}
 
     @property
     def train_accelerator(self) -> tuple[str, str]:

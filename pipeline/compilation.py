@@ -1,6 +1,7 @@
 """Compiles the pipeline for a cluster."""
 
 import hashlib
+import itertools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 
 from kfp import compiler
 
+from components.ingest.config import SOURCE_PATHS
 from pipeline.config import PipelineConfig
-from pipeline.definition import NAME, build_pipeline
+from pipeline.definition import NAME, STEPS, build_pipeline
 from pipeline.images import step_images
 
 
@@ -83,7 +85,10 @@ def _compiled(config: PipelineConfig, images: Mapping[str, str], **options: Any)
         path = Path(folder) / "pipeline.yaml"
         pipeline = build_pipeline(config, images, cluster=config.cluster)
         compiler.Compiler().compile(pipeline, str(path), **options)
-        return path.read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    # kfp 2.17 begins with comments that show each default in the order of protobuf's maps, which
+    # is another one in each process.
+    return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
 
 
 def differences(config: PipelineConfig, registry: str) -> list[str]:
@@ -95,7 +100,7 @@ def differences(config: PipelineConfig, registry: str) -> list[str]:
         else "nodes must have the images already, as no --registry is given",
         "the source is read where the step runs: "
         + ", ".join(f"{key} {value}" for key, value in config.source.model_dump().items()
-                    if key in ("kind", "path", "interactions") and value),
+                    if key in ("kind", *SOURCE_PATHS) and value),
     ]  # fmt: skip
     kind, count = cluster.train_accelerator
     lines.append(
@@ -106,8 +111,8 @@ def differences(config: PipelineConfig, registry: str) -> list[str]:
     )
     retried = [
         f"{step} {settings.retry.count}"
-        for step in ("ingest", "adapt", "train", "export", "evaluate")
-        if (settings := cluster.of(step)).retry
+        for step in STEPS
+        if (settings := cluster.of(step)).retry and settings.retry.count
     ]
     lines.append(
         f"failed steps are tried again: {', '.join(retried)}" if retried else "no step is retried"

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -94,6 +96,16 @@ class PipelineConfig(BaseModel):
     publish: PublishConfig = PublishConfig()
     cluster: ClusterConfig = ClusterConfig()
 
+    @field_validator("data_until", mode="before")
+    @classmethod
+    def _as_yaml_reads_it(cls, value: Any) -> Any:
+        """YAML reads 2026-11-24 as a date, 14 digits as a number, [[ScheduledTime]] as lists."""
+        if isinstance(value, date):
+            return value.isoformat()
+        if value == [["ScheduledTime"]]:
+            return SCHEDULED_TIME
+        return str(value) if type(value) is int else value
+
     @model_validator(mode="after")
     def _layer_stacks_differ(self) -> "PipelineConfig":
         for number, stack in enumerate(self.layer_stacks):
@@ -127,6 +139,15 @@ class PipelineConfig(BaseModel):
             update["publish"] = self.publish.model_copy(update={"location": location})
         return self.model_copy(update=update)
 
+    def to_yaml(self) -> str:
+        """The config as a file that `load_config` reads."""
+        values = self.model_dump(mode="json", exclude={"cluster"}, exclude_none=True)
+        # As it was written: a default that is written out would take the place of `defaults`.
+        cluster = self.cluster.model_dump(mode="json", exclude_unset=True)
+        if cluster:
+            values["cluster"] = cluster
+        return yaml.safe_dump(values, sort_keys=False)
+
     def parameters(self) -> dict[str, Any]:
         """The values of the pipeline's parameters, as plain JSON values."""
         # kfp 2.17 has no null in its structs; every default of none may be left out.
@@ -137,7 +158,9 @@ class PipelineConfig(BaseModel):
 
 
 def _absolute(path: str) -> str:
-    return path if is_remote(path) else os.path.abspath(Path(path).expanduser())
+    if is_remote(path):
+        return path
+    return os.path.abspath(Path(path.removeprefix("file://")).expanduser())
 
 
 def source_fingerprint(source: Mapping[str, Any]) -> str:
@@ -154,7 +177,7 @@ def source_fingerprint(source: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     found = False
     for pattern in paths:
-        for name in sorted(glob.glob(str(Path(pattern).expanduser()))):
+        for name in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)):
             files = sorted(Path(name).rglob("*")) if Path(name).is_dir() else [Path(name)]
             for file in files:
                 if file.is_file():
@@ -233,7 +256,7 @@ def _explain(error: ValidationError) -> str:
     sentences = []
     for problem in error.errors():
         # pydantic puts the chosen kind of a source or feature into the path; a user did not.
-        location = [str(part) for part in problem["loc"]]
+        location = [str(part) for part in problem["loc"] if part != "[key]"]
         key = ".".join(_written(location))
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
@@ -255,7 +278,7 @@ def _walk(location: list[str]) -> Iterable[tuple[str, bool, Any]]:
     for part in location:
         fields = getattr(annotation, "model_fields", None)
         if fields is not None:
-            annotation = fields[part].annotation if part in fields else None
+            annotation = _present(fields[part].annotation) if part in fields else None
             yield part, True, annotation
             continue
         options = _options(annotation)
@@ -266,6 +289,13 @@ def _walk(location: list[str]) -> Iterable[tuple[str, bool, Any]]:
         arguments = getattr(annotation, "__args__", ())
         annotation = arguments[-1] if arguments else None
         yield part, True, annotation
+
+
+def _present(annotation: Any) -> Any:
+    """`X` of `X | None`."""
+    members = getattr(annotation, "__args__", ())
+    present = [member for member in members if member is not type(None)]
+    return present[0] if len(present) == 1 < len(members) else annotation
 
 
 def _options(annotation: Any) -> dict[str, Any]:

@@ -151,8 +151,8 @@ def build_pipeline(
                 warm_start=warm_start,
                 checkpoints=checkpoints,
                 # kfp 2.17 hands a parameter on to a loop only if a task takes it as an input.
-                accelerator_type=train_accelerator_type,
-                accelerator_count=train_accelerator_count,
+                gpu_type=train_accelerator_type,
+                gpu_count=train_accelerator_count,
             )
             placed(trained, "train", (train_accelerator_type, train_accelerator_count))
         # Collected anew each time: kfp 2.17 cannot compile one that is used twice.

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import psutil
-import yaml
 from kfp import local
 
 from components.errors import InputError
@@ -243,9 +242,7 @@ def run_locally(
     folder = root / config.name / started
     with written_aside(folder) as partial:
         _gather(outputs, partial)
-        (partial / "config.yaml").write_text(
-            yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
-        )
+        (partial / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
         (partial / "run.log").write_bytes(log_path.read_bytes())
         write_json(
             {
@@ -295,6 +292,8 @@ def _run_kfp(
     )
     images = containers.images if containers else subprocess_images()
     location = config.publish.location
+    if location and not is_remote(location):
+        os.makedirs(location, exist_ok=True)  # before hours of training, not after
     latest = PublishedModels.at(location).latest() if location else None
     os.environ[REVISION] = revision()
     with contextlib.ExitStack() as stack:
@@ -304,7 +303,7 @@ def _run_kfp(
         stack.enter_context(_interruptible(containers.stop if containers else _kill_children))
         try:
             task = build_pipeline(config, images)(
-                published_version=latest.version if latest else "",
+                published_version=f"{latest.number} {latest.version}" if latest else "",
                 checkpoints=str(work / "checkpoints"),
             )
         except Exception as error:

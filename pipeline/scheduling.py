@@ -12,6 +12,7 @@ from components.notify.job import WEBHOOK
 from pipeline.cluster_config import ClusterConfig, StepScheduling
 
 _SHARED_MEMORY = "/dev/shm"
+_WEEK = 7 * 24 * 3600
 
 
 def run_settings(cluster: ClusterConfig) -> dsl.PipelineConfig:
@@ -43,11 +44,15 @@ def schedule(
         kubernetes.set_timeout(task, own.timeout_seconds)
     # The exit task cannot be tried again: kfp 2.17 refuses it.
     if own.retry and own.retry.count and step != "notify":
+        attempts = (own.retry.count + 1) * (own.timeout_seconds or _WEEK)
+        # kfp's "max duration" is Argo's: the time from the first attempt's start after which none
+        # begins, and the one that runs is killed. It would be an hour by default.
+        give_up = own.retry.give_up_seconds or attempts + own.retry.waits_seconds
         task.set_retry(
             own.retry.count,
             f"{own.retry.backoff_seconds}s",
-            own.retry.backoff_factor,
-            f"{own.retry.max_backoff_seconds}s",
+            float(own.retry.backoff_factor),
+            f"{give_up}s",
         )
     for name, value in own.env.items():
         task.set_env_variable(name, value)

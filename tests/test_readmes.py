@@ -45,9 +45,9 @@ def test_every_command_of_the_readme_runs_in_order(tmp_path: Path) -> None:
 def test_commands_that_do_not_run_here_are_those_of_make_and_of_real_data() -> None:
     for block in blocks(ROOT / "README.md", "sh"):
         for line in block.splitlines():
-            assert re.match(r"(MOVIELENS_100K=\S+ )?(make|deep-retrieval (run|images)) ?", line), (
-                line
-            )
+            assert re.match(
+                r"(MOVIELENS_100K=\S+ )?(make|deep-retrieval (run|images|submit|schedule)) ?", line
+            ), line
 
 
 def test_every_make_target_of_the_readme_is_there() -> None:
@@ -70,7 +70,12 @@ def test_the_examples_of_the_steps_run_one_after_the_other(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *(ROOT / "components" / step / "README.md" for step in STEPS)]
+    "path",
+    [
+        ROOT / "README.md",
+        ROOT / "pipeline" / "README.md",
+        *(ROOT / "components" / step / "README.md" for step in STEPS),
+    ],
 )
 def test_links_to_files_lead_somewhere(path: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)

@@ -61,6 +61,7 @@ def verdict(
         "margin": settings.margin,
         "published_margin": settings.published_margin,
         "published_version": comparison.version,
+        "compared": settings.compare_with_published and PUBLISHED in values,
         "good_enough": not reasons,
         "reasons": reasons,
     }

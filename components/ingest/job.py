@@ -7,7 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -170,9 +170,10 @@ def _run_beam(
         checked = raw["main"] | "Check" >> beam.ParDo(
             _Check(schema, candidate_ids, users)
         ).with_outputs("rejects", main="rows")
-        rows = checked.rows
-        if not window.is_open:
-            rows |= "Window" >> beam.FlatMap(_within, window, schema.role("timestamp").name)
+        windowed = checked.rows | "Window" >> beam.ParDo(
+            _Within(window, schema.role("timestamp").name)
+        ).with_outputs("outside", main="rows")
+        rows = windowed.rows
         boundaries = None
         if settings.split == "temporal":
             boundaries = beam.pvalue.AsSingleton(
@@ -211,6 +212,7 @@ def _run_beam(
             >> beam.Map(
                 _write_statistics,
                 beam.pvalue.AsSingleton(reject_counts),
+                beam.pvalue.AsSingleton(windowed.outside | beam.CombineGlobally(sum)),
                 candidates.num_rows,
                 str(tables_folder / "statistics.json"),
             )
@@ -229,11 +231,26 @@ class _Check(beam.DoFn):
             yield beam.pvalue.TaggedOutput("rejects", part)
 
 
-def _within(rows: pa.Table, window: DataWindow, column: str) -> Iterator[pa.Table]:
-    timestamp = rows[column].to_numpy()
-    inside = rows.filter(pa.array((timestamp >= window.since) & (timestamp < window.until)))
-    if inside.num_rows:
-        yield inside
+Outside: TypeAlias = beam.pvalue.TaggedOutput[Literal["outside"], int]
+
+
+class _Within(beam.DoFn):
+    """Keeps the rows inside of a window, and counts the others."""
+
+    def __init__(self, window: DataWindow, column: str):
+        self._window = window
+        self._column = column
+
+    def process(self, rows: pa.Table) -> Iterator[pa.Table | Outside]:
+        if self._window.is_open:
+            yield rows
+            return
+        timestamp = rows[self._column].to_numpy()
+        since, until = self._window.since, self._window.until
+        inside = rows.filter(pa.array((timestamp >= since) & (timestamp < until)))
+        if inside.num_rows:
+            yield inside
+        yield beam.pvalue.TaggedOutput("outside", rows.num_rows - inside.num_rows)
 
 
 def _summarize_timestamps(rows: pa.Table, column: str) -> QuantileSummary:
@@ -389,7 +406,9 @@ def _write_rejects(group: tuple[int, Iterable[pa.RecordBatch]], folder: str) -> 
     write_table(rejects, folder)
 
 
-def _write_statistics(counts: _Counts, rejects: dict[str, int], candidates: int, path: str) -> None:
+def _write_statistics(
+    counts: _Counts, rejects: dict[str, int], outside: int, candidates: int, path: str
+) -> None:
     ratings = sorted(counts.ratings.items())
     write_json(
         {
@@ -399,6 +418,7 @@ def _write_statistics(counts: _Counts, rejects: dict[str, int], candidates: int,
             "ratings": {f"{value:g}": count for value, count in ratings[:100]},
             "timestamps": counts.timestamps,
             "rejects": rejects,
+            "outside_window": outside,
         },
         path,
     )
@@ -448,18 +468,20 @@ def _report(
     )
     if not rejected:  # an empty table, so that readers find one
         write_table(rejects, rejects_folder)
-    if not kept and not rejected:
+    outside = statistics["outside_window"]
+    if not kept and (not rejected or outside):
         raise InputError(
             "The source is empty: there are no interactions to learn from."
             if window.is_open
             else f"The source has no interaction {window}: there is nothing to learn from."
         )
-    share = rejected / (kept + rejected)
+    rows_read = kept + rejected + outside
+    share = rejected / rows_read
     for reason, count in statistics["rejects"].items():
         log("ingest", f"rejected {count:,} rows: {reason}")
     if share > settings.max_reject_share:
         raise InputError(
-            f"{rejected:,} of {kept + rejected:,} rows ({share:.1%}) were rejected; "
+            f"{rejected:,} of {rows_read:,} rows ({share:.1%}) were rejected; "
             f"ingest.max_reject_share allows {settings.max_reject_share:.1%}. Mend the source, or "
             f"raise the limit.{_examples(rejects)}"
         )
@@ -479,7 +501,7 @@ def _report(
         )
     rows = statistics["rows"]
     if not window.is_open:
-        log("ingest", f"only interactions {window}")
+        log("ingest", f"only interactions {window}: {outside:,} are outside")
     log(
         "ingest",
         f"{kept:,} interactions of {statistics['users']:,} users with "

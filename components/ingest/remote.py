@@ -24,27 +24,29 @@ def fetched(source: Mapping[str, Any], workdir: str) -> dict[str, Any]:
         InputError: If there is nothing at a URL, or it cannot be read.
     """
     local = dict(source)
-    for key in SOURCE_PATHS & source.keys():
+    for key in sorted(SOURCE_PATHS & source.keys()):
         path = source[key]
         if isinstance(path, str) and is_remote(path):
-            local[key] = _fetch(path, Path(workdir) / key, key)
+            try:
+                local[key] = _fetch(path, Path(workdir) / key)
+            except InputError as error:
+                raise InputError(f"source.{key}: {error}") from error
     return local
 
 
-def _fetch(url: str, target: Path, key: str) -> str:
+def _fetch(url: str, target: Path) -> str:
     """Copies a file, a folder, or what a glob matches; returns the same for the copies."""
     fixed = re.split(_MAGIC, url, maxsplit=1)[0]
-    if fixed == url and "." in url.rsplit("/", 1)[-1]:  # one file
-        folder, pattern = url.rsplit("/", 1)
-    elif fixed == url:
-        folder, pattern = url.rstrip("/"), ""
-    else:
+    location, pattern, names = Location(url), "", list[str]()
+    if "/" in fixed.split("://", 1)[1]:  # a file or a glob
         folder = fixed.rsplit("/", 1)[0]
-        pattern = url[len(folder) + 1 :]
-    location = Location(folder)
-    names = location.matching(pattern)
+        location, pattern = Location(folder), url[len(folder) + 1 :]
+        names = location.matching(pattern) if pattern else []
+    if not names and fixed == url:  # a folder
+        location, pattern = Location(url), ""
+        names = location.names()
     if not names:
-        raise InputError(f"source.{key}: there is nothing at {url}.")
+        raise InputError(f"there is nothing at {url}.")
     location.download(names, "", target)
     log("ingest", f"copied {len(names)} files from {url}")
     return str(target / pattern) if pattern else str(target)

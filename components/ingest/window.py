@@ -32,7 +32,8 @@ class DataWindow:
 
     def __str__(self) -> str:
         until = f"before {_iso(self.until)}"
-        return until if math.isinf(self.since) else f"from {_iso(self.since)} and {until}"
+        # Whoever asks for more than all of history has no beginning.
+        return until if self.since < 0 else f"from {_iso(self.since)} and {until}"
 
     @classmethod
     def ending(cls, until: str, days: float | None) -> "DataWindow":

@@ -13,7 +13,7 @@ from components.tables import read_json, write_json
 
 # The git revision of the code: the images have it, and the runner on this machine sets it.
 REVISION = "DEEP_RETRIEVAL_REVISION"
-# What names a version: the same model is the same version, whenever and by whom it is published.
+# What names a version: the same files are the same version, so a retry publishes nothing twice.
 _IDENTITY = ("export", "model", "features")
 
 

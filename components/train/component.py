@@ -16,8 +16,8 @@ def train(
     published: dsl.Input[dsl.Model],
     warm_start: bool,
     checkpoints: str,
-    accelerator_type: str,
-    accelerator_count: str,
+    gpu_type: str,
+    gpu_count: str,
     model: dsl.Output[dsl.Model],
 ) -> None:
     """Trains a query tower and a candidate tower.
@@ -31,8 +31,8 @@ def train(
         warm_start: Whether to begin with the published model's weights.
         checkpoints: Where the state of a training is kept, from which a retry
             goes on; empty, if nowhere.
-        accelerator_type: The node's resource that was asked for; empty, if none.
-        accelerator_count: How many GPUs have to be there; empty, if none.
+        gpu_type: The node's resource that was asked for; empty, if none.
+        gpu_count: How many GPUs have to be there; empty, if none.
         model: Both towers at their best epoch, and the history.
     """
     from components.step import run_step
@@ -43,6 +43,6 @@ def train(
             "train", job, encoded=encoded.path, config=config,
             layer_sizes=[int(units) for units in layer_sizes], seed=seed, model=model.path,
             published=published.path, warm_start=warm_start, checkpoints=checkpoints or None,
-            gpus=int(accelerator_count or 0) if accelerator_type else 0,
+            gpus=int(gpu_count or 0) if gpu_type else 0,
         )
     )  # fmt: skip

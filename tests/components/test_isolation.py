@@ -18,18 +18,18 @@ from components.images import DATA, MODEL, STEP_IMAGES
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ROOT / "components"
 STEPS = sorted(STEP_IMAGES)
+_HEAVY = {"apache_beam", "keras", "keras_rs", "tensorflow", "jax"}
 # What a step's image does not have, or its start-up shall not wait for.
 FOREIGN = {
     "ingest": {"keras", "keras_rs", "tensorflow", "jax"},
     "adapt": {"jax"},
     "train": {"apache_beam", "tensorflow"},
-    "select_model": {"apache_beam", "keras", "keras_rs", "tensorflow", "jax"},
+    "select_model": _HEAVY,
     "export": {"apache_beam", "jax"},
     "evaluate": {"apache_beam", "tensorflow"},
-    **dict.fromkeys(
-        ("fetch_published", "publish", "notify"),
-        {"apache_beam", "keras", "keras_rs", "tensorflow", "jax"},
-    ),
+    "fetch_published": _HEAVY,
+    "publish": _HEAVY,
+    "notify": _HEAVY,
 }
 WORKING = ("train", "evaluate")
 

@@ -87,7 +87,8 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
 
 
 def _files(pattern: str, key: str) -> list[Path]:
-    files = [Path(path) for path in sorted(glob.glob(str(Path(pattern).expanduser())))]
+    found = glob.glob(str(Path(pattern).expanduser()), recursive=True)
+    files = [Path(path) for path in sorted(found)]
     if not files:
         raise InputError(f"{key}: no file matches {pattern}.")
     for path in files:

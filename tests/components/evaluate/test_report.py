@@ -468,3 +468,106 @@ def test_a_result_that_is_missing_is_an_error(results: dict[str, Any]) -> None:
     del results["examples"][0]["user"]
     with pytest.raises(UndefinedError, match="user"):
         render_report(results)
+
+
+VERSION = "shop-0123456789ab"
+
+
+def _publish(results: dict[str, Any], hit_rate: float, **headline: Any) -> None:
+    """Puts a published model beside the model, whose headline is 0.54."""
+    for protocol, by_who in results["metrics"].items():
+        by_who["published"] = _metrics(hit_rate - (0.04 if protocol == "raw" else 0))
+    for part in results["slices"]:
+        part["published"] = 0.4504
+    results["headline"].update(
+        compared=True, published=hit_rate + 0.1, published_version=VERSION, **headline
+    )
+
+
+def test_without_a_published_model_there_is_no_word_about_one(html: str) -> None:
+    assert "ublished" not in _all_text(html)
+    assert 'class="reasons"' not in html
+    assert 'class="bar published"' not in html
+
+
+def test_the_published_model_is_beside_the_others_in_the_verdict(results: dict[str, Any]) -> None:
+    _publish(results, 0.4102)
+
+    html = render_report(results)
+
+    page = _Page(html)
+    assert "model 0.5400 most-popular 0.3400 published 0.5102" in page.text
+    assert f"The published model is {VERSION}, measured on the same test part." in page.text
+    assert "✓ Good enough" in page.text
+    assert 'class="bar published" style="width: 51.02%"' in html
+    assert 'class="reasons"' not in html
+
+
+def test_the_mark_is_at_what_is_required_of_the_model(results: dict[str, Any]) -> None:
+    assert "at least 0.3900" in _Page(render_report(results)).text  # most-popular and its margin
+    _publish(results, 0.4102, published_margin=0.01)
+
+    html = render_report(results)
+
+    assert "at least 0.5202" in _Page(html).text
+    assert 'class="needed" style="left: 52.02%"' in html
+
+
+def test_most_popular_requires_more_where_the_published_model_is_behind_it(
+    results: dict[str, Any],
+) -> None:
+    _publish(results, 0.0102)
+
+    assert "at least 0.3900" in _Page(render_report(results)).text
+
+
+def test_the_depth_table_ends_with_the_published_model_and_most_popular(
+    results: dict[str, Any],
+) -> None:
+    _publish(results, 0.4102)
+
+    page = _Page(render_report(results))
+
+    published = page.row("published model")
+    assert published[1:3] == published[7:] == [MISSING, MISSING]
+    assert published[3:7] == ["0.4702", "0.5102", "0.4705", "0.5105"]
+    last = page.rows.index(page.row("256-64-16"))
+    assert page.rows[last + 1 : last + 3] == [published, page.row("most-popular")]
+
+
+def test_all_reasons_are_listed(results: dict[str, Any]) -> None:
+    reasons = ["it is 0.1 behind most-popular", "the published one has 0.9; the margin is 0"]
+    _publish(results, 0.8, good_enough=False, reasons=reasons)
+
+    html = render_report(results)
+
+    assert html.count("<li>it is 0.1 behind most-popular.</li>") == 1
+    assert html.count("<li>the published one has 0.9; the margin is 0.</li>") == 1
+    assert "✗ Not good enough" in _Page(html).text
+
+
+def test_a_published_model_that_was_not_measured_is_in_the_reasons_only(
+    results: dict[str, Any],
+) -> None:
+    reason = f"it cannot be compared with the published {VERSION}: it takes plan"
+    results["headline"].update(published_version=VERSION, good_enough=False, reasons=[reason])
+
+    html = render_report(results)
+
+    text = _all_text(html)
+    assert f"{reason}." in text
+    assert "The published model is" not in text
+    assert 'class="bar published"' not in html
+    assert not re.search(r"\b(nan|None|Undefined)\b", text)
+
+
+def test_a_hostile_version_is_escaped(results: dict[str, Any]) -> None:
+    _publish(results, 0.8, good_enough=False, reasons=[f"the published {HOSTILE} has 0.9"])
+    results["headline"]["published_version"] = f'"{HOSTILE}'
+
+    html = render_report(results)
+
+    page = _Page(html)
+    assert HOSTILE not in html
+    assert page.text.count(HOSTILE) == 2
+    assert "script" not in {tag for tag, _ in page.tags}

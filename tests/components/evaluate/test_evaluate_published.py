@@ -1,0 +1,660 @@
+"""The published model beside the new one: on the same test part, in today's catalogue."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import EVALUATE, FEATURES
+from published_shops import (
+    GONE,
+    KEPT,
+    KS,
+    NEW,
+    OLD_ITEMS,
+    TODAYS_ITEMS,
+    Shops,
+    Steps,
+    publish_and_fetch,
+    two_shops,
+    version_of,
+)
+
+from components.evaluate.job import evaluate
+from components.evaluate.published import Comparison, PublishedModel
+from components.feature_spec import FeatureSpec
+from components.metrics import ranking_metrics
+from components.ranking import NO_CANDIDATE, QuerySet, SeenItems, Targets
+from components.tables import (
+    CANDIDATE_ID,
+    CANDIDATE_INDEX,
+    EMBEDDING,
+    QUERY_ID,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+)
+
+RunStep = Callable[..., Any]
+Lists = list[list[int]]
+PROTOCOLS = ("raw", "filtered")
+DASHES = "\N{EN DASH} \N{EN DASH}"
+SHOP_EVALUATE: dict[str, Any] = {
+    "ks": KS,
+    "headline": "hit_rate_at_20_filtered",
+    "example_users": 1,
+}
+
+
+# --- items in another catalogue -------------------------------------------------------------------
+
+
+def _seen(lists: Lists) -> SeenItems:
+    offsets = np.cumsum([0, *map(len, lists)])
+    return SeenItems(offsets, np.array([item for items in lists for item in items], np.int32))
+
+
+def _lists(seen: SeenItems) -> Lists:
+    assert seen.offsets[0] == 0
+    assert seen.offsets[-1] == len(seen.items)
+    return [
+        seen.items[first:last].tolist()
+        for first, last in zip(seen.offsets[:-1], seen.offsets[1:], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_seen_items_are_translated_one_by_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    candidates, queries = 30, 25
+    lists = [
+        rng.choice(candidates, rng.integers(0, 9), replace=False).tolist() for _ in range(queries)
+    ]
+    place = rng.permutation(candidates).astype(np.int32)
+    place[rng.random(candidates) < seed / 7] = NO_CANDIDATE  # from none to all are gone
+
+    translated = _seen(lists).translated(place)
+
+    expected = [[int(place[item]) for item in items if place[item] >= 0] for items in lists]
+    assert _lists(translated) == expected
+    assert translated.items.dtype == np.int32
+    assert len(translated.padded(0, queries, padding=99)) == queries
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ([[], [0, 1], []], [[], [2], []]),
+        ([[1], [1, 1]], [[], []]),
+        ([[], []], [[], []]),
+        ([], []),
+    ],
+    ids=["empty first and last", "all gone", "nobody saw anything", "no queries"],
+)
+def test_queries_stay_queries_when_nothing_of_theirs_is_left(lists: Lists, expected: Lists) -> None:
+    assert _lists(_seen(lists).translated(np.array([2, -1], np.int32))) == expected
+
+
+# --- retrieval in today's catalogue ---------------------------------------------------------------
+
+
+def _slow_retrieve(model: PublishedModel, k: int, seen: Lists | None) -> Lists:
+    found = []
+    for row, query in enumerate(model.queries):
+        scores = {
+            place: float(np.dot(query.astype(np.float64), embedding))
+            for place, embedding in zip(model.index.tolist(), model.embeddings, strict=True)
+            if seen is None or place not in seen[row]
+        }
+        best = sorted(scores, key=lambda place: (-scores[place], place))[:k]
+        found.append(best + [NO_CANDIDATE] * (k - len(best)))
+    return found
+
+
+@pytest.fixture
+def knows_some() -> PublishedModel:
+    """Knows 9 of 20 items; whole numbers, so that scores are exact and many are equal."""
+    rng = np.random.default_rng(2)
+    return PublishedModel(
+        rng.integers(-2, 3, (12, 3)).astype(np.float32),
+        rng.integers(-2, 3, (9, 3)).astype(np.float32),
+        np.array([1, 2, 5, 8, 9, 12, 16, 17, 19], np.int32),
+        20,
+    )
+
+
+@pytest.mark.parametrize("k", [1, 4, 9, 15, 20])
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_the_best_known_items_are_found_by_their_places_today(
+    knows_some: PublishedModel, k: int, leave_out: bool
+) -> None:
+    rng = np.random.default_rng(k)
+    lists = [rng.choice(20, rng.integers(0, 12), replace=False).tolist() for _ in range(12)]
+
+    found = knows_some.retrieve(k, _seen(lists) if leave_out else None)
+
+    assert found.tolist() == _slow_retrieve(knows_some, k, lists if leave_out else None)
+    assert found.dtype == np.int32
+    assert set(found.ravel().tolist()) <= {*knows_some.index.tolist(), NO_CANDIDATE}
+
+
+def test_who_has_seen_all_that_the_model_knows_is_shown_nothing(
+    knows_some: PublishedModel,
+) -> None:
+    lists = [knows_some.index.tolist(), *([[]] * 11)]
+
+    found = knows_some.retrieve(15, _seen(lists))
+
+    assert found[0].tolist() == [NO_CANDIDATE] * 15
+    assert found[1].tolist()[9:] == [NO_CANDIDATE] * 6
+    assert NO_CANDIDATE not in found[1:, :9]
+
+
+# --- the same model against itself ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sample_steps(
+    sample_tables: Path, sample_encoded: Path, sample_model: Path, sample_export: Path
+) -> Steps:
+    return Steps(sample_tables, sample_encoded, sample_model, sample_export)
+
+
+@pytest.fixture(scope="module")
+def itself(
+    sample_steps: Steps, tmp_path_factory: pytest.TempPathFactory, in_tensorflow: RunStep
+) -> tuple[Path, Path]:
+    """The sample's model as it was published, and the sample encoded beside it."""
+    folder = tmp_path_factory.mktemp("itself")
+    published = publish_and_fetch(folder, sample_steps, "sample")
+    in_tensorflow(
+        "components.adapt.job:adapt",
+        tables=str(sample_steps.tables),
+        features=FEATURES,
+        config={},
+        encoded=str(folder / "encoded"),
+        published=str(published),
+    )
+    return published, folder / "encoded"
+
+
+class Evaluated:
+    """What evaluate wrote."""
+
+    def __init__(
+        self, out: Path, steps: Steps, encoded: Path, published: Path | None, config: dict[str, Any]
+    ):
+        self.summary = evaluate(
+            export=str(steps.export),
+            encoded=str(encoded),
+            models=[str(steps.model)],
+            config=config,
+            evaluation=str(out / "evaluation"),
+            metrics=str(out / "metrics.json"),
+            report=str(out / "report.html"),
+            published=str(published) if published else None,
+        )
+        self.results = read_json(out / "evaluation" / "evaluation.json")
+        self.flat = json.loads((out / "metrics.json").read_text())
+        self.html = (out / "report.html").read_text()
+        self.recommendations = read_table(out / "evaluation" / "recommendations")
+
+
+def test_a_model_has_the_very_metrics_of_itself(
+    itself: tuple[Path, Path], sample_steps: Steps, tmp_path: Path
+) -> None:
+    published, encoded = itself
+
+    run = Evaluated(tmp_path, sample_steps, encoded, published, EVALUATE)
+
+    for protocol in PROTOCOLS:
+        metrics = run.results["metrics"][protocol]
+        assert metrics["published"] == metrics["model"]
+        assert metrics["published"] != metrics["most_popular"]
+        assert len(metrics["published"]) == 5 * len(EVALUATE["ks"])
+    for part in run.results["slices"]:
+        assert part["published"] == part["model"]
+    assert run.results["headline"]["published"] == run.results["headline"]["model"]
+    assert run.summary["good_enough"] is True
+
+
+def test_a_margin_keeps_a_model_from_replacing_itself(
+    itself: tuple[Path, Path], sample_steps: Steps, tmp_path: Path
+) -> None:
+    published, encoded = itself
+    config = {**EVALUATE, "published_margin": 0.001}
+
+    run = Evaluated(tmp_path, sample_steps, encoded, published, config)
+
+    assert run.summary["good_enough"] is False
+    (reason,) = run.results["headline"]["reasons"]
+    assert version_of(published) in reason
+
+
+# --- what there is to compare with ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory, in_tensorflow: RunStep) -> Shops:
+    return two_shops(tmp_path_factory.mktemp("shops"), in_tensorflow)
+
+
+def _queries(shops: Shops) -> QuerySet:
+    test = read_table(shops.today.encoded / "interactions" / "test")
+    return QuerySet.of(test, FeatureSpec.read(shops.today.encoded).query)
+
+
+def _todays_ids(shops: Shops) -> pa.ChunkedArray:
+    return read_table(shops.today.export / "candidates")[CANDIDATE_ID]
+
+
+def _compare(shops: Shops, *, published: Path | None, encoded: Path | None = None) -> Comparison:
+    return Comparison.of(
+        str(published) if published else None,
+        str(encoded or shops.today.encoded),
+        _queries(shops),
+        _todays_ids(shops),
+    )
+
+
+def test_without_a_fetched_folder_there_is_nothing_to_compare_with(shops: Shops) -> None:
+    assert _compare(shops, published=None) == Comparison()
+
+
+def test_a_note_that_names_no_version_is_nothing_to_compare_with(
+    shops: Shops, tmp_path: Path
+) -> None:
+    write_json({"move": None}, tmp_path / "published.json")
+
+    # Nor is anything looked for that adapt would have written.
+    assert _compare(shops, published=tmp_path, encoded=tmp_path) == Comparison()
+
+
+def test_a_reason_of_adapt_is_passed_on(shops: Shops, tmp_path: Path) -> None:
+    (tmp_path / "published").mkdir()
+    write_json({"reason": "it takes plan"}, tmp_path / "published" / "comparison.json")
+
+    comparison = _compare(shops, published=shops.published, encoded=tmp_path)
+
+    assert comparison == Comparison(version_of(shops.published), "it takes plan")
+
+
+def _with_candidates(shops: Shops, folder: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
+    shutil.copytree(shops.published, folder)
+    candidates = read_table(folder / "export" / "candidates")
+    shutil.rmtree(folder / "export" / "candidates")
+    write_table(change(candidates), folder / "export" / "candidates")
+    return folder
+
+
+def test_a_model_that_knows_nothing_of_todays_catalogue_is_not_measured(
+    shops: Shops, tmp_path: Path
+) -> None:
+    retired = _with_candidates(
+        shops,
+        tmp_path / "published",
+        lambda table: table.set_column(
+            0, CANDIDATE_ID, pa.array(np.arange(table.num_rows) + 10_000, pa.int64())
+        ),
+    )
+
+    comparison = _compare(shops, published=retired)
+
+    assert comparison.version == version_of(shops.published)
+    assert comparison.reason == "it knows no item of today's catalogue"
+    assert comparison.model is None
+
+
+def test_one_item_in_common_is_enough_to_be_measured(shops: Shops, tmp_path: Path) -> None:
+    one = _with_candidates(
+        shops, tmp_path / "published", lambda table: table.slice(OLD_ITEMS.index(KEPT[4]), 1)
+    )
+
+    model = _compare(shops, published=one).model
+
+    assert model is not None
+    found = model.retrieve(3, None)
+    assert found.tolist() == [[TODAYS_ITEMS.index(KEPT[4]), -1, -1]] * len(_queries(shops))
+
+
+def test_the_published_model_knows_the_items_that_both_catalogues_have(shops: Shops) -> None:
+    comparison = _compare(shops, published=shops.published)
+
+    assert comparison.version == version_of(shops.published)
+    assert comparison.reason is None
+    assert comparison.model is not None
+    ids = _todays_ids(shops).to_pylist()
+    assert [ids[place] for place in comparison.model.index] == list(KEPT)
+    assert comparison.model.candidates == len(ids) == len(KEPT) + len(NEW) + 1
+    own = read_table(shops.published / "export" / "candidates").to_pylist()
+    embeddings = {row[CANDIDATE_ID]: row[EMBEDDING] for row in own}
+    assert comparison.model.embeddings.tolist() == [embeddings[item] for item in KEPT]
+
+
+def test_the_order_of_the_published_catalogue_does_not_matter(shops: Shops, tmp_path: Path) -> None:
+    order = np.random.default_rng(1).permutation(len(OLD_ITEMS))
+    shuffled = _with_candidates(shops, tmp_path / "published", lambda table: table.take(order))
+
+    model = _compare(shops, published=shuffled).model
+    as_it_was = _compare(shops, published=shops.published).model
+
+    assert model is not None
+    assert as_it_was is not None
+    assert model.index.tolist() == as_it_was.index.tolist()
+    assert model.embeddings.tolist() == as_it_was.embeddings.tolist()
+
+
+# --- what the published model recommends ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shop_run(shops: Shops, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    out = tmp_path_factory.mktemp("shop-run")
+    config = {**SHOP_EVALUATE, "published_margin": -1.0}
+    return Evaluated(out, shops.today, shops.today.encoded, shops.published, config)
+
+
+@pytest.fixture(scope="module")
+def served(shops: Shops, in_tensorflow: RunStep) -> list[dict[int, float]]:
+    """What the published SavedModel says to each of today's queries, in its own catalogue."""
+    ids, scores = in_tensorflow(
+        "published_shops:served_scores",
+        export=str(shops.old.export),
+        tables=str(shops.today.tables),
+    )
+    # A query's features are those of its first row.
+    _, first = np.unique(_queries(shops).row_query, return_index=True)
+    return [dict(zip(ids[row], scores[row], strict=True)) for row in first]
+
+
+def _history(shops: Shops) -> dict[str, set[int]]:
+    ids = _todays_ids(shops).to_pylist()
+    seen: dict[str, set[int]] = {}
+    for split in ("train", "validation"):
+        for row in read_table(shops.today.encoded / "interactions" / split).to_pylist():
+            seen.setdefault(row[QUERY_ID], set()).add(ids[row[CANDIDATE_INDEX]])
+    return seen
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("k", [20, len(TODAYS_ITEMS)])
+def test_its_lists_are_those_of_its_own_export(
+    shops: Shops, served: list[dict[int, float]], protocol: str, k: int
+) -> None:
+    test = read_table(shops.today.encoded / "interactions" / "test")
+    known = [read_table(shops.today.encoded / "interactions" / s) for s in ("train", "validation")]
+    queries = QuerySet.of(test, FeatureSpec.read(shops.today.encoded).query)
+    seen = SeenItems.of(queries, *known) if protocol == "filtered" else None
+    model = Comparison.of(
+        str(shops.published), str(shops.today.encoded), queries, _todays_ids(shops)
+    ).model
+    assert model is not None
+
+    found = model.retrieve(k, seen)
+
+    ids, history = _todays_ids(shops).to_pylist(), _history(shops)
+    assert len(found) == len(served) > 50
+    for row, scores in enumerate(served):
+        assert set(scores) == set(OLD_ITEMS)
+        left_out = history.get(queries.ids[row].as_py(), set()) if protocol == "filtered" else set()
+        able = {item: score for item, score in scores.items() if item in KEPT}
+        able = {item: score for item, score in able.items() if item not in left_out}
+        items = [ids[place] for place in found[row] if place >= 0]
+        # Served by TensorFlow, measured by JAX: near-equal scores may change places.
+        best = sorted(able.values(), reverse=True)[:k]
+        assert [able[item] for item in items] == pytest.approx(best, abs=1e-5)
+        assert len(set(items)) == len(items) == len(best)
+        assert found[row, len(items) :].tolist() == [NO_CANDIDATE] * (k - len(items))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_its_metrics_are_those_of_its_own_exports_lists(
+    shops: Shops, shop_run: Evaluated, served: list[dict[int, float]], protocol: str
+) -> None:
+    ids, history = _todays_ids(shops).to_pylist(), _history(shops)
+    test = read_table(shops.today.encoded / "interactions" / "test")
+    queries = _queries(shops)
+    lists = np.full((len(queries), max(KS)), NO_CANDIDATE)
+    for row, scores in enumerate(served):
+        left_out = history.get(queries.ids[row].as_py(), set()) if protocol == "filtered" else set()
+        items = [i for i in sorted(scores, key=lambda i: -scores[i]) if i in KEPT]
+        places = [ids.index(item) for item in items if item not in left_out][: max(KS)]
+        lists[row, : len(places)] = places
+    targets = Targets.of(test, queries, None)
+
+    measured = shop_run.results["metrics"][protocol]["published"]
+
+    for k in KS:
+        ranks = targets.ranks(lists)
+        for name, value in ranking_metrics(ranks, targets.query, k).items():
+            assert measured[f"{name}_at_{k}"] == pytest.approx(value, abs=1e-9)
+        shown = set(lists[:, :k].ravel().tolist()) - {NO_CANDIDATE}
+        assert measured[f"coverage_at_{k}"] == len(shown) / len(TODAYS_ITEMS)
+
+
+def test_new_items_count_against_the_model_that_does_not_know_them(shop_run: Evaluated) -> None:
+    raw = shop_run.results["metrics"]["raw"]["published"]
+
+    assert raw["coverage_at_20"] <= len(KEPT) / len(TODAYS_ITEMS)
+    assert 0 < raw["hit_rate_at_20"] < 1
+
+
+def test_the_shops_are_what_the_tests_need_them_to_be(shops: Shops) -> None:
+    old = read_table(shops.published / "export" / "candidates")[CANDIDATE_ID].to_pylist()
+    assert old == OLD_ITEMS
+    assert _todays_ids(shops).to_pylist() == TODAYS_ITEMS
+    assert not set(old) & {*NEW}
+    assert {item + 500 for item in GONE} <= set(old) - set(TODAYS_ITEMS)
+    old_features = [f.name for f in FeatureSpec.read(shops.published / "features").query]
+    assert old_features == ["city", "plan", "user"]
+    assert [f.name for f in FeatureSpec.read(shops.today.encoded).query] == ["age", "user"]
+    plans = read_table(shops.published_encoding).to_pydict()
+    rows: dict[int, set[int]] = {}
+    for query, plan in zip(_queries(shops).row_query.tolist(), plans["plan"], strict=True):
+        rows.setdefault(query, set()).add(plan)
+    assert max(map(len, rows.values())) > 1, "a query whose rows the published model tells apart"
+
+
+# --- what evaluate makes of it --------------------------------------------------------------------
+
+
+def test_the_published_model_stands_beside_the_others(shops: Shops, shop_run: Evaluated) -> None:
+    results, flat = shop_run.results, shop_run.flat
+    headline = results["headline"]
+    for protocol in PROTOCOLS:
+        metrics = results["metrics"][protocol]
+        assert list(metrics) == ["model", "most_popular", "published"]
+        assert metrics["published"].keys() == metrics["model"].keys()
+        for name, value in metrics["published"].items():
+            assert flat[f"published_{name}_{protocol}"] == value
+    assert shop_run.summary["metrics"] == flat
+    assert headline["published"] == results["metrics"]["filtered"]["published"]["hit_rate_at_20"]
+    assert headline["published_version"] == version_of(shops.published)
+    assert headline["published_margin"] == -1
+    assert headline["good_enough"] is True
+    assert headline["reasons"] == []
+    assert all(0 <= part["published"] <= 1 for part in results["slices"])
+
+
+def test_the_new_models_own_numbers_do_not_change_beside_a_published_one(
+    shops: Shops, shop_run: Evaluated, tmp_path: Path
+) -> None:
+    alone = Evaluated(tmp_path, shops.today, shops.today.encoded, None, SHOP_EVALUATE)
+
+    assert alone.recommendations.equals(shop_run.recommendations)
+    for protocol in PROTOCOLS:
+        beside = dict(shop_run.results["metrics"][protocol])
+        del beside["published"]
+        assert alone.results["metrics"][protocol] == beside
+    assert alone.results["headline"]["published_version"] is None
+    assert "published" not in alone.results["headline"]
+    assert not [name for name in alone.flat if name.startswith("published")]
+    assert alone.results["depths"] == shop_run.results["depths"]
+    assert not re.search(r"[Pp]ublished", _Text(alone.html).text)
+
+
+def test_a_fetched_note_without_a_version_gives_what_no_note_gives(
+    shops: Shops, tmp_path: Path
+) -> None:
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    write_json({"move": None}, nothing / "published.json")
+
+    noted = Evaluated(tmp_path / "a", shops.today, shops.today.encoded, nothing, SHOP_EVALUATE)
+    alone = Evaluated(tmp_path / "b", shops.today, shops.today.encoded, None, SHOP_EVALUATE)
+
+    assert noted.results == alone.results
+    assert noted.html == alone.html
+
+
+class _Text(HTMLParser):
+    """The text of a page's body, of one element, and the rows of its tables."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.text, self._style = "", False
+        self.feed(html)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._style = tag == "style"
+        self.text += " "
+
+    def handle_endtag(self, tag: str) -> None:
+        self._style = False
+
+    def handle_data(self, text: str) -> None:
+        self.text += "" if self._style else text
+
+
+def test_the_log_tells_all_three_and_that_the_model_is_good_enough(
+    shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {**SHOP_EVALUATE, "published_margin": -1.0}
+
+    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[evaluate]")]
+    for who in ("model", "most_popular", "published"):
+        raw, filtered = (
+            run.results["metrics"][protocol][who]["hit_rate_at_20"] for protocol in PROTOCOLS
+        )
+        assert f"[evaluate] {who}: hit_rate_at_20 raw {raw:.4f}, filtered {filtered:.4f}" in lines
+    (told,) = [line for line in lines if "good enough" in line]
+    assert told.startswith("[evaluate] good enough: hit_rate_at_20 filtered is +")
+
+
+def test_who_loses_is_told_so_by_log_results_and_report(
+    shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {**SHOP_EVALUATE, "published_margin": 0.99}
+
+    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+
+    headline, version = run.results["headline"], version_of(shops.published)
+    assert run.summary["good_enough"] is headline["good_enough"] is False
+    (reason,) = headline["reasons"]
+    assert f"the published {version} has {headline['published']:.4f}" in reason
+    assert f"[evaluate] not good enough: {reason}" in capsys.readouterr().out
+    text = _Text(run.html).text
+    assert "✗ Not good enough" in text
+    assert f"{reason}." in text
+    assert f"published {headline['published']:.4f}" in text
+    assert f"The published model is {version}" in text
+
+
+def test_a_winning_page_shows_the_published_model_and_no_reason(
+    shops: Shops, shop_run: Evaluated
+) -> None:
+    headline = shop_run.results["headline"]
+    text = _Text(shop_run.html).text
+
+    assert "✓ Good enough" in text
+    assert 'class="reasons"' not in shop_run.html
+    assert f"published {headline['published']:.4f}" in text
+    assert f"The published model is {version_of(shops.published)}" in text
+    raw, filtered = (
+        shop_run.results["metrics"][protocol]["published"]["hit_rate_at_20"]
+        for protocol in PROTOCOLS
+    )
+    assert f"published model {DASHES} {raw:.4f} {filtered:.4f} {DASHES}" in text
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_a_published_model_that_cannot_be_measured_blocks_unless_told_otherwise(
+    shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str], compared: bool
+) -> None:
+    encoded = tmp_path / "encoded"
+    shutil.copytree(shops.today.encoded, encoded)
+    reason = "it takes <plan>, which the log does not have any more"
+    write_json({"reason": reason}, encoded / "published" / "comparison.json")
+    config = {**SHOP_EVALUATE, "compare_with_published": compared}
+
+    run = Evaluated(tmp_path, shops.today, encoded, shops.published, config)
+
+    version = version_of(shops.published)
+    assert run.summary["good_enough"] is not compared
+    assert run.results["headline"]["published_version"] == version
+    assert "published" not in run.results["metrics"]["raw"]
+    assert not [name for name in run.flat if name.startswith("published")]
+    text, log = _Text(run.html).text, capsys.readouterr().out
+    if compared:
+        (said,) = run.results["headline"]["reasons"]
+        assert said.startswith(f"it cannot be compared with the published {version}: {reason}.")
+        assert f"[evaluate] not good enough: {said}" in log
+        assert f"{said}." in text
+        assert "<plan>" not in run.html
+    else:
+        assert run.results["headline"]["reasons"] == []
+        assert "✓ Good enough" in text
+        assert reason not in text
+
+
+def test_where_it_does_not_count_a_better_published_model_is_only_told(
+    shops: Shops, tmp_path: Path
+) -> None:
+    config = {**SHOP_EVALUATE, "published_margin": 0.99, "compare_with_published": False}
+
+    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+
+    assert run.summary["good_enough"] is True
+    assert run.results["headline"]["reasons"] == []
+    assert 0 < run.results["headline"]["published"] < 1
+
+
+def _mark(html: str) -> str:
+    found = re.search(r"required of the model: (.*?)\.(?!\d)", _Text(html).text)
+    assert found
+    return found[1]
+
+
+def test_the_mark_is_at_most_popular_where_the_published_model_does_not_count(
+    shops: Shops, tmp_path: Path
+) -> None:
+    config = {**SHOP_EVALUATE, "published_margin": 0.5, "compare_with_published": False}
+
+    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+
+    assert _mark(run.html) == f"more than {run.results['headline']['most_popular']:.4f}"
+
+
+def test_as_good_as_the_published_model_is_said_to_be_enough(shops: Shops, tmp_path: Path) -> None:
+    config = {**SHOP_EVALUATE, "published_margin": 0.5, "margin": 0.0}
+
+    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+
+    assert _mark(run.html) == f"at least {run.results['headline']['published'] + 0.5:.4f}"
+
+
+def test_the_sentence_tells_how_far_the_published_model_is(shop_run: Evaluated) -> None:
+    headline = shop_run.results["headline"]
+    lead = f"{headline['model'] - headline['published']:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+    assert lead in _Text(shop_run.html).text.partition("Exported layer stack")[0]

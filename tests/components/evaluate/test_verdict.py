@@ -1,0 +1,187 @@
+"""The verdict: a table of who has how much, and what comes of it."""
+
+from typing import Any
+
+import pytest
+
+from components.evaluate.config import EvaluateConfig
+from components.evaluate.published import Comparison
+from components.evaluate.verdict import verdict
+
+VERSION = "shop-0123456789ab"
+NOTHING, MEASURED = Comparison(), Comparison(VERSION)
+INCOMPARABLE = Comparison(VERSION, "it takes plan, which the log does not have any more")
+
+
+def _verdict(
+    model: float,
+    most_popular: float,
+    published: float | None = None,
+    *,
+    comparison: Comparison | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """The verdict on a headline; every other number is one that would change it."""
+    if comparison is None:
+        comparison = NOTHING if published is None else MEASURED
+    headline = {"model": model, "most_popular": most_popular}
+    if published is not None:
+        headline["published"] = published
+    others = {"model": 0.0, "most_popular": 1.0, "published": 1.0}
+    metrics = {
+        protocol: {
+            who: {
+                "ndcg_at_20": value if protocol == "filtered" else others[who],
+                "ndcg_at_10": others[who],
+                "recall_at_20": others[who],
+            }
+            for who, value in headline.items()
+        }
+        for protocol in ("raw", "filtered")
+    }
+    return verdict(
+        EvaluateConfig(ks=[10, 20], headline="ndcg_at_20_filtered", **settings), metrics, comparison
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "most_popular", "margin", "good_enough"),
+    [
+        (0.3, 0.2, 0.0, True),
+        (0.2, 0.2, 0.0, False),  # no better than counting
+        (0.2 + 1e-9, 0.2, 0.0, True),
+        (0.1, 0.2, 0.0, False),
+        (0.3, 0.1, 0.2, True),  # though 0.3 - 0.1 < 0.2 in binary fractions
+        (0.3, 0.1, 0.2 + 1e-9, False),
+        (0.3 - 1e-9, 0.1, 0.2, False),
+        (0.0, 0.0, 0.0, False),
+        (1.0, 0.0, 1.0, True),
+        (1e-13, 0.0, 0.0, True),  # the slack is for the margin, not for the lead
+    ],
+)
+def test_the_lead_over_most_popular_has_to_be_above_zero_and_reach_the_margin(
+    model: float, most_popular: float, margin: float, good_enough: bool
+) -> None:
+    given = _verdict(model, most_popular, margin=margin)
+
+    assert given["good_enough"] is good_enough
+    assert bool(given["reasons"]) is not good_enough
+    assert given["lead"] == model - most_popular
+
+
+@pytest.mark.parametrize(
+    ("model", "published", "published_margin", "good_enough"),
+    [
+        (0.3, 0.3, 0.0, True),  # as good is good enough
+        (0.3 - 1e-9, 0.3, 0.0, False),
+        (0.3 - 1e-13, 0.3, 0.0, True),  # sums of floats in another order
+        (0.31, 0.3, 0.0, True),
+        (0.3, 0.1, 0.2, True),
+        (0.1 + 0.2, 0.2, 0.1, True),
+        (0.3, 0.2, 0.1, True),  # though 0.2 + 0.1 > 0.3 in binary fractions
+        (0.3, 0.2, 0.1 + 1e-9, False),
+        (0.3, 0.3, 0.01, False),
+        (0.3, 0.31, -0.01, True),  # a little worse may pass, where somebody says so
+        (0.3, 0.31 + 1e-9, -0.01, False),
+        (0.3, 0.9, -1.0, True),
+    ],
+)
+def test_the_published_model_has_to_be_reached_plus_its_margin(
+    model: float, published: float, published_margin: float, good_enough: bool
+) -> None:
+    given = _verdict(model, 0.0, published, published_margin=published_margin)
+
+    assert given["good_enough"] is good_enough
+    assert bool(given["reasons"]) is not good_enough
+
+
+def test_a_reason_names_the_metric_the_values_and_the_margin() -> None:
+    given = _verdict(0.25, 0.2, margin=0.1)
+
+    assert given["reasons"] == [
+        "ndcg_at_20 filtered is 0.2500, +0.0500 from most-popular (0.2000); the margin is 0.1"
+    ]
+
+
+def test_a_model_behind_most_popular_is_told_how_far() -> None:
+    (reason,) = _verdict(0.15, 0.2)["reasons"]
+
+    assert "0.1500, -0.0500 from most-popular (0.2000); the margin is 0" in reason
+
+
+def test_a_reason_names_the_published_version_and_its_value() -> None:
+    given = _verdict(0.25, 0.0, 0.3, published_margin=-0.01)
+
+    assert given["reasons"] == [
+        f"ndcg_at_20 filtered is 0.2500, but the published {VERSION} has 0.3000 on the same test "
+        "part; the margin is -0.01"
+    ]
+
+
+def test_who_fails_against_both_is_told_both() -> None:
+    given = _verdict(0.1, 0.2, 0.3)
+
+    popular, published = given["reasons"]
+    assert "most-popular (0.2000)" in popular
+    assert f"{VERSION} has 0.3000" in published
+    assert given["good_enough"] is False
+
+
+def test_a_published_model_that_cannot_be_measured_blocks_and_says_how_to_go_on() -> None:
+    given = _verdict(0.9, 0.2, comparison=INCOMPARABLE)
+
+    assert given["good_enough"] is False
+    assert given["reasons"] == [
+        f"it cannot be compared with the published {VERSION}: it takes plan, which the log does "
+        "not have any more. To publish nevertheless, set evaluate.compare_with_published to false"
+    ]
+
+
+def test_most_popular_counts_where_the_published_model_cannot_be_measured() -> None:
+    popular, published = _verdict(0.1, 0.2, comparison=INCOMPARABLE)["reasons"]
+
+    assert "most-popular" in popular
+    assert "cannot be compared" in published
+
+
+@pytest.mark.parametrize(
+    ("published", "comparison"), [(0.9, MEASURED), (None, INCOMPARABLE)], ids=["better", "unknown"]
+)
+def test_without_the_comparison_only_most_popular_counts(
+    published: float | None, comparison: Comparison
+) -> None:
+    def given(model: float) -> dict[str, Any]:
+        return _verdict(model, 0.2, published, comparison=comparison, compare_with_published=False)
+
+    assert given(0.3)["good_enough"] is True
+    assert given(0.3)["reasons"] == []
+    assert given(0.3)["published_version"] == VERSION
+    (reason,) = given(0.1)["reasons"]
+    assert "most-popular" in reason
+
+
+def test_a_huge_margin_to_the_published_model_counts_only_where_one_is_published() -> None:
+    assert _verdict(0.3, 0.2, published_margin=0.5)["good_enough"] is True
+    assert _verdict(0.3, 0.2, 0.0, published_margin=0.5)["good_enough"] is False
+
+
+def test_the_headline_holds_everything_that_a_report_tells() -> None:
+    given = _verdict(0.5, 0.25, 0.375, margin=0.125, published_margin=0.0625)
+
+    told = {
+        "metric": "ndcg_at_20",
+        "protocol": "filtered",
+        "model": 0.5,
+        "most_popular": 0.25,
+        "published": 0.375,
+        "lead": 0.25,
+        "margin": 0.125,
+        "published_margin": 0.0625,
+        "published_version": VERSION,
+        "good_enough": True,
+        "reasons": [],
+    }
+    assert {name: given[name] for name in told} == told
+    alone = _verdict(0.5, 0.25)
+    assert "published" not in alone
+    assert alone["published_version"] is None
