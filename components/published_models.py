@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.errors import InputError
 from components.storage import Location
@@ -130,14 +130,23 @@ class PublishedModels:
         for name in self.location.names("history"):
             content = self.location.read(name) if name.endswith(".json") else None
             if content is not None:
-                moves.append(Move.model_validate_json(content))
+                moves.append(self._move(name, content))
         return moves
 
     def latest(self) -> Move | None:
         """The last move; none where nothing was published yet."""
         names = [name for name in self.location.names("history") if name.endswith(".json")]
         content = self.location.read(names[-1]) if names else None
-        return Move.model_validate_json(content) if content is not None else None
+        return self._move(names[-1], content) if content is not None else None
+
+    def _move(self, name: str, content: bytes) -> Move:
+        try:
+            return Move.model_validate_json(content)
+        except ValidationError as error:
+            raise InputError(
+                f"{self.location}/{name} is no entry of the history "
+                f"({error.error_count()} errors). Delete it, or move it elsewhere."
+            ) from error
 
     def manifest(self, version: str) -> dict[str, ManifestEntry]:
         """The files of a version.
@@ -175,20 +184,20 @@ class PublishedModels:
         Returns:
             The version: the name and a hash of its content.
         """
-        manifest = {
-            path.relative_to(folder).as_posix(): ManifestEntry(
-                size=path.stat().st_size, sha256=_sha256(path)
-            )
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-        digest = hashlib.sha256()
-        for file, entry in manifest.items():
-            if file.split("/")[0] in set(identity):
-                digest.update(f"{file}\0{entry.sha256}\n".encode())
-        version = f"{name}-{digest.hexdigest()[:12]}"
-        if version not in self.versions():
-            self.location.upload(folder, f"versions/{version}")
+        manifest = _manifest(folder)
+        version = version_name(folder, name, identity)
+        if self.location.read(f"versions/{version}/{MANIFEST}") is None:
+            for file in manifest:
+                if file.split("/")[0] not in set(identity):
+                    # Of two that add the same model, the first one says what it was made from.
+                    target = f"versions/{version}/{file}"
+                    if not self.location.create(target, (folder / file).read_bytes()):
+                        content = self.location.read(target) or b""
+                        manifest[file] = ManifestEntry(
+                            size=len(content), sha256=hashlib.sha256(content).hexdigest()
+                        )
+            for part in sorted({file.split("/")[0] for file in manifest} & set(identity)):
+                self.location.upload(folder / part, f"versions/{version}/{part}")
             self.location.write(
                 f"versions/{version}/{MANIFEST}",
                 _json({file: entry.model_dump() for file, entry in manifest.items()}),
@@ -217,16 +226,27 @@ class PublishedModels:
             action=action,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        created = self.location.create(f"history/{move.number:08d}.json", _model_json(move))
-        if not created:
-            raise Conflict(
-                f"{self.location}: the latest version is no longer "
-                f"{after.version if after else 'none'}, which this run was compared with: another "
-                "run has published since. Nothing was changed. Run again to be compared with "
-                "that one."
-            )
+        name, content = f"history/{move.number:08d}.json", _model_json(move)
+        self.check_last(after)
+        # Where the entry is there, it may be this one: S3's answer may have been lost, and the
+        # storage library has tried again.
+        if not self.location.create(name, content) and self.location.read(name) != content:
+            raise self._conflict(after)
         self.repeat_latest()
         return move
+
+    def check_last(self, after: Move | None) -> None:
+        """Raises Conflict, if another move than `after` is the last one."""
+        if self.latest() != after:
+            raise self._conflict(after)
+
+    def _conflict(self, after: Move | None) -> Conflict:
+        return Conflict(
+            f"{self.location}: the latest version is no longer "
+            f"{after.version if after else 'none'}, which this run was compared with: another "
+            "run has published since. Nothing was changed. Run again to be compared with "
+            "that one."
+        )
 
     def repeat_latest(self) -> None:
         """Writes the last move to `latest.json`, until it is the last one indeed.
@@ -279,14 +299,39 @@ class PublishedModels:
         manifest = self.manifest(version)
         wanted = [name for name in manifest if name.startswith(prefixes)]
         folder = f"versions/{version}"
-        self.location.download([f"{folder}/{name}" for name in wanted], folder, target)
         for name in wanted:
+            try:
+                self.location.download([f"{folder}/{name}"], folder, target)
+            except FileNotFoundError as error:
+                raise InputError(
+                    f"{self.location}/{folder}/{name} was published, and is gone. Roll back to "
+                    "another version: deep-retrieval rollback."
+                ) from error
             if _sha256(target / name) != manifest[name].sha256:
                 raise InputError(
                     f"{self.location}/{folder}/{name} is not the file that was published: its "
                     "SHA-256 differs from the manifest's. Roll back to another version: "
                     "deep-retrieval rollback."
                 )
+
+
+def version_name(folder: Path, name: str, identity: Iterable[str]) -> str:
+    """The name of the version that a folder's files make: a name and a hash of the content."""
+    digest = hashlib.sha256()
+    for file, entry in _manifest(folder).items():
+        if file.split("/")[0] in set(identity):
+            digest.update(f"{file}\0{entry.sha256}\n".encode())
+    return f"{name}-{digest.hexdigest()[:12]}"
+
+
+def _manifest(folder: Path) -> dict[str, ManifestEntry]:
+    return {
+        path.relative_to(folder).as_posix(): ManifestEntry(
+            size=path.stat().st_size, sha256=_sha256(path)
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _sha256(path: Path) -> str:

@@ -1,20 +1,27 @@
 """Files at a location that outlives a run: a folder, s3:// or gs://, through fsspec."""
 
 import contextlib
+import glob
 import os
 import posixpath
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.core import split_protocol
+from fsspec.registry import known_implementations
 
 from components.errors import InputError
 
+_USE = "Use a folder, s3:// or gs://."
 # On these, fsspec creates an object exclusively: one of two writers gets an error. S3 has
 # If-None-Match for it, Google Cloud Storage ifGenerationMatch, a local file system hard links.
+# `memory`, for tests, does so among the writers of one thread.
 PROTOCOLS = ("file", "s3", "gs", "gcs", "memory")
+PARTIAL = ".partial"  # how the name of a file ends that is not in its place yet
 
 
 def is_remote(path: str) -> bool:
@@ -36,6 +43,12 @@ class Location:
 
     def __init__(self, url: str):
         self.url = url.rstrip("/") or "/"
+        protocol, path = split_protocol(url.partition("::")[0])
+        # Before fsspec makes the file system, as some connect when they are made.
+        if protocol not in (None, "local", *PROTOCOLS) and protocol in known_implementations:
+            raise InputError(f"{url}: {protocol}:// is not supported. {_USE}")
+        if protocol in ("s3", "gs", "gcs") and not path.strip("/"):
+            raise InputError(f"{url} names no bucket. Write {protocol}://bucket/folder.")
         try:
             self._files, self._root = fsspec.url_to_fs(
                 os.path.expanduser(url), use_listings_cache=False
@@ -48,8 +61,7 @@ class Location:
         protocols = self._files.protocol
         self._protocol = protocols if isinstance(protocols, str) else protocols[0]
         if self._protocol not in PROTOCOLS:
-            raise InputError(f"{url}: {self._protocol}:// is not supported. Use a folder, s3:// "
-                             "or gs://.")  # fmt: skip
+            raise InputError(f"{url}: {self._protocol}:// is not supported. {_USE}")
 
     def __str__(self) -> str:
         return self.url
@@ -58,12 +70,20 @@ class Location:
         return posixpath.join(self._root, name) if name else self._root
 
     @contextlib.contextmanager
-    def _reaching(self, name: str) -> Iterator[None]:
+    def _reaching(self, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
         """Turns what storage libraries raise about access into one message."""
         try:
             yield
         except FileExistsError:
             raise
+        except FileNotFoundError as error:
+            if self._protocol == "file" or may_be_gone:
+                raise
+            # A folder in a bucket is there or not as its files are; so it is the bucket.
+            raise InputError(
+                f"{self.url}: there is no such bucket, or it cannot be seen with the credentials "
+                "of the environment."
+            ) from error
         except (PermissionError, ConnectionError) as error:
             raise InputError(
                 f"{self.url}/{name}: {error}. Check the credentials of the environment and "
@@ -74,6 +94,8 @@ class Location:
                 raise InputError(
                     f"{self.url}: there are no credentials for it ({error})."
                 ) from error
+            if any(base.__module__ == "botocore.exceptions" for base in type(error).__mro__):
+                raise InputError(f"{self.url} cannot be reached: {error}.") from error
             raise
 
     def read(self, name: str) -> bytes | None:
@@ -88,14 +110,23 @@ class Location:
     def names(self, folder: str = "") -> list[str]:
         """The names of all files in and below a folder, relative to the location, sorted."""
         with self._reaching(folder):
-            self._files.invalidate_cache()
-            try:
-                found = self._files.find(self._path(folder))
-            except FileNotFoundError:  # s3fs, of a bucket that is not there
-                return []
+            found = self._find(folder)
         root = self._root.rstrip("/") + "/"
+        return sorted(path.removeprefix(root) for path in found)
+
+    def _find(self, folder: str) -> list[str]:
+        if self._protocol == "file":
+            # fsspec 2026.9 takes a folder that it may not read for an empty one.
+            return [
+                posixpath.join(parent, name)
+                for parent, _, names in os.walk(self._path(folder), onerror=_unless_missing)
+                for name in names
+                if not name.endswith(PARTIAL)  # of a writer that writes now, or was killed
+            ]
+        self._files.invalidate_cache()
+        found = self._files.find(self._path(folder))
         # Consoles mark folders by empty objects whose names end with a slash.
-        return sorted(path.removeprefix(root) for path in found if not path.endswith("/"))
+        return [path for path in found if not path.endswith("/")]
 
     def matching(self, pattern: str = "") -> list[str]:
         """The names of the files that a glob pattern matches; all files by default, sorted."""
@@ -106,7 +137,9 @@ class Location:
             found = self._files.glob(self._path(pattern), detail=True)
         root = self._root.rstrip("/") + "/"
         return sorted(
-            path.removeprefix(root) for path, info in found.items() if info["type"] == "file"
+            path.removeprefix(root)
+            for path, info in found.items()
+            if info["type"] == "file" and not path.endswith(PARTIAL)
         )
 
     def write(self, name: str, content: bytes) -> None:
@@ -130,10 +163,12 @@ class Location:
             try:
                 if self._protocol == "file":
                     with _written_beside(path, content) as aside:
-                        os.link(aside, path)
+                        return _linked(aside, path)
                 else:
                     self._files.pipe_file(path, content, mode="create")
             except FileExistsError:
+                if self._protocol == "file":  # a file is where a folder should be
+                    raise
                 return False
             except OSError as error:
                 # s3fs 2026.9 and gcsfs 2026.10 give the failed condition as they got it: 412,
@@ -149,38 +184,65 @@ class Location:
             if path.is_file():
                 target = self._path(posixpath.join(folder, path.relative_to(source).as_posix()))
                 with self._reaching(folder):
-                    if self._protocol == "file":
-                        Path(target).parent.mkdir(parents=True, exist_ok=True)
-                    self._files.put_file(str(path), target)
+                    if self._protocol != "file":
+                        self._files.put_file(str(path), target)
+                        continue
+                    with _beside(target) as aside:
+                        shutil.copyfile(path, aside)
+                        os.replace(aside, target)
 
     def download(self, names: list[str], folder: str, target: Path) -> None:
         """Copies files into a local folder, under their names below `folder`."""
         for name in names:
             path = target / posixpath.relpath(name, folder or ".")
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._reaching(name):
+            with self._reaching(name, may_be_gone=True):
                 self._files.get_file(self._path(name), str(path))
 
     def delete(self, name: str) -> None:
-        """Deletes a file; nothing happens, if it is not there."""
+        """Deletes a file, and what killed writers left of it; it may not be there."""
+        path = self._path(name)
         with self._reaching(name), contextlib.suppress(FileNotFoundError):
-            self._files.rm_file(self._path(name))
+            if self._protocol == "file":
+                for left in glob.glob(f"{glob.escape(path)}.*{PARTIAL}"):
+                    os.unlink(left)
+            self._files.rm_file(path)
+
+
+@contextlib.contextmanager
+def _beside(path: str) -> Iterator[str]:
+    """Gives a name in the same folder; what is there afterwards is removed."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    aside = f"{path}.{uuid.uuid4().hex}{PARTIAL}"
+    try:
+        yield aside
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside)
 
 
 @contextlib.contextmanager
 def _written_beside(path: str, content: bytes) -> Iterator[str]:
     """Gives a file with the content in the same folder; it is gone afterwards, if it is left."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    aside = f"{path}.{uuid.uuid4().hex}.partial"
-    try:
+    with _beside(path) as aside:
         with open(aside, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         yield aside
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
+
+
+def _linked(source: str, target: str) -> bool:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _condition_failed(error: OSError) -> bool:

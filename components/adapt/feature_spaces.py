@@ -120,7 +120,8 @@ def adapt_feature(
     elif isinstance(feature, Text):
         known = limited(statistics.counts, feature.max_tokens, _PADDING + _OOV)
         layer = keras.layers.TextVectorization(
-            max_tokens=feature.max_tokens,
+            # All published tokens are kept, also where max_tokens is less than it was.
+            max_tokens=max(feature.max_tokens, known.num_rows + _PADDING + _OOV),
             output_sequence_length=feature.sequence_length,
             vocabulary=known["token"].to_pylist(),
             name=preprocessor_name,

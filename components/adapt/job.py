@@ -343,12 +343,14 @@ def _encode_for_published(
 def _cannot_encode(schema: Schema, spec: FeatureSpec) -> str | None:
     """Why tables have not what a published model takes; none, if they have."""
     columns = {column.name: column.dtype for column in schema.query}
+    lists = {feature.output for feature in spec.query if feature.type == "multi_categorical"}
     for item in spec.query_inputs:
         dtype = columns.get(item.name)
+        wanted = f"list<{item.dtype}>" if item.name in lists else item.dtype
         if dtype is None:
             return f"it takes {item.name}, which the log does not have any more"
-        if dtype.removeprefix("list<").removesuffix(">") != item.dtype:
-            return f"it takes {item.name} as {item.dtype}, but the log has it as {dtype}"
+        if dtype != wanted:
+            return f"it takes {item.name} as {wanted}, but the log has it as {dtype}"
     if spec.candidate_id_dtype != schema.id_dtypes[1]:
         return (
             f"its items' ids are {spec.candidate_id_dtype}, those of the log {schema.id_dtypes[1]}"

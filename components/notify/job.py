@@ -1,5 +1,6 @@
 """The work of notify: one line for the log, and the same for a webhook."""
 
+import http.client
 import json
 import os
 import time
@@ -41,13 +42,29 @@ def notify(*, name: str, run: str, state: str, error: str) -> dict[str, Any]:
     return {"state": state, "notified": _post(address, message)}
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: urllib would follow it with a GET, without the message."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 def _post(address: str, message: dict[str, str], seconds_between: float = 2.0) -> bool:
     # Only where the address leads is shown, never its path, which is the secret part.
-    parts = urlsplit(address)
-    host = parts.hostname or "?"
-    if parts.scheme not in ("http", "https"):
+    address = address.strip()
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError:
+        usable = False
+    if not usable or parts.username or any(c.isspace() for c in address):
         log("notify", f"warning: {WEBHOOK} is no http:// or https:// address")
         return False
+    host = parts.hostname
     request = urllib.request.Request(
         address,
         json.dumps(message).encode(),
@@ -58,14 +75,16 @@ def _post(address: str, message: dict[str, str], seconds_between: float = 2.0) -
         if attempt:
             time.sleep(seconds_between)
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with _OPENER.open(request, timeout=10) as response:
                 log("notify", f"the webhook at {host} answered {response.status}")
                 return True
         except urllib.error.HTTPError as error:
             reason = f"answered {error.code}"
             if error.code < 500 and error.code != 429:
                 break
-        except (urllib.error.URLError, OSError) as error:
+        except http.client.HTTPException:
+            reason = "does not answer in HTTP"
+        except OSError as error:
             reason = f"cannot be reached: {getattr(error, 'reason', error)}"
     log("notify", f"warning: the webhook at {host} {reason}")
     return False

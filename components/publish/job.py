@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.published_models import Move, Published, PublishedModels
+from components.published_models import Move, Published, PublishedModels, version_name
 from components.step import log
 from components.tables import read_json, write_json
 
@@ -79,7 +79,11 @@ def publish(
                 },
                 folder / "lineage.json",
             )
-            version = models.add(folder, name, _IDENTITY)
+            version = version_name(folder, name, _IDENTITY)
+            latest = models.latest()
+            if latest is None or latest.version != version:
+                models.check_last(before)  # before all is uploaded
+                models.add(folder, name, _IDENTITY)
         move = _point(models, version, before)
         outcome |= {"version": move.version, "number": move.number, "previous": move.previous}
     Path(publication).parent.mkdir(parents=True, exist_ok=True)

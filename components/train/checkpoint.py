@@ -6,6 +6,8 @@ import json
 import signal
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from components.errors import InputError
 from components.step import log
 from components.storage import Location
 from components.train.config import TrainConfig
@@ -151,6 +154,8 @@ class ResumableFit(keras.callbacks.Callback):
         self._stopped = False
         self._steps_at_begin = 0
         model.optimizer.build(model.trainable_variables)
+        # fit() does it, too; but nothing is fitted where a former attempt did all epochs.
+        validation.set_model(model)
 
     @property
     def _variables(self) -> list[Any]:
@@ -225,8 +230,12 @@ class ResumableFit(keras.callbacks.Callback):
             self._validation.best_weights,
             self._validation.notes,
         )
-        self._location.write(self._name, state.to_bytes())
         self._saved_at = time.monotonic()
+        try:
+            self._location.write(self._name, state.to_bytes())
+        except (InputError, OSError) as error:  # no reason to end a training that goes well
+            log("train", f"warning: the state was not saved: {error}")
+            return False
         return True
 
     def _restored(self) -> tuple[int, int]:
@@ -234,12 +243,20 @@ class ResumableFit(keras.callbacks.Callback):
         content = self._location.read(self._name) if self._location else None
         if content is None:
             return 0, 0
-        state = TrainingState.from_bytes(content)
-        for variable, value in zip(self._variables, state.weights, strict=True):
-            variable.assign(value)
-        for variable, value in zip(
-            self._retrieval_model.optimizer.variables, state.optimizer, strict=True
-        ):
+        variables = [*self._variables, *self._retrieval_model.optimizer.variables]
+        try:
+            state = TrainingState.from_bytes(content)
+            values = [*state.weights, *state.optimizer]
+            if [value.shape for value in values] != [variable.shape for variable in variables]:
+                raise ValueError("it is of another model")
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            log(
+                "train",
+                f"warning: the state of a former attempt, {self._location}/{self._name}, cannot "
+                f"be used ({error}): training begins anew",
+            )
+            return 0, 0
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         self._validation.best_weights = state.best_weights
         self._validation.notes = state.validation

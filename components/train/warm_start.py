@@ -39,8 +39,8 @@ def begin_from(
 
     An embedding table fits if each of its indices still stands for the same
     value: adapt has kept the published vocabulary, bins, or hash. New values
-    keep their random embeddings. The dense layers fit if they have the same
-    inputs and units.
+    keep their random embeddings. A dense layer fits if it has the same inputs
+    and units, and is the last one in both towers or in neither.
 
     Args:
         query_model: The new query tower.
@@ -65,6 +65,14 @@ def begin_from(
             if feature.name in by_name
             and _means_the_same(feature, by_name[feature.name], Path(encoded), Path(published))
         }
+        # A cross is hashed from the indices of its features.
+        names = {feature.output: feature.name for feature in features}
+        kept -= {
+            feature.name
+            for feature in features
+            if feature.type == "cross"
+            and not {names[column] for column in feature.raw_columns} <= kept
+        }
         for name, layer in tower.embeddings.items():
             rows = _take_rows(layer, former.embeddings.get(name)) if name in kept else None
             (new if rows is None else taken).append(f"{side} {name}")
@@ -78,7 +86,11 @@ def begin_from(
             itertools.zip_longest(tower.dense_layers, former.dense_layers)
         ):
             if layer is not None:
-                fits = fits and old is not None and _take_all(layer, old)
+                # The last layer is linear; one that was the last is no hidden one, nor the reverse.
+                same_place = (number + 1 == len(tower.dense_layers)) == (
+                    number + 1 == len(former.dense_layers)
+                )
+                fits = fits and old is not None and same_place and _take_all(layer, old)
                 (taken if fits else new).append(f"{side} dense {number + 1}")
     return WarmStart(taken, new, new_rows)
 

@@ -1,0 +1,283 @@
+"""How a run ended: a line in the log, and a webhook, which is a real server here."""
+
+import http.server
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from components.notify.job import WEBHOOK, notify
+
+SECRET = "/services/T0000/S3CR3T"
+
+
+class Webhook:
+    """A server on this machine that answers as it is told to, and notes what it gets.
+
+    Args:
+        answers: The status of each answer; the last one is repeated. None closes the
+            connection, and bytes are sent as they are.
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[int | bytes | None] = [200]
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        webhook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                webhook.requests.append((self.command, self.path, headers, body))
+                answers = webhook.answers
+                answer = answers.pop(0) if len(answers) > 1 else answers[0]
+                if isinstance(answer, bytes):
+                    self.wfile.write(answer)
+                elif answer is not None:
+                    self.send_response(answer)
+                    self.send_header("Location", "/elsewhere")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+
+            do_GET = do_POST
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with a path that nobody may see."""
+        return f"http://127.0.0.1:{self.server.server_port}{SECRET}"
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long notify would have slept, each time."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+@pytest.fixture
+def webhook(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    """A webhook that the environment names."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    webhook = Webhook()
+    thread = threading.Thread(target=webhook.server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv(WEBHOOK, webhook.address)
+    yield webhook
+    webhook.server.shutdown()
+    webhook.server.server_close()
+    thread.join()
+
+
+def tell(**changed: str) -> dict[str, Any]:
+    return notify(**{"name": "shop", "run": "r-7", "state": "SUCCEEDED", "error": "", **changed})
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "line"),
+    [
+        ("SUCCEEDED", "", "shop: run r-7 succeeded"),
+        ("CANCELLED", "", "shop: run r-7 cancelled"),
+        ("FAILED", "train: out of memory", "shop: run r-7 failed: train: out of memory"),
+    ],
+)
+def test_without_a_webhook_there_is_one_line(
+    state: str,
+    error: str,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(WEBHOOK, raising=False)
+
+    assert tell(state=state, error=error) == {"state": state, "notified": False}
+
+    assert capsys.readouterr().out == f"[notify] {line}\n"
+
+
+def test_an_empty_address_is_no_webhook(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(WEBHOOK, "")
+
+    assert tell() == {"state": "SUCCEEDED", "notified": False}
+    assert capsys.readouterr().out == "[notify] shop: run r-7 succeeded\n"
+
+
+def test_the_webhook_gets_a_sentence_and_its_parts(
+    webhook: Webhook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tell(state="FAILED", error="no disk left: größer wählen")
+
+    assert told == {"state": "FAILED", "notified": True}
+    ((method, path, headers, body),) = webhook.requests
+    assert (method, path) == ("POST", SECRET)
+    assert headers["content-type"] == "application/json"
+    assert json.loads(body) == {
+        "text": "shop: run r-7 failed: no disk left: größer wählen",
+        "name": "shop",
+        "run": "r-7",
+        "state": "FAILED",
+        "error": "no disk left: größer wählen",
+    }
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "[notify] the webhook at 127.0.0.1 answered 200"
+    ]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_every_2xx_is_taken(webhook: Webhook, status: int) -> None:
+    webhook.answers = [status]
+
+    assert tell()["notified"] is True
+    assert len(webhook.requests) == 1
+
+
+def test_a_newline_at_the_end_of_the_address_does_not_matter(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WEBHOOK, f"{webhook.address}\n")
+
+    assert tell()["notified"] is True
+    assert webhook.requests[0][1] == SECRET
+
+
+@pytest.mark.parametrize("failing", [500, 503, 429, None])
+def test_a_webhook_that_fails_twice_is_tried_three_times(
+    webhook: Webhook, pauses: list[float], failing: int | None
+) -> None:
+    webhook.answers = [failing, failing, 200]
+
+    assert tell()["notified"] is True
+
+    assert len(webhook.requests) == 3
+    assert len({body for *_, body in webhook.requests}) == 1
+    assert pauses == [2.0, 2.0]
+
+
+def test_a_webhook_that_goes_on_failing_is_warned_of(
+    webhook: Webhook, pauses: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    webhook.answers = [500]
+
+    assert tell() == {"state": "SUCCEEDED", "notified": False}
+
+    assert len(webhook.requests) == 3
+    assert len(pauses) == 2
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "[notify] warning: the webhook at 127.0.0.1 answered 500"
+    )
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
+def test_a_webhook_that_refuses_is_not_tried_again(
+    webhook: Webhook, pauses: list[float], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    webhook.answers = [status, 200]
+
+    assert tell()["notified"] is False
+
+    assert len(webhook.requests) == 1
+    assert pauses == []
+    assert f"warning: the webhook at 127.0.0.1 answered {status}" in capsys.readouterr().out
+
+
+def test_a_webhook_that_cannot_be_reached_is_warned_of(
+    webhook: Webhook,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # a port where nobody listens
+        monkeypatch.setenv(WEBHOOK, f"http://127.0.0.1:{unused.getsockname()[1]}{SECRET}")
+
+        assert tell() == {"state": "SUCCEEDED", "notified": False}
+
+    assert len(pauses) == 2
+    assert webhook.requests == []
+    assert "warning: the webhook at 127.0.0.1 cannot be reached: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1", "file://", "127.0.0.1:80", "no address"])
+def test_an_address_that_is_not_http_is_warned_of(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(WEBHOOK, f"{address}{SECRET}")
+
+    assert tell()["notified"] is False
+
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"[notify] warning: {WEBHOOK} is no http:// or https:// address"
+    ]
+
+
+@pytest.mark.parametrize("answer", [200, 404, 500, None])
+def test_the_path_of_the_address_is_never_shown(
+    webhook: Webhook, answer: int | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    webhook.answers = [answer]
+
+    told = tell(state="FAILED", error="out of memory")
+
+    captured = capfd.readouterr()
+    assert webhook.requests[0][1] == SECRET
+    assert "127.0.0.1" in captured.out
+    assert "S3CR3T" not in captured.out + captured.err + json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"http://[127.0.0.1{SECRET}",
+        f"http://127.0.0.1:port{SECRET}",
+        f"http://user:S3CR3T@127.0.0.1{SECRET}",
+        f"http://127.0.0.1:9{SECRET} and more",
+    ],
+)
+def test_an_address_that_is_none_is_warned_of(
+    webhook: Webhook,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(WEBHOOK, address)
+
+    assert tell()["notified"] is False
+
+    said = capsys.readouterr().out
+    assert "[notify] warning: " in said
+    assert "S3CR3T" not in said
+
+
+def test_a_server_that_does_not_speak_http_is_warned_of(
+    webhook: Webhook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    webhook.answers = [b"220 mail.example.com ESMTP\r\n"]
+
+    assert tell()["notified"] is False
+
+    assert "warning: the webhook at 127.0.0.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_redirect_that_drops_the_message_is_not_taken_for_success(
+    webhook: Webhook, status: int
+) -> None:
+    webhook.answers = [status, 200]
+
+    told = tell()
+
+    arrived = [body for method, path, _, body in webhook.requests if path == "/elsewhere" and body]
+    assert told["notified"] is bool(arrived)

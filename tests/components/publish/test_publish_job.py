@@ -1,0 +1,368 @@
+"""publish: what is good enough becomes a version and the latest one, anything else does not."""
+
+import dataclasses
+import json
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from killed_publish import MOMENTS, publish_in_process
+
+from components.errors import InputError
+from components.fetch_published.job import fetch_published
+from components.publish.job import REVISION, publish
+from components.published_models import Conflict, Move, PublishedModels
+from components.tables import read_json, write_json
+
+REASONS = ["hit_rate_at_20_filtered is 0.1, and must be 0.2", "one more reason"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A publish step: its arguments, and the place it publishes to."""
+
+    arguments: dict[str, Any]
+
+    @property
+    def models(self) -> PublishedModels:
+        """What is published."""
+        return PublishedModels.at(self.arguments["location"])
+
+    @property
+    def publication(self) -> dict[str, Any]:
+        """The note that the step wrote."""
+        note: dict[str, Any] = read_json(self.arguments["publication"])
+        return note
+
+    def changed(self, **arguments: Any) -> "Step":
+        """The same step with other arguments."""
+        return Step({**self.arguments, **arguments})
+
+    def run(self) -> dict[str, Any]:
+        """Runs it in this process."""
+        return publish(**self.arguments)
+
+    def read_json(self, name: str) -> Any:
+        """Reads a JSON file of the location."""
+        return json.loads(self.models.location.read(name) or b"null")
+
+
+@pytest.fixture
+def step(
+    sample_tables: Path, sample_encoded: Path, sample_model: Path, sample_export: Path,
+    tmp_path: Path,
+) -> Step:  # fmt: skip
+    """Publishes the sample's model to an empty folder."""
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    write_json(
+        {"headline": {"good_enough": True, "reasons": []}, "metrics": {"hit_rate": 0.5}},
+        evaluation / "evaluation.json",
+    )
+    (evaluation / "large.parquet").write_bytes(b"what the report needs and a version does not")
+    fetch_published(location="", published=str(tmp_path / "published"))
+    return Step(
+        {
+            "location": str(tmp_path / "models"),
+            "good_enough": True,
+            "name": "sample",
+            "tables": str(sample_tables),
+            "encoded": str(sample_encoded),
+            "model": str(sample_model),
+            "export": str(sample_export),
+            "evaluation": str(evaluation),
+            "published": str(tmp_path / "published"),
+            "lineage": {"run": "r-7", "images": {"train": "model:1"}, "parameters": {"seed": 7}},
+            "publication": str(tmp_path / "outputs" / "publication.json"),
+        }
+    )
+
+
+@pytest.fixture
+def other_model(sample_model: Path, tmp_path: Path) -> str:
+    """The sample's model with another history: another model."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for path in sample_model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "history.json").write_text("{}")
+    return str(folder)
+
+
+def fetched(step: Step, folder: Path) -> Step:
+    """The same step in a run that begins now."""
+    fetch_published(location=step.arguments["location"], published=str(folder))
+    return step.changed(published=str(folder))
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+# What is not published
+
+
+def test_what_is_not_good_enough_leaves_nothing_at_the_location(
+    step: Step, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(
+        {"headline": {"good_enough": False, "reasons": REASONS}},
+        tmp_path / "evaluation" / "evaluation.json",
+    )
+
+    summary = step.changed(good_enough=False).run()
+
+    location = step.arguments["location"]
+    assert summary == {"version": "", "location": location}
+    assert not Path(location).exists()
+    assert step.publication == {"version": "", "location": location, "reasons": REASONS}
+    assert capsys.readouterr().out.splitlines() == [
+        "[publish] nothing is published, because the model is not good enough:",
+        *(f"[publish]   {reason}" for reason in REASONS),
+    ]
+
+
+def test_what_is_not_good_enough_leaves_the_published_model_as_it_is(
+    step: Step, other_model: str, tmp_path: Path
+) -> None:
+    step.run()
+    before = {name: step.models.location.read(name) for name in step.models.location.names()}
+
+    fetched(step, tmp_path / "now").changed(model=other_model, good_enough=False).run()
+
+    after = {name: step.models.location.read(name) for name in step.models.location.names()}
+    assert after == before
+
+
+def test_without_a_location_the_step_says_so(
+    step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    summary = step.changed(location="").run()
+
+    assert summary == {"version": "", "location": ""}
+    assert step.publication["reasons"] == ["publish.location is not set"]
+    assert "nothing is published, as publish.location is not set" in capsys.readouterr().out
+    assert not files(here)
+
+
+# What is published
+
+
+def test_what_is_good_enough_becomes_the_latest_version(
+    step: Step, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = step.run()
+
+    (version,) = step.models.versions()
+    location = step.arguments["location"]
+    assert version.startswith("sample-")
+    assert summary == {"version": version, "location": location}
+    latest = step.models.latest()
+    assert latest is not None
+    assert (latest.number, latest.version, latest.previous) == (1, version, None)
+    assert latest.action == "publish"
+    assert Move.model_validate(step.read_json("latest.json")) == latest
+    assert step.publication == {
+        "version": version, "location": location, "reasons": [], "number": 1, "previous": None
+    }  # fmt: skip
+    assert capsys.readouterr().out == (
+        f"[publish] {version} is the latest version at {location} now\n"
+    )
+
+
+def test_a_version_has_the_export_the_model_the_features_and_the_evaluation(
+    step: Step, sample_export: Path, sample_model: Path, sample_encoded: Path, tmp_path: Path
+) -> None:
+    version = step.run()["version"]
+
+    folder = Path(step.arguments["location"]) / "versions" / version
+    assert files(folder / "export") == files(sample_export)
+    assert files(folder / "model") == files(sample_model)
+    assert (folder / "export" / "saved_model" / "saved_model.pb").is_file()
+    assert files(folder / "features") == {
+        name for name in files(sample_encoded) if "/" not in name or name.startswith("vocab")
+    }
+    assert (folder / "features" / "query_feature_space.keras").is_file()
+    assert (folder / "features" / "vocabularies" / "movie_id.parquet").is_file()
+    assert {path.name for path in folder.iterdir()} == {
+        "export", "model", "features", "evaluation.json", "lineage.json", "MANIFEST.json"
+    }  # fmt: skip
+    assert read_json(folder / "evaluation.json")["metrics"] == {"hit_rate": 0.5}
+    assert set(step.models.manifest(version)) == files(folder) - {"MANIFEST.json"}
+
+
+def test_every_file_of_a_version_is_the_one_that_the_steps_wrote(
+    step: Step, sample_export: Path, tmp_path: Path
+) -> None:
+    version = step.run()["version"]
+
+    step.models.fetch(version, [""], tmp_path / "fetched")
+
+    for name in files(sample_export):
+        copied = tmp_path / "fetched" / "export" / name
+        assert copied.read_bytes() == (sample_export / name).read_bytes()
+
+
+def test_the_lineage_says_what_a_model_was_made_from(
+    step: Step, sample_tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(REVISION, "0123abc")
+
+    version = step.run()["version"]
+
+    lineage = step.read_json(f"versions/{version}/lineage.json")
+    statistics = read_json(sample_tables / "statistics.json")
+    assert lineage.pop("time").endswith("+00:00")
+    assert lineage == {
+        "run": "r-7",
+        "images": {"train": "model:1"},
+        "parameters": {"seed": 7},
+        "revision": "0123abc",
+        "data": statistics,
+        "compared_with": None,
+    }
+    assert statistics["fingerprint"]
+
+
+def test_without_a_revision_the_lineage_says_that_it_is_unknown(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(REVISION, raising=False)
+
+    version = step.run()["version"]
+
+    assert step.read_json(f"versions/{version}/lineage.json")["revision"] == "unknown"
+
+
+def test_the_next_model_follows_the_one_it_was_compared_with(
+    step: Step, other_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = step.run()["version"]
+
+    second = fetched(step, tmp_path / "now").changed(model=other_model).run()["version"]
+
+    assert [move.version for move in step.models.history()] == [first, second]
+    assert step.publication["previous"] == first
+    assert step.publication["number"] == 2
+    assert step.read_json(f"versions/{second}/lineage.json")["compared_with"] == first
+    assert f"now; before it was {first}" in capsys.readouterr().out
+
+
+def test_the_same_model_as_the_published_one_is_not_published_again(
+    step: Step, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = step.run()["version"]
+
+    again = fetched(step, tmp_path / "now").run()["version"]
+
+    assert again == first
+    assert len(step.models.history()) == 1
+    assert f"{first} is the latest version already" in capsys.readouterr().out
+
+
+def test_a_run_that_was_compared_with_an_older_model_fails(step: Step, other_model: str) -> None:
+    first = step.run()["version"]
+
+    with pytest.raises(Conflict, match="another run has published since") as caught:
+        step.changed(model=other_model).run()
+
+    assert step.arguments["location"] in str(caught.value)
+    assert [move.version for move in step.models.history()] == [first]
+    assert step.read_json("latest.json")["version"] == first
+
+
+def test_a_run_that_fails_so_leaves_no_version(step: Step, other_model: str) -> None:
+    first = step.run()["version"]
+
+    with pytest.raises(Conflict):
+        step.changed(model=other_model).run()
+
+    assert step.models.versions() == [first]
+
+
+def test_nothing_is_left_of_what_was_gathered(
+    step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+    step.run()
+    with pytest.raises(InputError):
+        step.changed(location="nonsense://bucket").run()
+
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+# Once, whatever happens
+
+
+def test_a_step_that_is_tried_again_publishes_once(step: Step) -> None:
+    first = step.run()
+    note = step.publication
+    before = {name: step.models.location.read(name) for name in step.models.location.names()}
+
+    again = step.run()
+
+    assert again == first
+    assert step.publication["version"] == note["version"]
+    after = {name: step.models.location.read(name) for name in step.models.location.names()}
+    assert after == before
+
+
+def assert_one_whole_version(step: Step, tmp_path: Path) -> None:
+    (move,) = step.models.history()
+    assert move.number == 1
+    assert Move.model_validate(step.read_json("latest.json")) == move
+    assert step.models.versions() == [move.version]
+    step.models.fetch(move.version, [""], tmp_path / "whole")
+    assert step.publication["version"] == move.version
+    assert not [name for name in step.models.location.names() if name.endswith(".partial")]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_step_that_was_killed_is_finished_by_the_next_attempt(
+    step: Step, tmp_path: Path, moment: str
+) -> None:
+    ended = publish_in_process(step.arguments, moment)
+
+    assert ended == -signal.SIGKILL
+    moved = moment in ("before latest.json", "before the note")
+    assert (step.models.latest() is not None) is moved
+    assert not Path(step.arguments["publication"]).exists()
+
+    step.run()
+    assert_one_whole_version(step, tmp_path)
+
+
+def test_a_step_that_is_killed_again_and_again_publishes_once_in_the_end(
+    step: Step, tmp_path: Path
+) -> None:
+    for moment in MOMENTS[1:4]:
+        assert publish_in_process(step.arguments, moment) == -signal.SIGKILL
+        assert step.models.latest() is None
+
+    assert publish_in_process(step.arguments, None) == 0
+    assert_one_whole_version(step, tmp_path)
+
+
+def test_a_run_that_a_killed_one_was_before_is_in_conflict_with_it(
+    step: Step, other_model: str, tmp_path: Path
+) -> None:
+    assert publish_in_process(step.arguments, "before latest.json") == -signal.SIGKILL
+    other = step.changed(model=other_model)
+
+    with pytest.raises(Conflict):
+        other.run()
+
+    second = fetched(other, tmp_path / "now").run()["version"]
+    history = step.models.history()
+    assert [move.number for move in history] == [1, 2]
+    assert history[1].version == second
+    assert Move.model_validate(step.read_json("latest.json")) == history[1]

@@ -1,0 +1,626 @@
+"""A trainer that is killed and retried ends with the weights of one that was never killed."""
+
+import contextlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from killed_training import Moment, signal_at, start
+
+from components.errors import InputError
+from components.feature_spec import FeatureSpec
+from components.tables import LABEL, read_json, read_table, to_numpy, write_json, write_table
+from components.train.checkpoint import TrainingState, training_key
+from components.train.job import train
+
+KILL, TERMINATE = signal.SIGKILL, signal.SIGTERM
+STOPPED = 143
+SEED = 7
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 0.01,
+    "batch_size": 256,
+    "epochs": 4,
+    "validation_frequency": 2,
+    "monitor": "hit_rate_at_20_filtered",
+    "checkpoint_seconds": 0,
+}
+STEPS = 8  # of an epoch with them
+# Small batches and a validation after each epoch, so that there is time to be hit.
+LONG = {**SETTINGS, "batch_size": 8, "epochs": 12, "validation_frequency": 1}
+# The metric is at its best early, and training stops after two validations that are no better.
+IMPATIENT = {
+    **SETTINGS,
+    "learning_rate": 0.1,
+    "epochs": 30,
+    "validation_frequency": 1,
+    "patience": 2,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where JAX keeps what it has compiled, for this process and those that get killed."""
+    folder = tmp_path_factory.mktemp("compiled")
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    former = {name: getattr(jax.config, name) for name in settings}
+    compilation_cache.reset_cache()
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield folder
+    for name, value in former.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def small(sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample with ids for features only, which compiles fast."""
+    folder = tmp_path_factory.mktemp("ids-only") / "encoded"
+    shutil.copytree(sample_encoded, folder)
+    spec = FeatureSpec.read(folder)
+    only_ids = {
+        "query": [feature for feature in spec.query if feature.name == "user_id"],
+        "candidate": [feature for feature in spec.candidate if feature.name == "movie_id"],
+    }
+    spec.model_copy(update=only_ids).write(folder)
+    return folder
+
+
+class Attempts:
+    """Attempts at one training, each of which goes on from the state that is there."""
+
+    def __init__(self, encoded: Path, folder: Path, **changes: Any):
+        self.model = folder / "model" / "model"
+        self.checkpoints = folder / "checkpoints"
+        self.arguments: dict[str, Any] = {
+            "encoded": str(encoded),
+            "config": SETTINGS,
+            "layer_sizes": [16],
+            "seed": SEED,
+            "model": str(self.model),
+            "checkpoints": str(self.checkpoints),
+            **changes,
+        }
+
+    def finish(self) -> dict[str, Any]:
+        return train(**self.arguments)
+
+    def stop(self, moment: Moment) -> None:
+        """An attempt in this process that SIGTERM ends."""
+        with signal_at(moment), pytest.raises(SystemExit) as ended:
+            train(**self.arguments)
+        assert ended.value.code == STOPPED
+
+    def kill(self, moment: Moment, compile_cache: Path) -> str:
+        """An attempt in a process of its own; returns what it has printed."""
+        process = start(self.arguments, moment, compile_cache)
+        output, _ = process.communicate()
+        assert process.returncode in (-moment.number, STOPPED), output
+        return output
+
+    @property
+    def files(self) -> list[str]:
+        """What is at the checkpoints' location."""
+        return sorted(os.listdir(self.checkpoints)) if self.checkpoints.is_dir() else []
+
+    @property
+    def state_file(self) -> Path:
+        (name,) = [name for name in self.files if name.endswith(".npz")]
+        return self.checkpoints / name
+
+    @property
+    def state(self) -> TrainingState:
+        return TrainingState.from_bytes(self.state_file.read_bytes())
+
+
+@pytest.fixture
+def attempts(small: Path, tmp_path: Path) -> Attempts:
+    return Attempts(small, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def never_killed(
+    sample_encoded: Path, small: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Trains without a stop, and without a place for checkpoints; once for each settings."""
+    models: dict[str, Path] = {}
+
+    def of(config: dict[str, Any], *, whole: bool = False, seed: int = SEED) -> Path:
+        key = json.dumps([config, whole, seed])
+        if key not in models:
+            folder = tmp_path_factory.mktemp("never-killed")
+            encoded = sample_encoded if whole else small
+            attempt = Attempts(encoded, folder, config=config, seed=seed, checkpoints=None)
+            attempt.finish()
+            models[key] = attempt.model
+        return models[key]
+
+    return of
+
+
+def weights(model: Path) -> list[np.ndarray]:
+    return [
+        weight
+        for side in ("query", "candidate")
+        for weight in keras.models.load_model(model / f"{side}_tower.keras").get_weights()
+    ]
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def assert_the_same(model: Path, never_killed: Path) -> None:
+    assert same_weights(model, never_killed)
+    training, expected = (
+        read_json(model / "training.json"),
+        read_json(never_killed / "training.json"),
+    )
+    for name in ("validation", "best_epoch", "epochs"):
+        assert training[name] == expected[name]
+    history, entries = read_json(model / "history.json"), read_json(never_killed / "history.json")
+    assert [set(entry) for entry in history] == [set(entry) for entry in entries]
+    for entry, other in zip(history, entries, strict=True):
+        assert entry["loss"] == pytest.approx(other["loss"], rel=1e-6)
+        apart = ("loss", "seconds")
+        assert {k: v for k, v in entry.items() if k not in apart} == {
+            k: v for k, v in other.items() if k not in apart
+        }
+
+
+# --- killed in a process of its own ---------------------------------------------------------------
+
+
+def kill_after_a_line(
+    process: subprocess.Popen[str], number: int, lines: int, seconds: float
+) -> str:
+    """Sends a signal some time after a number of progress lines; the process may have ended."""
+    assert process.stdout is not None
+    output = ""
+    for line in process.stdout:
+        output += line
+        lines -= "weights," in line or " epoch " in line
+        if lines <= 0:
+            break
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.send_signal(number)
+    rest, _ = process.communicate()
+    return output + rest
+
+
+@pytest.mark.parametrize(
+    ("signals", "seed"),
+    [
+        ([KILL, KILL], 1),
+        ([KILL, KILL], 2),
+        ([TERMINATE, TERMINATE], 3),
+        ([TERMINATE, TERMINATE], 4),
+        ([TERMINATE, KILL, TERMINATE], 5),
+    ],
+)
+def test_a_trainer_killed_at_random_and_retried_ends_with_the_weights_of_one_never_killed(
+    small: Path,
+    tmp_path: Path,
+    compile_cache: Path,
+    never_killed: Callable[..., Path],
+    signals: list[int],
+    seed: int,
+) -> None:
+    attempts = Attempts(small, tmp_path, config=LONG)
+    dice = random.Random(seed)
+
+    for number in signals:
+        process = start(attempts.arguments, None, compile_cache)
+        output = kill_after_a_line(process, number, dice.randint(1, 3), dice.uniform(0, 0.3))
+        # Before the first step and after the last one SIGTERM ends Python as it ends any program.
+        assert process.returncode in (-number, STOPPED, 0), output
+        if process.returncode == STOPPED:
+            assert "stopped by SIGTERM after" in output
+            assert "model.partial" not in os.listdir(attempts.model.parent)
+    attempts.finish()
+
+    assert_the_same(attempts.model, never_killed(LONG))
+    assert os.listdir(attempts.model.parent) == ["model"]
+    assert not [name for name in attempts.files if name.endswith(".npz")]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        Moment(KILL, "step", 0, 0),
+        Moment(KILL, "step", 2, 3),
+        Moment(KILL, "validation", 3),
+        Moment(KILL, "epoch end", 3),
+        Moment(KILL, "checkpoint"),
+        Moment(KILL, "towers saved"),
+        Moment(TERMINATE, "towers saved"),
+        Moment(KILL, "model in place"),
+    ],
+    ids=lambda moment: f"{signal.Signals(moment.number).name} {moment.place} {moment.epoch}",
+)
+def test_what_a_kill_leaves_behind_a_retry_finishes(
+    attempts: Attempts, compile_cache: Path, never_killed: Callable[..., Path], moment: Moment
+) -> None:
+    attempts.kill(moment, compile_cache)
+
+    attempts.finish()
+
+    assert_the_same(attempts.model, never_killed(SETTINGS))
+    assert os.listdir(attempts.model.parent) == ["model"]
+    assert not [name for name in attempts.files if name.endswith(".npz")]
+
+
+def test_half_a_checkpoint_is_deleted_after_success(
+    attempts: Attempts, compile_cache: Path
+) -> None:
+    attempts.kill(Moment(KILL, "checkpoint"), compile_cache)
+
+    attempts.finish()
+
+    assert attempts.files == []
+
+
+def test_a_process_that_gets_sigterm_says_what_it_has_saved_and_ends_with_status_143(
+    attempts: Attempts, compile_cache: Path
+) -> None:
+    output = attempts.kill(Moment(TERMINATE, "step", 2, 4), compile_cache)
+
+    assert re.search(
+        r"stopped by SIGTERM after 2 epochs and 5 steps; the next attempt goes on from there$",
+        output.strip(),
+    )
+    assert os.listdir(attempts.model.parent) == []
+    assert len(attempts.files) == 1
+
+
+# --- stopped by SIGTERM at a chosen moment --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moment", "done"),
+    [
+        pytest.param(Moment(TERMINATE, "restore"), (0, 0), id="before the first step"),
+        pytest.param(Moment(TERMINATE, "step", 0, 0), (0, 1), id="first step"),
+        pytest.param(Moment(TERMINATE, "step", 1, 3), (1, 4), id="in the middle"),
+        pytest.param(
+            Moment(TERMINATE, "step", 2, STEPS - 2), (2, STEPS - 1), id="last step but one"
+        ),
+        pytest.param(Moment(TERMINATE, "step", 1, STEPS - 1), (2, 0), id="last step of an epoch"),
+        pytest.param(Moment(TERMINATE, "validation", 1), (2, 0), id="validation"),
+        pytest.param(Moment(TERMINATE, "epoch end", 0), (1, 0), id="end without validation"),
+        pytest.param(Moment(TERMINATE, "epoch end", 1), (2, 0), id="after validation"),
+        pytest.param(Moment(TERMINATE, "step", 3, STEPS - 1), (4, 0), id="last step"),
+        pytest.param(Moment(TERMINATE, "validation", 3), (4, 0), id="last validation"),
+        pytest.param(Moment(TERMINATE, "epoch end", 3), (4, 0), id="after all"),
+    ],
+)
+def test_a_training_goes_on_where_sigterm_stopped_it(
+    attempts: Attempts,
+    never_killed: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    moment: Moment,
+    done: tuple[int, int],
+) -> None:
+    attempts.stop(moment)
+    epochs_and_steps = f"{done[0]} epochs and {done[1]} steps"
+    assert f"stopped by SIGTERM after {epochs_and_steps}; the next" in capsys.readouterr().out
+    assert (attempts.state.epoch, attempts.state.step) == done
+    assert list(attempts.model.parent.iterdir()) == []
+
+    attempts.finish()
+
+    assert f"goes on from a former attempt: {epochs_and_steps} are done" in capsys.readouterr().out
+    assert_the_same(attempts.model, never_killed(SETTINGS))
+    assert attempts.files == []
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad", "sgd"])
+def test_the_state_of_every_optimizer_and_of_every_feature_is_kept(
+    sample_encoded: Path, tmp_path: Path, never_killed: Callable[..., Path], optimizer: str
+) -> None:
+    config = {**SETTINGS, "optimizer": optimizer, "sample_weight": "label", "l2": 1e-4}
+    attempts = Attempts(sample_encoded, tmp_path, config=config)
+
+    attempts.stop(Moment(TERMINATE, "step", 2, 3))
+    attempts.finish()
+
+    assert_the_same(attempts.model, never_killed(config, whole=True))
+
+
+def test_a_training_can_be_stopped_again_and_again_in_the_same_epoch(
+    attempts: Attempts, never_killed: Callable[..., Path]
+) -> None:
+    moments = [(0, 2), (2, 0), (2, 1), (2, 4), (2, STEPS - 1), (3, 5)]
+    done = []
+
+    for epoch, step in moments:
+        attempts.stop(Moment(TERMINATE, "step", epoch, step))
+        done.append((attempts.state.epoch, attempts.state.step))
+    attempts.finish()
+
+    assert done == [(0, 3), (2, 1), (2, 2), (2, 5), (3, 0), (3, 6)]
+    assert_the_same(attempts.model, never_killed(SETTINGS))
+
+
+def test_a_signal_before_the_first_step_of_an_attempt_loses_nothing(
+    attempts: Attempts, never_killed: Callable[..., Path]
+) -> None:
+    attempts.stop(Moment(TERMINATE, "step", 1, 4))
+    before = attempts.state
+
+    attempts.stop(Moment(TERMINATE, "restore"))
+    after = attempts.state
+
+    assert (after.epoch, after.step, after.loss) == (before.epoch, before.step, before.loss)
+    attempts.finish()
+    assert_the_same(attempts.model, never_killed(SETTINGS))
+
+
+@pytest.mark.parametrize(
+    "epochs_before_the_end",
+    [3, 2, 1, 0],
+)
+def test_patience_counts_on_and_the_best_epoch_stays_the_best(
+    small: Path, tmp_path: Path, never_killed: Callable[..., Path], epochs_before_the_end: int
+) -> None:
+    expected = never_killed(IMPATIENT)
+    epochs = len(read_json(expected / "history.json"))
+    best_epoch = read_json(expected / "training.json")["best_epoch"]
+    assert 3 < epochs < IMPATIENT["epochs"]  # or it was not patience that ended it
+    assert best_epoch == epochs - IMPATIENT["patience"]
+    attempts = Attempts(small, tmp_path, config=IMPATIENT)
+
+    attempts.stop(Moment(TERMINATE, "epoch end", epochs - 1 - epochs_before_the_end))
+    attempts.finish()
+
+    assert_the_same(attempts.model, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "moment", "ends_with"),
+    [
+        pytest.param({}, None, None, id="success"),
+        pytest.param({}, Moment(TERMINATE, "step", 0, 1), SystemExit, id="SIGTERM"),
+        pytest.param(
+            {"loss": "mse", "optimizer": "sgd", "learning_rate": 1e6}, None, InputError, id="error"
+        ),
+    ],
+)
+def test_the_handler_of_sigterm_is_put_back_however_the_training_ends(
+    small: Path,
+    tmp_path: Path,
+    change: dict[str, Any],
+    moment: Moment | None,
+    ends_with: type[BaseException] | None,
+) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise AssertionError("the training has a handler of its own")
+
+    attempts = Attempts(small, tmp_path, config={**SETTINGS, **change})
+    former = signal.signal(TERMINATE, handler)
+    try:
+        with (
+            signal_at(moment) if moment else contextlib.nullcontext(),
+            pytest.raises(ends_with) if ends_with else contextlib.nullcontext(),
+        ):
+            attempts.finish()
+        assert signal.getsignal(TERMINATE) is handler
+    finally:
+        signal.signal(TERMINATE, former)
+
+
+def test_a_training_in_another_thread_runs_without_a_handler(
+    attempts: Attempts, never_killed: Callable[..., Path]
+) -> None:
+    thread = threading.Thread(target=attempts.finish)
+    thread.start()
+    thread.join()
+
+    assert_the_same(attempts.model, never_killed(SETTINGS))
+
+
+# --- what is kept, and for whom -------------------------------------------------------------------
+
+
+def test_without_a_place_for_checkpoints_nothing_is_written_and_sigterm_still_ends_it(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempts = Attempts(small, tmp_path, checkpoints=None)
+
+    attempts.stop(Moment(TERMINATE, "step", 1, 4))
+
+    assert capsys.readouterr().out.endswith("stopped by SIGTERM after 1 epochs and 5 steps\n")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("seconds", "files"), [(0, 1), (3600, 0)])
+def test_state_is_saved_between_epochs_when_it_is_due(
+    small: Path, tmp_path: Path, compile_cache: Path, seconds: float, files: int
+) -> None:
+    attempts = Attempts(small, tmp_path, config={**SETTINGS, "checkpoint_seconds": seconds})
+
+    attempts.kill(Moment(KILL, "step", 3, 0), compile_cache)
+
+    assert len(attempts.files) == files
+    if files:
+        assert (attempts.state.epoch, attempts.state.step) == (3, 0)
+        assert len(attempts.state.validation["history"]) == 3
+
+
+def test_a_checkpoint_has_no_pickle_in_it(attempts: Attempts) -> None:
+    attempts.stop(Moment(TERMINATE, "step", 2, 1))
+
+    with np.load(attempts.state_file, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+
+    assert all(array.dtype != object for array in arrays.values())
+    kinds = {name.split("/")[0] for name in arrays}
+    assert kinds == {"weights", "optimizer", "best", "progress"}
+
+
+def test_a_state_is_read_as_it_was_written() -> None:
+    rng = np.random.default_rng(3)
+    state = TrainingState(
+        epoch=11,
+        step=2,
+        loss=0.1,
+        weights=[rng.random((2, 3)), np.float32(0.5), np.arange(12, dtype=np.int32)],
+        optimizer=[np.array(5, np.int32), *(np.full(n, n) for n in range(11))],
+        best_weights=[[rng.random(n) for n in range(12)], [rng.random(2)]],
+        validation={"history": [{"loss": 0.1}], "best": None, "best_epoch": 0, "since_best": 0},
+    )
+
+    read = TrainingState.from_bytes(state.to_bytes())
+
+    for name in ("epoch", "step", "loss", "validation"):
+        assert getattr(read, name) == getattr(state, name)
+    pairs = [(read.weights, state.weights), (read.optimizer, state.optimizer)]
+    for some, others in [*pairs, *zip(read.best_weights, state.best_weights, strict=True)]:
+        for array, other in zip(some, others, strict=True):
+            assert np.array_equal(array, other)
+            assert array.dtype == np.asarray(other).dtype
+    assert len(read.best_weights) == 2
+
+
+def test_another_training_does_not_take_the_state(
+    small: Path, tmp_path: Path, never_killed: Callable[..., Path]
+) -> None:
+    stopped = Attempts(small, tmp_path)
+    stopped.stop(Moment(TERMINATE, "step", 1, 4))
+    other = Attempts(small, tmp_path, seed=8, model=str(tmp_path / "other"))
+
+    other.finish()
+
+    assert_the_same(tmp_path / "other", never_killed(SETTINGS, seed=8))
+    assert len(stopped.files) == 1
+    stopped.finish()
+    assert_the_same(stopped.model, never_killed(SETTINGS))
+
+
+def test_all_that_a_training_depends_on_is_in_its_key(small: Path) -> None:
+    settings: dict[str, Any] = {
+        "config": SETTINGS, "layer_sizes": [16], "seed": 7, "begins_from": None,
+    }  # fmt: skip
+    key = training_key(str(small), **settings)
+
+    others = [
+        training_key(str(small), **{**settings, **change})
+        for change in (
+            {"config": {**SETTINGS, "learning_rate": 0.02}},
+            {"layer_sizes": [16, 8]},
+            {"seed": 8},
+            {"begins_from": "shop-0123456789ab"},
+            {"begins_from": "shop-ba9876543210"},
+        )
+    ]
+
+    assert training_key(str(small), **settings) == key
+    assert len({key, *others}) == 6
+
+
+def _other_labels(folder: Path) -> None:
+    table = read_table(folder)
+    index = table.schema.get_field_index(LABEL)
+    write_table(table.set_column(index, LABEL, [to_numpy(table[LABEL]) * 2]), folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        pytest.param(lambda e: _other_labels(e / "interactions/train"), True, id="train"),
+        pytest.param(lambda e: _other_labels(e / "interactions/validation"), True, id="validation"),
+        pytest.param(lambda e: _other_labels(e / "interactions/test"), False, id="test"),
+        pytest.param(lambda e: shutil.rmtree(e / "interactions/test"), False, id="no test part"),
+        pytest.param(
+            lambda e: write_table(read_table(e / "candidates").slice(1), e / "candidates"),
+            True,
+            id="candidates",
+        ),
+        pytest.param(
+            lambda e: FeatureSpec.read(e).model_copy(update={"relevant_above": 0.1}).write(e),
+            True,
+            id="spec",
+        ),
+        pytest.param(
+            lambda e: write_json({"reason": "none"}, e / "published" / "comparison.json"),
+            False,
+            id="published",
+        ),
+        pytest.param(
+            lambda e: (e / "query_feature_space.keras").write_bytes(b"another time"),
+            False,
+            id="FeatureSpace",
+        ),
+    ],
+)
+def test_the_data_that_train_reads_is_in_the_key(
+    small: Path, tmp_path: Path, change: Callable[[Path], object], counts: bool
+) -> None:
+    copy = tmp_path / "copied"  # another place is no other data
+    shutil.copytree(small, copy)
+    (copy / "published").mkdir()
+    assert training_key(str(copy), seed=1) == training_key(str(small), seed=1)
+
+    change(copy)
+
+    assert (training_key(str(copy), seed=1) != training_key(str(small), seed=1)) == counts
+
+
+def _without(name: str) -> Callable[[bytes], bytes]:
+    def edited(content: bytes) -> bytes:
+        with np.load(io.BytesIO(content)) as file:
+            arrays = {key: file[key] for key in file.files if not key.startswith(name)}
+        target = io.BytesIO()
+        np.savez(target, **arrays)
+        return target.getvalue()
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: b"garbage" * 1000, id="garbage"),
+        pytest.param(lambda content: content[: len(content) // 2], id="truncated"),
+        pytest.param(_without("progress"), id="without progress"),
+        pytest.param(_without("optimizer"), id="without optimizer"),
+        pytest.param(
+            lambda content: content[:3000] + bytes(64) + content[3064:], id="bits flipped"
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_left_aside_with_a_warning(
+    attempts: Attempts,
+    never_killed: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    damaged: Callable[[bytes], bytes],
+) -> None:
+    attempts.stop(Moment(TERMINATE, "step", 1, 4))
+    path = attempts.state_file
+    path.write_bytes(damaged(path.read_bytes()))
+    capsys.readouterr()
+
+    attempts.finish()
+
+    assert re.search(rf"warning: .*{path.name}", capsys.readouterr().out)
+    assert_the_same(attempts.model, never_killed(SETTINGS))
+    assert attempts.files == []

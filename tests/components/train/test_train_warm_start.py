@@ -1,0 +1,477 @@
+"""A second run, on a log that has grown, begins from the model of the first one."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from conftest import FEATURES
+from killed_training import Moment, signal_at
+
+from components.feature_spec import FeatureSpec
+from components.published_models import Move, Published
+from components.tables import SPLITS, read_json, read_table, to_numpy
+from components.towers import CandidateModel, MeanEmbedding, QueryModel
+from components.train.job import train
+from components.train.warm_start import WarmStart, begin_from
+
+RunStep = Callable[..., Any]
+VERSION = "sample-0123456789ab"
+LAYERS = [16]
+SAMPLE = {"kind": "sample", "users": 600, "items": 300, "interactions": 30_000}
+# The first log ends where a tenth of the rows is left, and has not yet the last items.
+FIRST_SHARE, FIRST_ITEMS = 0.9, 285
+CONFIG: dict[str, Any] = {
+    "learning_rate": 0.003,
+    "l2": 1e-4,
+    "batch_size": 256,
+    "epochs": 12,
+    "monitor": "ndcg_at_20_filtered",
+}
+SHORT = {**CONFIG, "epochs": 1}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What two runs leave: the second one's features with and without a warm start."""
+
+    first: Path
+    published: Path
+    warm: Path
+    cold: Path
+
+
+def _ingest_parts(folder: Path) -> dict[str, Path]:
+    """The first log, and the one that it has grown to, as ingest reads a user's own files."""
+    from components.ingest.job import ingest
+
+    ingest(
+        source=SAMPLE, config={}, seed=7,
+        tables=str(folder / "sample"), rejects=str(folder / "rejects"),
+    )  # fmt: skip
+    items = read_table(folder / "sample" / "candidates")
+    log = pa.concat_tables(
+        [read_table(folder / "sample" / "interactions" / split) for split in SPLITS]
+    )
+    log = log.append_column("movie_id", items["movie_id"].take(log["candidate_index"]))
+    log = log.drop_columns("candidate_index")
+    until = np.quantile(to_numpy(log["timestamp"]), FIRST_SHARE)
+
+    def early(table: pa.Table) -> pa.Table:
+        return table.filter(pc.less_equal(pc.cast(table["movie_id"], pa.int64()), FIRST_ITEMS))
+
+    parts = {
+        "first": (early(log.filter(pc.less(log["timestamp"], until))), early(items)),
+        "second": (log, items),
+    }
+    for name, (interactions, candidates) in parts.items():
+        (folder / name).mkdir()
+        pq.write_table(interactions, folder / name / "log.parquet")
+        pq.write_table(candidates, folder / name / "items.parquet")
+        ingest(
+            source={
+                "kind": "files",
+                "interactions": str(folder / name / "log.parquet"),
+                "candidates": str(folder / name / "items.parquet"),
+                "columns": {
+                    "query_id": "user_id",
+                    "candidate_id": "movie_id",
+                    "title": "movie_title",
+                    "rating": "user_rating",
+                    "timestamp": "timestamp",
+                },
+            },
+            config={},
+            seed=7,
+            tables=str(folder / name / "tables"),
+            rejects=str(folder / name / "rejects"),
+        )
+    return {name: folder / name for name in parts}
+
+
+def _fetched(encoded: Path, model: Path, export: Path, target: Path) -> Path:
+    """A published model as fetch_published leaves it."""
+    features = target / "features"
+    features.mkdir(parents=True)
+    for path in encoded.iterdir():
+        if path.is_file():
+            shutil.copy(path, features)
+    shutil.copytree(encoded / "vocabularies", features / "vocabularies")
+    shutil.copytree(model, target / "model")
+    (target / "export").mkdir()
+    shutil.copytree(export / "candidates", target / "export" / "candidates")
+    for name in ("query_tower.keras", "export.json"):
+        shutil.copy(export / name, target / "export")
+    move = Move(
+        number=1, version=VERSION, previous=None, action="publish", time="2026-01-01T00:00:00+00:00"
+    )
+    Published(move=move).write(target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, in_tensorflow: RunStep) -> Runs:
+    folder = tmp_path_factory.mktemp("two-runs")
+    parts = _ingest_parts(folder)
+
+    def adapt(part: str, name: str, **arguments: Any) -> Path:
+        encoded = parts[part] / name
+        in_tensorflow(
+            "components.adapt.job:adapt",
+            tables=str(parts[part] / "tables"), features=FEATURES, config={},
+            encoded=str(encoded), **arguments,
+        )  # fmt: skip
+        return encoded
+
+    first = adapt("first", "encoded")
+    model = parts["first"] / "model"
+    train(encoded=str(first), config=CONFIG, layer_sizes=LAYERS, seed=7, model=str(model))
+    in_tensorflow(
+        "components.export.job:export",
+        tables=str(parts["first"] / "tables"), encoded=str(first), model=str(model),
+        export=str(parts["first"] / "export"),
+    )  # fmt: skip
+    published = _fetched(first, model, parts["first"] / "export", folder / "published")
+    return Runs(
+        first,
+        published,
+        adapt("second", "warm", published=str(published), warm_start=True),
+        adapt("second", "cold", published=str(published)),
+    )
+
+
+def new_towers(
+    encoded: Path, layer_sizes: list[int] = LAYERS, dimension: int = 32
+) -> tuple[QueryModel, CandidateModel]:
+    spec = FeatureSpec.read(encoded)
+    keras.utils.set_random_seed(3)
+    return (
+        QueryModel(spec.query, layer_sizes, dimension),
+        CandidateModel(spec.candidate, layer_sizes, dimension),
+    )
+
+
+def published_towers(published: Path) -> list[Any]:
+    return [
+        keras.models.load_model(published / "model" / f"{side}_tower.keras")
+        for side in ("query", "candidate")
+    ]
+
+
+def table_of(tower: Any, name: str) -> np.ndarray:
+    layer = tower.embeddings[name]
+    return np.array((layer.embedding if isinstance(layer, MeanEmbedding) else layer).embeddings)
+
+
+def dense_weights(tower: Any) -> list[np.ndarray]:
+    return [weight for layer in tower.dense_layers for weight in layer.get_weights()]
+
+
+def begun(towers: tuple[QueryModel, CandidateModel], encoded: Path, runs: Runs) -> WarmStart:
+    return begin_from(*towers, str(encoded), str(runs.published))
+
+
+def edited(encoded: Path, target: Path, **spec: Any) -> Path:
+    """Copies encoded tables, and changes their feature spec."""
+    shutil.copytree(encoded, target)
+    FeatureSpec.read(encoded).model_copy(update=spec).write(target)
+    return target
+
+
+def arrays_equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+def saved_weights(model: Path) -> list[np.ndarray]:
+    return [
+        weight
+        for side in ("query", "candidate")
+        for weight in keras.models.load_model(model / f"{side}_tower.keras").get_weights()
+    ]
+
+
+# --- what is taken over ---------------------------------------------------------------------------
+
+
+def test_every_value_that_was_known_begins_with_its_published_embedding(runs: Runs) -> None:
+    towers = new_towers(runs.warm)
+    untouched = new_towers(runs.warm)
+
+    warm_start = begun(towers, runs.warm, runs)
+
+    grown = []
+    for tower, before, published in zip(
+        towers, untouched, published_towers(runs.published), strict=True
+    ):
+        for name in tower.embeddings:
+            table, random = table_of(tower, name), table_of(before, name)
+            old = table_of(published, name)
+            assert np.array_equal(table[: len(old)], old)
+            assert np.array_equal(table[len(old) :], random[len(old) :])
+            assert np.abs(table[len(old) :]).min(initial=1) > 0
+            if len(table) > len(old):
+                grown.append(name)
+        assert arrays_equal(dense_weights(tower), dense_weights(published))
+    assert grown == ["user_id", "movie_id"]
+    new_rows = sum(
+        table_of(tower, name).shape[0] - table_of(published, name).shape[0]
+        for tower, published in zip(towers, published_towers(runs.published), strict=True)
+        for name in tower.embeddings
+    )
+    assert warm_start == WarmStart(
+        taken=[
+            "query raw_user_age", "query user_gender", "query user_id",
+            "query user_occupation_label", "query user_gender_X_raw_user_age", "query dense 1",
+            "candidate movie_genres", "candidate movie_id", "candidate movie_title",
+            "candidate dense 1",
+        ],
+        new=[],
+        new_rows=new_rows,
+    )  # fmt: skip
+    assert new_rows > 30
+
+
+def test_the_same_index_is_the_same_value(runs: Runs) -> None:
+    for path in (runs.published / "features" / "vocabularies").iterdir():
+        former = pq.read_table(path)["token"].to_pylist()
+        tokens = pq.read_table(runs.warm / "vocabularies" / path.name)["token"].to_pylist()
+        assert tokens[: len(former)] == former
+
+
+@pytest.mark.parametrize(
+    ("layers", "taken_dense"),
+    [([24], []), ([24, 16], []), ([16, 8], []), ([16, 16], []), ([16], [1])],
+)
+def test_dense_layers_are_taken_as_far_as_they_are_of_the_same_shape(
+    runs: Runs, layers: list[int], taken_dense: list[int]
+) -> None:
+    towers, untouched = new_towers(runs.warm, layers), new_towers(runs.warm, layers)
+
+    warm_start = begun(towers, runs.warm, runs)
+
+    published = published_towers(runs.published)
+    for side, tower, before, old in zip(
+        ("query", "candidate"), towers, untouched, published, strict=True
+    ):
+        for number, (layer, random) in enumerate(
+            zip(tower.dense_layers, before.dense_layers, strict=True), start=1
+        ):
+            name, is_taken = f"{side} dense {number}", number in taken_dense
+            source = old.dense_layers[number - 1] if is_taken else random
+            assert arrays_equal(layer.get_weights(), source.get_weights())
+            assert name in (warm_start.taken if is_taken else warm_start.new)
+        for name in tower.embeddings:
+            table = table_of(old, name)
+            assert np.array_equal(table_of(tower, name)[: len(table)], table)
+
+
+def test_other_features_mean_other_dense_layers_of_their_tower_only(
+    runs: Runs, tmp_path: Path
+) -> None:
+    spec = FeatureSpec.read(runs.warm)
+    fewer = [feature for feature in spec.query if feature.name != "user_occupation_label"]
+    encoded = edited(runs.warm, tmp_path / "encoded", query=fewer)
+    towers, untouched = new_towers(encoded), new_towers(encoded)
+
+    warm_start = begun(towers, encoded, runs)
+
+    assert warm_start.new == ["query dense 1"]
+    assert arrays_equal(dense_weights(towers[0]), dense_weights(untouched[0]))
+    assert "query user_id" in warm_start.taken
+    assert "candidate dense 1" in warm_start.taken
+
+
+def test_another_order_of_features_means_other_dense_layers(runs: Runs, tmp_path: Path) -> None:
+    spec = FeatureSpec.read(runs.warm)
+    encoded = edited(runs.warm, tmp_path / "encoded", candidate=spec.candidate[::-1])
+    towers = new_towers(encoded)
+
+    assert begun(towers, encoded, runs).new == ["candidate dense 1"]
+
+
+def test_embeddings_of_another_width_are_not_taken(runs: Runs) -> None:
+    towers, untouched = new_towers(runs.warm, dimension=8), new_towers(runs.warm, dimension=8)
+
+    warm_start = begun(towers, runs.warm, runs)
+
+    assert warm_start.taken == []
+    assert warm_start.new_rows == 0
+    for tower, before in zip(towers, untouched, strict=True):
+        assert arrays_equal(tower.get_weights(), before.get_weights())
+
+
+def test_a_vocabulary_in_another_order_is_not_taken(runs: Runs) -> None:
+    """Adapt had no warm start: its indices stand for other values."""
+    towers, untouched = new_towers(runs.cold), new_towers(runs.cold)
+
+    warm_start = begun(towers, runs.cold, runs)
+
+    for number, name in enumerate(("query user_id", "candidate movie_id")):
+        assert name in warm_start.new
+        feature = name.split()[1]
+        assert np.array_equal(
+            table_of(towers[number], feature), table_of(untouched[number], feature)
+        )
+    assert {"query dense 1", "candidate dense 1"} <= set(warm_start.new)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("raw_user_age", {"bin_boundaries": [20.0, 30.0, 40.0, 50.0]}),
+        ("user_gender", {"type": "integer_hashed"}),
+        ("user_occupation_label", {"raw_columns": ["profession"]}),
+        ("user_gender_X_raw_user_age", {"cardinality": 21}),
+    ],
+)
+def test_a_feature_that_means_something_else_is_not_taken(
+    runs: Runs, tmp_path: Path, name: str, change: dict[str, Any]
+) -> None:
+    query = [
+        feature.model_copy(update=change) if feature.name == name else feature
+        for feature in FeatureSpec.read(runs.warm).query
+    ]
+    encoded = edited(runs.warm, tmp_path / "encoded", query=query)
+    towers, untouched = new_towers(encoded), new_towers(encoded)
+
+    warm_start = begun(towers, encoded, runs)
+
+    assert {f"query {name}", "query dense 1"} <= set(warm_start.new)
+    assert np.array_equal(table_of(towers[0], name), table_of(untouched[0], name))
+
+
+def test_a_cross_is_not_taken_if_one_of_its_features_means_something_else(
+    runs: Runs, tmp_path: Path
+) -> None:
+    encoded = edited(runs.warm, tmp_path / "encoded")
+    path = encoded / "vocabularies" / "user_gender.parquet"
+    pq.write_table(pq.read_table(path).take([1, 0]), path)
+
+    warm_start = begun(new_towers(encoded), encoded, runs)
+
+    assert "query user_gender" in warm_start.new
+    assert "query user_gender_X_raw_user_age" in warm_start.new
+
+
+# --- train ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def histories(
+    runs: Runs, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict[str, float]]]:
+    """The second run's training, from nothing and from the published model."""
+    folder = tmp_path_factory.mktemp("second-run")
+    for name, encoded in (("cold", runs.cold), ("warm", runs.warm)):
+        train(
+            encoded=str(encoded), config=CONFIG, layer_sizes=LAYERS, seed=7,
+            model=str(folder / name), published=str(runs.published), warm_start=name == "warm",
+        )  # fmt: skip
+    return {name: read_json(folder / name / "history.json") for name in ("cold", "warm")}
+
+
+def test_a_second_run_on_a_grown_log_reaches_the_cold_runs_best_metric_in_fewer_epochs(
+    histories: dict[str, list[dict[str, float]]],
+) -> None:
+    values = {
+        name: [entry[f"val_{CONFIG['monitor']}"] for entry in history]
+        for name, history in histories.items()
+    }
+    best = max(values["cold"])
+
+    epochs = {
+        name: next((n for n, value in enumerate(reached, 1) if value >= best), None)
+        for name, reached in values.items()
+    }
+
+    print(f"{CONFIG['monitor']} {best:.4f} after: cold {epochs['cold']}, warm {epochs['warm']}")
+    for name, reached in values.items():
+        print(f"{name}: " + " ".join(f"{value:.4f}" for value in reached))
+    assert epochs["warm"] is not None
+    assert epochs["cold"] is not None
+    assert epochs["warm"] < epochs["cold"] / 2
+    assert values["warm"][0] > values["cold"][0] + 0.05
+
+
+def test_training_json_and_the_log_say_what_a_model_begins_from(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = train(
+        encoded=str(runs.warm), config=SHORT, layer_sizes=[24], seed=7,
+        model=str(tmp_path / "model"), published=str(runs.published), warm_start=True,
+    )  # fmt: skip
+
+    assert summary["begins_from"] == VERSION
+    assert read_json(tmp_path / "model" / "training.json")["begins_from"] == VERSION
+    users = new_towers(runs.warm)[0].embeddings["user_id"].input_dim
+    items = new_towers(runs.warm)[1].embeddings["movie_id"].input_dim
+    old = [tower.embeddings for tower in published_towers(runs.published)]
+    new = users + items - old[0]["user_id"].input_dim - old[1]["movie_id"].input_dim
+    assert (
+        f"24: begins from {VERSION}: 8 of its layers, with {new} new embeddings; "
+        "not query dense 1, candidate dense 1\n"
+    ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", ["no warm start", "nothing published", "no folder"])
+def test_without_a_published_model_to_begin_from_a_training_is_a_cold_one(
+    runs: Runs, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    Published().write(nothing)
+    arguments: dict[str, Any] = {
+        "no warm start": {"published": str(runs.published), "warm_start": False},
+        "nothing published": {"published": str(nothing), "warm_start": True},
+        "no folder": {"published": None, "warm_start": True},
+    }[case]
+    common: dict[str, Any] = {
+        "encoded": str(runs.cold), "config": SHORT, "layer_sizes": LAYERS, "seed": 7,
+    }  # fmt: skip
+
+    summary = train(**common, model=str(tmp_path / "model"), **arguments)
+    train(**common, model=str(tmp_path / "cold"))
+
+    assert summary["begins_from"] == ""
+    assert "begins from" not in capsys.readouterr().out
+    assert arrays_equal(saved_weights(tmp_path / "model"), saved_weights(tmp_path / "cold"))
+
+
+def test_a_warm_training_that_is_stopped_goes_on_to_the_same_weights(
+    runs: Runs, tmp_path: Path
+) -> None:
+    common: dict[str, Any] = {
+        "encoded": str(runs.warm), "config": {**CONFIG, "epochs": 2}, "layer_sizes": LAYERS,
+        "seed": 7, "published": str(runs.published), "warm_start": True,
+    }  # fmt: skip
+    stopped = {**common, "model": str(tmp_path / "m"), "checkpoints": str(tmp_path / "state")}
+
+    with signal_at(Moment(15, "step", 1, 20)), pytest.raises(SystemExit):
+        train(**stopped)
+    train(**stopped)
+    train(**common, model=str(tmp_path / "never-stopped"))
+
+    assert arrays_equal(saved_weights(tmp_path / "m"), saved_weights(tmp_path / "never-stopped"))
+
+
+def test_a_cold_training_does_not_take_the_state_of_a_warm_one(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common: dict[str, Any] = {
+        "encoded": str(runs.warm), "config": SHORT, "layer_sizes": LAYERS, "seed": 7,
+        "published": str(runs.published), "checkpoints": str(tmp_path / "state"),
+    }  # fmt: skip
+    with signal_at(Moment(15, "step", 0, 20)), pytest.raises(SystemExit):
+        train(**common, model=str(tmp_path / "m"), warm_start=True)
+
+    train(**common, model=str(tmp_path / "m"))
+
+    assert "goes on from a former attempt" not in capsys.readouterr().out
+    assert len(list((tmp_path / "state").iterdir())) == 1
