@@ -85,6 +85,8 @@ class Location:
                 "of the environment."
             ) from error
         except (PermissionError, ConnectionError) as error:
+            if self._protocol == "file":
+                raise
             raise InputError(
                 f"{self.url}/{name}: {error}. Check the credentials of the environment and "
                 "that they may read and write there."

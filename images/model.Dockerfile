@@ -1,4 +1,4 @@
-# The image of train, select_model and evaluate: Keras on JAX, without TensorFlow.
+# The image of all steps but ingest, adapt and export: Keras on JAX, without TensorFlow.
 #
 #   docker build --file images/model.Dockerfile --tag deep-retrieval-model .
 #   docker build --file images/model.Dockerfile --build-arg EXTRA=gpu --tag deep-retrieval-model:gpu .
@@ -34,7 +34,7 @@ ARG VERSION=0
 ARG REVISION=unknown
 ENV DEEP_RETRIEVAL_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="deep-retrieval-model" \
-      org.opencontainers.image.description="train, select_model and evaluate of the deep retrieval pipeline" \
+      org.opencontainers.image.description="all steps of the deep retrieval pipeline but ingest, adapt and export" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

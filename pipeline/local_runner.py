@@ -299,6 +299,8 @@ def _run_kfp(
     with contextlib.ExitStack() as stack:
         if containers:
             stack.enter_context(containers.owning(work))
+            if location:
+                stack.enter_context(containers.owning(Path(location)))
             stack.enter_context(containers.watched())
         stack.enter_context(_interruptible(containers.stop if containers else _kill_children))
         try:

@@ -4,6 +4,7 @@ Skipped, with the reason, where no container engine answers or the images are no
 (deep-retrieval images build).
 """
 
+import json
 import os
 import shutil
 import signal
@@ -100,13 +101,42 @@ def test_outputs_belong_to_the_caller(in_containers: RunResult, outputs: dict[st
     assert {path.lstat().st_uid for path in files} == {os.getuid()}
 
 
-def test_a_second_run_in_containers_reuses_every_step(
+def test_a_second_run_in_containers_reuses_every_step_but_publish(
     in_containers: RunResult, outputs: dict[str, Path]
 ) -> None:
     from pipeline.docker_runner import Containers
 
     again = run_locally(tiny(), str(outputs["docker"]), containers=Containers(step_images()))
-    assert all(step.reused for step in again.steps)
+    assert [step.step for step in again.steps if not step.reused] == ["publish"]
+
+
+def test_a_model_is_published_from_containers_and_belongs_to_the_caller(
+    engine: Any, outputs: dict[str, Path], tmp_path: Path
+) -> None:
+    from pipeline.docker_runner import Containers
+
+    models = tmp_path / "models"
+    run = run_locally(
+        tiny(publish={"location": str(models)}, layer_stacks=[[8]]),
+        str(outputs["docker"]),
+        containers=Containers(step_images()),
+    )
+    latest = json.loads((models / "latest.json").read_text())
+    assert latest["version"] == run.publication["version"] != ""
+    lineage = json.loads((models / "versions" / latest["version"] / "lineage.json").read_text())
+    assert lineage["images"] == step_images()
+    assert len(lineage["revision"]) >= 40  # which the images know, and containers have no git
+    assert {path.lstat().st_uid for path in models.rglob("*")} == {os.getuid()}
+
+
+def test_a_location_that_containers_cannot_reach_is_refused(engine: Any) -> None:
+    from pipeline.docker_runner import Containers
+
+    containers = Containers(step_images())
+    with pytest.raises(InputError, match="publish.location s3://bucket/models: containers have no"):
+        containers.runner({}, Path("/var/tmp"), "s3://bucket/models")
+    with pytest.raises(InputError, match="source.interactions s3://bucket/log: containers have no"):
+        containers.runner({"interactions": "s3://bucket/log"}, Path("/var/tmp"))
 
 
 @pytest.mark.parametrize(
