@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import SMALL_SAMPLE, TRAIN
 from tiny_config import tiny
 
 from components.errors import InputError
@@ -117,7 +118,12 @@ def test_a_model_is_published_from_containers_and_belongs_to_the_caller(
 
     models = tmp_path / "models"
     run = run_locally(
-        tiny(publish={"location": str(models)}, layer_stacks=[[8]]),
+        tiny(
+            source=SMALL_SAMPLE,
+            train=TRAIN,
+            layer_stacks=[[16]],
+            publish={"location": str(models)},
+        ),
         str(outputs["docker"]),
         containers=Containers(step_images()),
     )
@@ -133,9 +139,9 @@ def test_a_location_that_containers_cannot_reach_is_refused(engine: Any) -> None
     from pipeline.docker_runner import Containers
 
     containers = Containers(step_images())
-    with pytest.raises(InputError, match="publish.location s3://bucket/models: containers have no"):
-        containers.runner({}, Path("/var/tmp"), "s3://bucket/models")
-    with pytest.raises(InputError, match="source.interactions s3://bucket/log: containers have no"):
+    with pytest.raises(InputError, match=r"publish\.location s3://bucket/m: containers"):
+        containers.runner({}, Path("/var/tmp"), "s3://bucket/m")
+    with pytest.raises(InputError, match=r"source\.interactions s3://bucket/log: con"):
         containers.runner({"interactions": "s3://bucket/log"}, Path("/var/tmp"))
 
 
