@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deep-retrieval",
         description="A Kubeflow pipeline that turns a log of interactions into a two-tower "
-        "retrieval model: ingest, adapt, train, export, evaluate.",
+        "retrieval model: ingest, adapt, train, export, evaluate, publish.",
         epilog="Begin with: deep-retrieval run --config sample",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

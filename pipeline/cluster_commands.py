@@ -337,6 +337,9 @@ def _create(options: argparse.Namespace) -> None:
     config, compiled, given = _prepared(options)
     known = pipeline_parameters(compiled)
     timed = {name: SCHEDULED_TIME for name in TIMED_PARAMETERS if name in known}
+    if config.source.kind == "files" and config.source.columns.timestamp is None:
+        timed.pop("data_until", None)
+        print("each run takes the whole log, as source.columns.timestamp is not set")
     parameters = {**timed, **given}
     check_size(parameters)
     cluster = _connect(options)

@@ -1,18 +1,16 @@
 """What the tests of the cluster commands share: connections, faults, a small pipeline."""
 
-import argparse
 import functools
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kfp_server import Clock, Fault, KfpServer, status
 
-from components.errors import InputError
-from pipeline import cluster_commands, kfp_api
+from pipeline import kfp_api
+from pipeline.cli import main
 from pipeline.kfp_api import Cluster, Connection, connect
 
 IR = """\
@@ -90,33 +88,6 @@ def by(clock: Clock, server: KfpServer | None = None) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command line with the cluster commands only, and exit codes as of the whole."""
-    parser = argparse.ArgumentParser(prog="deep-retrieval")
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    def add_config(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--config", default="sample")
-        parser.add_argument("--set", action="append", default=[], dest="overrides")
-
-    def add_images(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--registry", default="")
-        parser.add_argument("--gpu", action="store_true")
-
-    cluster_commands.add_commands(commands, add_config=add_config, add_images=add_images)
-    options = parser.parse_args(arguments)
-    try:
-        return {"submit": cluster_commands.submit, "schedule": cluster_commands.schedule}[
-            options.command
-        ](options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Keeps what this machine has set away from the tests, and each test's secrets to it."""
@@ -137,7 +108,20 @@ def command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
             kfp_api, "connect", functools.partial(connect, **by(server.clock, server))
         )
         monkeypatch.setattr("pipeline.compilation.compile_pipeline", lambda config, images: IR)
-        monkeypatch.setattr("pipeline.images.step_images", lambda registry, gpu: {})
+        monkeypatch.setattr("pipeline.compilation.cluster_images", lambda config, registry, gpu: {})
+        return main([*arguments, "--host", server.url])
+
+    return run
+
+
+@pytest.fixture
+def real_command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command against a server, with the pipeline as it is compiled."""
+
+    def run(server: KfpServer, *arguments: str) -> int:
+        monkeypatch.setattr(
+            kfp_api, "connect", functools.partial(connect, **by(server.clock, server))
+        )
         return main([*arguments, "--host", server.url])
 
     return run

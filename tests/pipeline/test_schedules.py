@@ -2,10 +2,20 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_support import IR, LASTING, PASSING, clear, command_line, connected, no_settings
+from cluster_support import (
+    IR,
+    LASTING,
+    PASSING,
+    clear,
+    command_line,
+    connected,
+    no_settings,
+    real_command_line,
+)
 from kfp_server import Clock, Fault, KfpServer, status
 
 from components.errors import InputError
@@ -16,7 +26,7 @@ from pipeline.kfp_api import Cluster, ClusterError
 from pipeline.schedules import Created, Interval, Wish, parse_interval
 from pipeline.submission import experiment, upload
 
-__all__ = ["command_line", "no_settings"]  # fixtures
+__all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
 LOCAL = "--local-images"
 MINUTE = parse_cron("* * * * *")
 
@@ -490,6 +500,23 @@ def test_create_uploads_and_fills_in_the_time_of_each_run(
         (sent,) = server.schedules
         assert sent["runtime_config"]["parameters"]["data_until"] == "20260101000000"
         assert sent["mode"] == "DISABLE"
+
+
+def test_a_log_without_times_is_read_anew_by_each_run_and_as_a_whole(
+    real_command_line: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "shop.yaml"
+    config.write_text(
+        "{name: shop, source: {kind: files, interactions: log.csv, candidates: items.csv, "
+        "columns: {query_id: user, candidate_id: item}}, "
+        "features: {query: {user: {type: id}}, candidate: {item: {type: id}}}}"
+    )
+    with KfpServer() as server:
+        arguments = ("--config", str(config), LOCAL, "--interval", "6h")
+        assert real_command_line(server, "schedule", "create", "often", *arguments) == 0
+        (sent,) = server.schedules
+        assert sent["runtime_config"]["parameters"] == {"source_fingerprint": "[[ScheduledTime]]"}
+        assert "source.columns.timestamp is not set" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Uploading, starting and following runs, with every request failing in turn."""
 
 import functools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from cluster_support import (
     clear,
     command_line,
     connected,
-    main,
     no_settings,
+    real_command_line,
 )
 from kfp_server import Fault, KfpServer, status
 
 from components.errors import InputError
 from pipeline import kfp_api
+from pipeline.cli import main
 from pipeline.kfp_api import ClusterError
 from pipeline.submission import (
     Started,
@@ -36,7 +38,7 @@ from pipeline.submission import (
     without_caching,
 )
 
-__all__ = ["command_line", "no_settings"]  # fixtures
+__all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
 LOCAL = "--local-images"
 
 
@@ -567,3 +569,36 @@ def test_the_names_of_two_runs_differ() -> None:
     with KfpServer() as server:
         names = {submit(server).name for _ in range(3)}
         assert len(names) == 3
+
+
+def test_the_pipeline_as_it_is_compiled_is_uploaded_once_and_runs_read_the_source_anew(
+    real_command_line: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "pipeline.yaml"
+    main(["compile", "--config", "movielens-100k", "--registry", "ghcr.io/acme", "--to", str(path)])
+    with KfpServer() as server:
+        arguments = ("submit", "--config", "movielens-100k", "--registry", "ghcr.io/acme")
+        for _ in range(2):
+            assert real_command_line(server, *arguments) == 0
+        (version,) = server.versions
+        assert version["pipeline_spec"] == next(iter(yaml.safe_load_all(path.read_text())))
+        assert len(server.runs) == 2
+        for run in server.runs:
+            parameters = run["runtime_config"]["parameters"]
+            assert re.fullmatch(r"\d{8}T\d{6}Z", parameters.pop("source_fingerprint"))
+            assert parameters == {}
+
+
+def test_the_built_in_sample_is_the_same_each_time_and_may_come_from_the_cache(
+    real_command_line: Any,
+) -> None:
+    with KfpServer() as server:
+        assert real_command_line(server, "submit", "--config", "sample", LOCAL) == 0
+        assert server.runs[0]["runtime_config"].get("parameters", {}) == {}
+
+
+def test_an_accelerator_brings_the_image_with_cuda(real_command_line: Any) -> None:
+    with KfpServer() as server:
+        assert real_command_line(server, "submit", "--config", "movielens-25m", LOCAL) == 0
+        text = json.dumps(server.versions[0]["pipeline_spec"])
+        assert "-gpu" in text
