@@ -16,6 +16,7 @@ import racing
 from places import S3, Race
 
 from components.errors import InputError
+from components.step import describe_os_error
 from components.storage import Location, is_remote
 
 pytest_plugins = ["published_fixtures"]
@@ -308,7 +309,7 @@ def test_a_folder_that_may_not_be_listed_is_no_empty_one(
 
     monkeypatch.setattr(os, "scandir", denied)
 
-    with pytest.raises(InputError, match="models/history"):
+    with pytest.raises(PermissionError, match="models/history"):
         location.names("history")
 
 
@@ -321,10 +322,14 @@ def test_a_folder_that_may_not_be_written_is_named(
 
     monkeypatch.setattr(os, "makedirs", denied)
 
-    with pytest.raises(InputError, match="Permission denied") as caught:
+    with pytest.raises(PermissionError) as caught:
         ACTS[act](Location(str(tmp_path / "models")), tmp_path)
 
-    assert str(caught.value).startswith(f"{tmp_path}/models/history/1.json: ")
+    # Which a step and the command line put into words.
+    assert describe_os_error(caught.value) == (
+        f"Permission denied: {tmp_path}/models/history. To mend it: make the folder writable, or "
+        "choose another one."
+    )
 
 
 def test_a_file_where_the_folder_should_be_is_not_another_writer(tmp_path: Path) -> None:
