@@ -84,6 +84,12 @@ class _Tower(keras.Model):
         embedding_dimension: Width of every embedding table.
         normalize: Whether outputs have length 1.
         l2: Penalty on the squares of all weights; only for training.
+        dropout: Share of the joined features that is left out; only while
+            training.
+        id_dropout: Share of ids that is taken for out-of-vocabulary while
+            training, so that unknown users and new items have an embedding
+            that was trained (Volkovs et al., "DropoutNet", NeurIPS 2017).
+        seed: Of what is left out.
     """
 
     def __init__(
@@ -93,9 +99,16 @@ class _Tower(keras.Model):
         embedding_dimension: int = 32,
         normalize: bool = False,
         l2: float = 0.0,
+        dropout: float = 0.0,
+        id_dropout: float = 0.0,
+        seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        # There in every tower, as its state is in every file.
+        self.dropout = keras.layers.Dropout(dropout, seed=seed)
+        self.id_dropout = id_dropout
+        self.id_seeds = keras.random.SeedGenerator(seed)
         self.features = [EncodedFeature.model_validate(feature) for feature in features]
         self.layer_sizes = list(layer_sizes)
         self.embedding_dimension = embedding_dimension
@@ -139,11 +152,12 @@ class _Tower(keras.Model):
             width = units
         self.built = True  # everything has its shape from the feature spec
 
-    def call(self, inputs: dict[str, Any]) -> Any:
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Embeds a batch.
 
         Args:
             inputs: Encoded features by name: `(batch,)`, or `(batch, width)`.
+            training: Whether features and ids are left out at random.
 
         Returns:
             `(batch, layer_sizes[-1]) float32`.
@@ -151,17 +165,21 @@ class _Tower(keras.Model):
         parts = []
         for feature in self.features:
             values = inputs[feature.name]
+            if training and self.id_dropout and feature.type == "id":
+                left_out = keras.random.uniform(keras.ops.shape(values), seed=self.id_seeds)
+                values = keras.ops.where(left_out < self.id_dropout, feature.oov_index, values)
             if feature.cardinality is not None:
                 parts.append(self.embeddings[feature.name](values))
             else:
                 parts.append(keras.ops.reshape(values, (-1, feature.width)))
         outputs = keras.ops.concatenate(parts, axis=-1)
+        outputs = self.dropout(outputs, training=training)
         for dense in self.dense_layers:
             outputs = dense(outputs)
         return _unit_length(outputs) if self.normalize else outputs
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments; the penalty is not part of the trained tower."""
+        """Returns the arguments; what is only for training is not part of a trained tower."""
         return {
             "features": [feature.model_dump() for feature in self.features],
             "layer_sizes": self.layer_sizes,

@@ -160,7 +160,10 @@ class ResumableFit(keras.callbacks.Callback):
     @property
     def _variables(self) -> list[Any]:
         towers = (self._retrieval_model.query_model, self._retrieval_model.candidate_model)
-        return [variable for tower in towers for variable in tower.variables]
+        return [
+            *(variable for tower in towers for variable in tower.variables),
+            self._retrieval_model.seeds.state,
+        ]
 
     @property
     def _steps_done(self) -> int:

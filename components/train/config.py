@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.metrics import MetricName
 
@@ -26,11 +26,30 @@ class TrainConfig(BaseModel):
             recommendations", RecSys 2019).
         mask_accidental_hits: Leaves out negatives in a batch that are the row's
             own item.
+        hard_negatives: Of a row's negatives, only so many with the greatest
+            scores count; all by default.
+        uniform_negatives: So many items from all of the catalogue are negatives
+            of every row in a batch, too: items that are seldom in a batch are
+            pushed down as well (Yang et al., "Mixed negative sampling for
+            learning two-tower neural networks in recommendations", WWW 2020).
         sample_weight: `label`: a row counts as much as its label says. `none`:
             all rows count the same.
+        sample_weight_power: The label to this power is the weight: above 1,
+            rows with high labels count more still.
+        positives_above: Only rows with a label above it are trained on; all by
+            default.
+        dropout: Share of the joined features that a training step leaves out.
+        id_dropout: Share of ids that a training step takes for
+            out-of-vocabulary, so that unknown users and new items have an
+            embedding that was trained.
         l2: Penalty on the squares of all weights.
+        weight_decay: Times the learning rate, the share of each weight that a
+            training step takes off, whatever its gradient (Loshchilov & Hutter,
+            "Decoupled weight decay regularization", ICLR 2019).
         optimizer: Its name.
         learning_rate: Its learning rate.
+        learning_rate_schedule: `constant`, or `cosine`: falls to zero at the
+            last epoch, along a cosine.
         batch_size: Rows of a training step.
         epochs: Passes over the training rows, at most.
         validation_frequency: Epochs between two validations.
@@ -52,16 +71,38 @@ class TrainConfig(BaseModel):
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
     mask_accidental_hits: bool = True
+    hard_negatives: int | None = Field(None, ge=1)
+    uniform_negatives: int = Field(0, ge=0)
     sample_weight: Literal["label", "none"] = "none"
+    sample_weight_power: float = Field(1.0, gt=0)
+    positives_above: float | None = None
+    dropout: float = Field(0.0, ge=0, lt=1)
+    id_dropout: float = Field(0.0, ge=0, lt=1)
     l2: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
     optimizer: Literal["adagrad", "adam", "sgd"] = "adam"
     learning_rate: float = Field(0.001, gt=0)
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
     batch_size: int = Field(1024, ge=2)
     epochs: int = Field(30, ge=1)
     validation_frequency: int = Field(1, ge=1)
     monitor: MetricName = "hit_rate_at_100_filtered"
     patience: int | None = Field(None, ge=1)
     checkpoint_seconds: float = Field(30.0, ge=0)
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> "TrainConfig":
+        in_batch = self.loss == "softmax" and self.negatives == "in_batch"
+        if self.uniform_negatives and not in_batch:
+            raise ValueError(
+                "uniform_negatives go with loss softmax and negatives in_batch; the whole "
+                "catalogue has them all"
+            )
+        if self.sample_weight_power != 1 and self.sample_weight != "label":
+            raise ValueError("sample_weight_power goes with sample_weight label")
+        if self.hard_negatives is not None and self.loss != "softmax":
+            raise ValueError("hard_negatives go with loss softmax; mse has no negatives")
+        return self
 
     @property
     def monitor_k(self) -> int:

@@ -41,11 +41,18 @@ class EncodedData:
             {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate},
         )
 
-    @property
-    def interactions(self) -> dict[str, np.ndarray]:
-        """The columns of the training part that the model takes."""
+    def interactions(self, positives_above: float | None = None) -> dict[str, np.ndarray]:
+        """The columns of the training part that the model takes.
+
+        Args:
+            positives_above: Only rows with a label above it; all by default.
+        """
         names = [*(feature.name for feature in self.spec.query), CANDIDATE_INDEX, LABEL]
-        return {name: to_numpy(self.train[name]) for name in names}
+        columns = {name: to_numpy(self.train[name]) for name in names}
+        if positives_above is None:
+            return columns
+        positive = columns[LABEL] > positives_above
+        return {name: values[positive] for name, values in columns.items()}
 
     @property
     def candidate_count(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from components.errors import InputError
 from components.published_models import Published
 from components.step import log
-from components.tables import write_json, written_aside
+from components.tables import LABEL, write_json, written_aside
 from components.towers import CandidateModel, QueryModel
 from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig
@@ -68,7 +68,10 @@ def train(
     if not layer_sizes or any(units < 1 for units in layer_sizes):
         raise InputError(f"layer_sizes: {layer_sizes} needs one or more positive numbers.")
     data = EncodedData.read(encoded)
-    _check_labels(data, settings)
+    interactions = data.interactions(settings.positives_above)
+    rows = len(interactions[LABEL])
+    _check_labels(data, settings, interactions[LABEL])
+    batch_size = min(settings.batch_size, rows)
     name = "-".join(str(units) for units in layer_sizes)
     with written_aside(model) as folder:
         keras.utils.set_random_seed(seed)
@@ -77,14 +80,26 @@ def train(
             "embedding_dimension": settings.embedding_dimension,
             "normalize": settings.normalize_embeddings,
             "l2": settings.l2,
+            "dropout": settings.dropout,
+            "id_dropout": settings.id_dropout,
         }
-        query_model = QueryModel(data.spec.query, **options, name="query_tower")
-        candidate_model = CandidateModel(data.spec.candidate, **options, name="candidate_tower")
+        # Of one seed, a row would lose its user and its item together.
+        seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3)]
+        query_model = QueryModel(data.spec.query, **options, seed=seeds[0], name="query_tower")
+        candidate_model = CandidateModel(
+            data.spec.candidate, **options, seed=seeds[1], name="candidate_tower"
+        )
         retrieval_model = RetrievalModel(
-            query_model, candidate_model, data.interactions, data.candidates, settings
+            query_model, candidate_model, interactions, data.candidates, settings, seeds[2]
         )
         optimizer = keras.optimizers.get(
-            {"class_name": settings.optimizer, "config": {"learning_rate": settings.learning_rate}}
+            {
+                "class_name": settings.optimizer,
+                "config": {
+                    "learning_rate": _learning_rate(settings, rows // batch_size),
+                    "weight_decay": settings.weight_decay or None,
+                },
+            }
         )
         # jit_compile is on by default on JAX; the loss is the model's own.
         retrieval_model.compile(optimizer=optimizer)
@@ -100,7 +115,7 @@ def train(
         validation = RetrievalValidation(data, settings, name)
         fit = ResumableFit(
             retrieval_model,
-            RowBatches(data.train.num_rows, settings.batch_size, seed),
+            RowBatches(rows, batch_size, seed),
             validation,
             settings,
             checkpoints,
@@ -110,12 +125,11 @@ def train(
             if checkpoints
             else "",
         )
-        batch_size = min(settings.batch_size, data.train.num_rows)
         device = jax.devices()[0].device_kind
         weights = query_model.count_params() + candidate_model.count_params()
         log(
             "train",
-            f"{name}: {weights:,} weights, {data.train.num_rows:,} rows, batches of "
+            f"{name}: {weights:,} weights, {rows:,} rows, batches of "
             f"{batch_size:,}, on {jax.default_backend()} ({device})",
         )
         began = time.perf_counter()
@@ -135,7 +149,7 @@ def train(
             "best_epoch": validation.best_epoch,
             "epochs": len(validation.history),
             "fit_seconds": round(seconds, 2),
-            "samples_per_second": round(data.train.num_rows / float(np.median(steady))),
+            "samples_per_second": round(rows / float(np.median(steady))),
             "device": f"{jax.default_backend()}: {device}",
             "begins_from": former or "",
         }
@@ -165,8 +179,22 @@ def _check_gpus(gpus: int) -> None:
         )
 
 
-def _check_labels(data: EncodedData, settings: TrainConfig) -> None:
-    least, greatest = data.spec.label_range
+def _learning_rate(settings: TrainConfig, steps: int) -> Any:
+    """The optimizer's learning rate, or its course; `steps` are those of an epoch."""
+    if settings.learning_rate_schedule == "constant":
+        return settings.learning_rate
+    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
+
+
+def _check_labels(data: EncodedData, settings: TrainConfig, label: np.ndarray) -> None:
+    """Refuses labels, of the rows that are trained on, that do not fit the loss."""
+    if settings.positives_above is not None and not len(label):
+        least, greatest = data.spec.label_range
+        raise InputError(
+            f"train.positives_above: no label in the training part is above "
+            f"{settings.positives_above:g}; labels are {least:g} to {greatest:g}."
+        )
+    least, greatest = float(label.min()), float(label.max())
     if settings.loss == "mse" and least == greatest:
         raise InputError(
             f"train.loss: every label is {least:g}, so mse has nothing to learn but that. Use "

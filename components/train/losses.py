@@ -33,6 +33,8 @@ class SoftmaxLoss:
             sampling probability.
         mask_accidental_hits: Whether in-batch negatives that are the row's own
             item are left out.
+        hard_negatives: How many negatives count, those with the greatest
+            scores; all by default.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class SoftmaxLoss:
         temperature: float = 1.0,
         logq_correction: bool = True,
         mask_accidental_hits: bool = True,
+        hard_negatives: int | None = None,
     ):
         self._temperature = temperature
         # epsilon: items of a large catalogue are rarer than the default of 1e-6.
@@ -49,6 +52,11 @@ class SoftmaxLoss:
             else None
         )
         self._mask_accidental_hits = mask_accidental_hits
+        self._hard_negatives = (
+            keras_rs.layers.HardNegativeMining(hard_negatives)
+            if hard_negatives is not None
+            else None
+        )
 
     def in_batch(
         self,
@@ -58,14 +66,15 @@ class SoftmaxLoss:
         sampling_probability: Any,
         weight: Any,
     ) -> Any:
-        """Against the items of the other rows.
+        """Against the items of the other rows, and others that were drawn.
 
         Args:
             query_embeddings: `(batch, dim)`.
-            candidate_embeddings: `(batch, dim)`, of each row's own item.
-            candidate_index: `(batch,)`, each row's own item.
-            sampling_probability: `(batch,)`, share of training rows with that
-                item.
+            candidate_embeddings: `(batch + drawn, dim)`, of each row's own item,
+                then of those that were drawn for all rows.
+            candidate_index: `(batch + drawn,)`, which items these are.
+            sampling_probability: `(batch + drawn,)`, how probable each is as a
+                negative.
             weight: `(batch,)`.
 
         Returns:
@@ -78,8 +87,10 @@ class SoftmaxLoss:
         own = keras.ops.arange(keras.ops.shape(scores)[0])
         if self._mask_accidental_hits:
             # keras_rs.layers.RemoveAccidentalHits (0.4.0) adds about 1e-40: no mask at all.
-            same_item = keras.ops.equal(candidate_index[:, None], candidate_index[None, :])
-            other_row = keras.ops.not_equal(own[:, None], own[None, :])
+            rows = keras.ops.shape(scores)[0]
+            same_item = keras.ops.equal(candidate_index[:rows, None], candidate_index[None, :])
+            columns = keras.ops.arange(keras.ops.shape(scores)[1])
+            other_row = keras.ops.not_equal(own[:, None], columns[None, :])
             hit = keras.ops.logical_and(same_item, other_row)
             scores = keras.ops.where(hit, _MASKED, scores)
         return self._cross_entropy(own, scores, weight)
@@ -105,8 +116,11 @@ class SoftmaxLoss:
         scores = keras.ops.matmul(query_embeddings, keras.ops.transpose(all_candidate_embeddings))
         return self._cross_entropy(candidate_index, scores / self._temperature, weight)
 
-    @staticmethod
-    def _cross_entropy(item: Any, scores: Any, weight: Any) -> Any:
+    def _cross_entropy(self, item: Any, scores: Any, weight: Any) -> Any:
+        if self._hard_negatives is not None:
+            labels = keras.ops.one_hot(item, keras.ops.shape(scores)[1])
+            scores, labels = self._hard_negatives(scores, labels)
+            item = keras.ops.argmax(labels, axis=-1)
         loss = keras.losses.sparse_categorical_crossentropy(item, scores, from_logits=True)
         return _weighted_mean(loss, weight)
 

@@ -61,6 +61,7 @@ class RetrievalModel(keras.Model):
             `label`.
         candidates: The candidates' features.
         config: Which loss, and its options.
+        seed: Of the negatives that are drawn.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class RetrievalModel(keras.Model):
         interactions: dict[str, np.ndarray],
         candidates: dict[str, np.ndarray],
         config: TrainConfig,
+        seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -85,8 +87,13 @@ class RetrievalModel(keras.Model):
         )
         self._config = config
         self._softmax = SoftmaxLoss(
-            config.temperature, config.logq_correction, config.mask_accidental_hits
+            config.temperature,
+            config.logq_correction,
+            config.mask_accidental_hits,
+            config.hard_negatives,
         )
+        self._candidate_count = len(counts)
+        self.seeds = keras.random.SeedGenerator(seed)
         self.built = True
 
     def call(self, rows: Any, training: bool = False) -> dict[str, Any]:
@@ -94,26 +101,35 @@ class RetrievalModel(keras.Model):
 
         Args:
             rows: `(batch,) int32`, rows of the interactions table.
-            training: Not used; no layer behaves differently.
+            training: Whether the towers leave features and ids out.
 
         Returns:
             `query_embeddings` `(batch, dim)`; `candidate_embeddings`
-            `(batch, dim)`, or of all candidates `(candidates, dim)` where the
-            loss wants them; `candidate_index` and `label`, `(batch,)`.
+            `(batch + drawn, dim)`, or of all candidates `(candidates, dim)`
+            where the loss wants them; `candidate_index`, `(batch + drawn,)`;
+            `label`, `(batch,)`.
         """
         batch = self.interactions(rows)
+        index = batch["candidate_index"]
+        if self._config.uniform_negatives:
+            drawn = keras.random.randint(
+                (self._config.uniform_negatives,), 0, self._candidate_count, seed=self.seeds
+            )
+            index = keras.ops.concatenate([index, keras.ops.cast(drawn, index.dtype)])
         whole_catalogue = self._config.loss == "softmax" and self._config.negatives == "catalogue"
-        candidates = (
-            self.candidates.everything()
-            if whole_catalogue
-            else self.candidates(batch["candidate_index"])
-        )
+        candidates = self.candidates.everything() if whole_catalogue else self.candidates(index)
         return {
-            "query_embeddings": self.query_model(batch),
-            "candidate_embeddings": self.candidate_model(candidates),
-            "candidate_index": batch["candidate_index"],
+            "query_embeddings": self.query_model(batch, training=training),
+            "candidate_embeddings": self.candidate_model(candidates, training=training),
+            "candidate_index": index,
             "label": batch["label"],
         }
+
+    def _probability(self, index: Any, rows: int) -> Any:
+        """How probable each item is as a negative, of those in a batch and those drawn."""
+        probability = self.sampling(index)["probability"]
+        drawn = self._config.uniform_negatives
+        return (rows * probability + drawn / self._candidate_count) / (rows + drawn)
 
     def compute_loss(
         self,
@@ -127,13 +143,17 @@ class RetrievalModel(keras.Model):
         label = y_pred["label"]
         queries, candidates = y_pred["query_embeddings"], y_pred["candidate_embeddings"]
         index = y_pred["candidate_index"]
-        weight = label if self._config.sample_weight == "label" else keras.ops.ones_like(label)
+        weight = (
+            keras.ops.power(label, self._config.sample_weight_power)
+            if self._config.sample_weight == "label"
+            else keras.ops.ones_like(label)
+        )
         if self._config.loss == "mse":
             loss = mse_loss(queries, candidates, label, weight)
         elif self._config.negatives == "catalogue":
             loss = self._softmax.catalogue(queries, candidates, index, weight)
         else:
-            probability = self.sampling(index)["probability"]
+            probability = self._probability(index, queries.shape[0])
             loss = self._softmax.in_batch(queries, candidates, index, probability, weight)
         for penalty in self.losses:
             loss = loss + penalty

@@ -67,7 +67,7 @@ def test_the_model_takes_features_item_and_label_of_the_training_rows(
     data = EncodedData.read(str(sample_encoded))
     train = read_table(sample_encoded / "interactions" / "train")
 
-    columns = data.interactions
+    columns = data.interactions()
 
     assert set(columns) == {f.name for f in data.spec.query} | {CANDIDATE_INDEX, LABEL}
     for name, values in columns.items():
