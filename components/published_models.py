@@ -185,7 +185,7 @@ class PublishedModels:
             The version: the name and a hash of its content.
         """
         manifest = _manifest(folder)
-        version = version_name(folder, name, identity)
+        version = _name(manifest, name, identity)
         if self.location.read(f"versions/{version}/{MANIFEST}") is None:
             for file in manifest:
                 if file.split("/")[0] not in set(identity):
@@ -317,8 +317,12 @@ class PublishedModels:
 
 def version_name(folder: Path, name: str, identity: Iterable[str]) -> str:
     """The name of the version that a folder's files make: a name and a hash of the content."""
+    return _name(_manifest(folder), name, identity)
+
+
+def _name(manifest: dict[str, ManifestEntry], name: str, identity: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for file, entry in _manifest(folder).items():
+    for file, entry in manifest.items():
         if file.split("/")[0] in set(identity):
             digest.update(f"{file}\0{entry.sha256}\n".encode())
     return f"{name}-{digest.hexdigest()[:12]}"

@@ -47,10 +47,11 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -255,6 +256,25 @@ def write_json(value: Any, path: str | os.PathLike[str]) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file."""
     return json.loads(Path(path).read_text())
+
+
+def hash_files(root: Path, paths: Iterable[Path], begin: bytes = b"") -> str:
+    """Hashes the names, relative to a folder, and the content of some of its files.
+
+    Args:
+        root: The folder.
+        paths: The files, in the order in which they count.
+        begin: What is hashed before them.
+
+    Returns:
+        The SHA-256, in hexadecimal digits.
+    """
+    digest = hashlib.sha256(begin)
+    for path in paths:
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The work of ingest: read, check, join, shard by user, split, write."""
 
 import collections
-import hashlib
 import json
 import math
 import tempfile
@@ -31,6 +30,7 @@ from components.tables import (
     REJECTS_SCHEMA,
     SPLITS,
     Schema,
+    hash_files,
     read_json,
     table_files,
     write_json,
@@ -426,12 +426,7 @@ def _write_statistics(
 
 def _fingerprint(tables_folder: Path) -> str:
     """Hashes the content of all tables."""
-    digest = hashlib.sha256()
-    for path in sorted(tables_folder.rglob("*.parquet")):
-        digest.update(f"{path.relative_to(tables_folder).as_posix()}\0".encode())
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+    return hash_files(tables_folder, sorted(tables_folder.rglob("*.parquet")))[:16]
 
 
 # --- what the user is told ------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The state of a training that was stopped, so that a retry goes on where it was."""
 
-import hashlib
 import io
 import json
 import signal
@@ -20,6 +19,7 @@ import numpy as np
 from components.errors import InputError
 from components.step import log
 from components.storage import Location
+from components.tables import hash_files
 from components.train.config import TrainConfig
 from components.train.data import RestOfEpoch, RowBatches
 from components.train.retrieval_model import RetrievalModel
@@ -39,17 +39,15 @@ def training_key(encoded: str, **settings: Any) -> str:
     Returns:
         20 hexadecimal digits.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     root = Path(encoded)
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if path.is_file() and "test" not in relative.parts and "published" not in relative.parts:
-            if path.suffix not in (".parquet", ".json"):
-                continue  # a FeatureSpace's archive has the time in it
-            digest.update(f"{relative.as_posix()}\0".encode())
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:20]
+    read = [
+        path
+        for path in sorted(root.rglob("*"))
+        # Not a FeatureSpace's archive, which has the time in it.
+        if path.suffix in (".parquet", ".json")
+        and not {"test", "published"} & set(path.relative_to(root).parts)
+    ]
+    return hash_files(root, read, json.dumps(settings, sort_keys=True).encode())[:20]
 
 
 @dataclass(frozen=True)
