@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from by_name import call_by_name
 
 from components import keras_backend
+from components.feature_spec import FeatureSpec
 
 # This process computes on JAX and has no TensorFlow, as the model image has none.
 keras_backend.choose("jax")
@@ -90,6 +92,20 @@ def sample_encoded(
         config={},
         encoded=str(folder),
     )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ids_only_encoded(sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample with ids for features only: its towers compile fast."""
+    folder = tmp_path_factory.mktemp("ids-only") / "encoded"
+    shutil.copytree(sample_encoded, folder)
+    spec = FeatureSpec.read(folder)
+    only_ids = {
+        "query": [feature for feature in spec.query if feature.name == "user_id"],
+        "candidate": [feature for feature in spec.candidate if feature.name == "movie_id"],
+    }
+    spec.model_copy(update=only_ids).write(folder)
     return folder
 
 

@@ -20,10 +20,9 @@ from components.errors import InputError
 from components.step import log
 from components.storage import Location
 from components.tables import hash_files
-from components.train.config import TrainConfig
 from components.train.data import RestOfEpoch, RowBatches
 from components.train.retrieval_model import RetrievalModel
-from components.train.validation import RetrievalValidation
+from components.train.validation import EpochNotes
 
 STOPPED = 128 + signal.SIGTERM
 _PROGRESS = "progress"
@@ -62,7 +61,7 @@ class TrainingState:
         optimizer: The optimizer's variables.
         best_weights: Of each tower, at the best epoch; empty before the first
             validation.
-        validation: What `RetrievalValidation` has noted.
+        notes: What `EpochNotes` has noted.
     """
 
     epoch: int
@@ -71,7 +70,7 @@ class TrainingState:
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
     best_weights: list[list[np.ndarray]]
-    validation: dict[str, Any]
+    notes: dict[str, Any]
 
     def to_bytes(self) -> bytes:
         """Writes it as an `.npz` file, without pickle."""
@@ -84,7 +83,7 @@ class TrainingState:
             "step": self.step,
             "loss": self.loss,
             "best": [len(weights) for weights in self.best_weights],
-            "validation": self.validation,
+            "notes": self.notes,
         }
         arrays[_PROGRESS] = np.frombuffer(json.dumps(progress).encode(), np.uint8)
         file = io.BytesIO()
@@ -108,7 +107,7 @@ class TrainingState:
                 arrays("weights"),
                 arrays("optimizer"),
                 [arrays(f"best/{tower}") for tower in range(len(progress["best"]))],
-                progress["validation"],
+                progress["notes"],
             )
 
 
@@ -126,8 +125,10 @@ class ResumableFit(keras.callbacks.Callback):
     Args:
         model: The model, compiled.
         batches: The training rows.
-        validation: What is noted along with the weights.
-        config: How many epochs, how often state is saved.
+        notes: What is noted along with the weights.
+        epochs: How many.
+        checkpoint_seconds: State is saved after an epoch, if this much time has
+            passed.
         location: Where state is kept; none, if nowhere.
         key: Names this training; see `training_key`.
     """
@@ -136,16 +137,18 @@ class ResumableFit(keras.callbacks.Callback):
         self,
         model: RetrievalModel,
         batches: RowBatches,
-        validation: RetrievalValidation,
-        config: TrainConfig,
+        notes: EpochNotes,
+        epochs: int,
+        checkpoint_seconds: float,
         location: str | None,
         key: str,
     ):
         super().__init__()
-        self._retrieval_model = model
+        self.retrieval_model = model
         self._batches = batches
-        self._validation = validation
-        self._config = config
+        self._notes = notes
+        self._epochs = epochs
+        self._checkpoint_seconds = checkpoint_seconds
         self._location = Location(location) if location else None
         self._name = f"{key}.npz"
         self._saved_at = time.monotonic()
@@ -153,19 +156,19 @@ class ResumableFit(keras.callbacks.Callback):
         self._steps_at_begin = 0
         model.optimizer.build(model.trainable_variables)
         # fit() does it, too; but nothing is fitted where a former attempt did all epochs.
-        validation.set_model(model)
+        notes.set_model(model)
 
     @property
     def _variables(self) -> list[Any]:
-        towers = (self._retrieval_model.query_model, self._retrieval_model.candidate_model)
+        towers = (self.retrieval_model.query_model, self.retrieval_model.candidate_model)
         return [
             *(variable for tower in towers for variable in tower.variables),
-            self._retrieval_model.seeds.state,
+            self.retrieval_model.seeds.state,
         ]
 
     @property
     def _steps_done(self) -> int:
-        return int(self._retrieval_model.optimizer.iterations)
+        return int(self.retrieval_model.optimizer.iterations)
 
     def run(self) -> None:
         """Trains to the end, from where a former attempt was stopped.
@@ -173,40 +176,39 @@ class ResumableFit(keras.callbacks.Callback):
         Raises:
             SystemExit: With status 143, after SIGTERM.
         """
-        epochs = self._config.epochs
+        epochs = self._epochs
         with self._noting_sigterm():
             epoch, step = self._restored()
             if step:
                 self._fit(RestOfEpoch(self._batches, step), epoch, epoch + 1)
                 epoch += 1
-            if epoch < epochs and not self._validation.patience_is_over:
+            if epoch < epochs and not self._notes.is_over:
                 self._fit(self._batches, epoch, epochs)
-        self._validation.restore_best()
 
     def _fit(self, batches: keras.utils.PyDataset, initial_epoch: int, epochs: int) -> None:
-        self._retrieval_model.fit(
+        self.retrieval_model.fit(
             batches, initial_epoch=initial_epoch, epochs=epochs, shuffle=False, verbose=0,
-            callbacks=[self, self._validation],
+            callbacks=[self, self._notes],
         )  # fmt: skip
         if self._stopped:
-            self._stop(len(self._validation.history), 0, 0.0)
+            self._stop(len(self._notes.history), 0, 0.0)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Orders the rows, and saves what the epochs before have reached."""
         self._batches.begin_epoch(epoch)
         self._steps_at_begin = self._steps_done
         if self._stopped:
-            self._stop(epoch, self._validation.steps_before, self._validation.loss_before)
-        due = time.monotonic() - self._saved_at >= self._config.checkpoint_seconds
-        if due and self._validation.history and not self._validation.steps_before:
+            self._stop(epoch, self._notes.steps_before, self._notes.loss_before)
+        due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
+        if due and self._notes.history and not self._notes.steps_before:
             self._save(epoch, 0, 0.0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends the process, if the epoch was stopped in the middle."""
         assert logs is not None
         steps = self._steps_done - self._steps_at_begin
-        loss = self._validation.note_steps(steps, float(logs["loss"]))
-        step = self._validation.steps_before + steps
+        loss = self._notes.note_steps(steps, float(logs["loss"]))
+        step = self._notes.steps_before + steps
         if self._stopped and step < len(self._batches):
             self._stop(epoch, step, loss)
 
@@ -227,9 +229,9 @@ class ResumableFit(keras.callbacks.Callback):
             step,
             loss,
             [np.asarray(variable) for variable in self._variables],
-            [np.asarray(variable) for variable in self._retrieval_model.optimizer.variables],
-            self._validation.best_weights,
-            self._validation.notes,
+            [np.asarray(variable) for variable in self.retrieval_model.optimizer.variables],
+            self._notes.best_weights,
+            self._notes.notes,
         )
         self._saved_at = time.monotonic()
         try:
@@ -244,7 +246,7 @@ class ResumableFit(keras.callbacks.Callback):
         content = self._location.read(self._name) if self._location else None
         if content is None:
             return 0, 0
-        variables = [*self._variables, *self._retrieval_model.optimizer.variables]
+        variables = [*self._variables, *self.retrieval_model.optimizer.variables]
         try:
             state = TrainingState.from_bytes(content)
             values = [*state.weights, *state.optimizer]
@@ -259,14 +261,18 @@ class ResumableFit(keras.callbacks.Callback):
             return 0, 0
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self._validation.best_weights = state.best_weights
-        self._validation.notes = state.validation
-        self._validation.steps_before, self._validation.loss_before = state.step, state.loss
+        self._notes.best_weights = state.best_weights
+        self._notes.notes = state.notes
+        self._notes.steps_before, self._notes.loss_before = state.step, state.loss
         log(
             "train",
             f"goes on from a former attempt: {state.epoch} epochs and {state.step} steps are done",
         )
         return state.epoch, state.step
+
+    def save_all(self) -> None:
+        """Saves the state after the last epoch, where something else is to come before the end."""
+        self._save(len(self._notes.history), 0, 0.0)
 
     def discard(self) -> None:
         """Deletes the state of a training that is done and saved."""
@@ -283,7 +289,7 @@ class ResumableFit(keras.callbacks.Callback):
         def stop(number: int, frame: object) -> None:
             del number, frame
             self._stopped = True
-            self._retrieval_model.stop_training = True
+            self.retrieval_model.stop_training = True
 
         former = signal.signal(signal.SIGTERM, stop)
         try:

@@ -58,6 +58,9 @@ class TrainConfig(BaseModel):
             `_raw` or `_filtered` (the user's training items left out).
         patience: Validations without improvement before training stops; it
             never stops early by default.
+        refit: Whether the model that is kept is trained once more from the
+            start, on the training and the validation part, for as many epochs
+            as were best. Validation metrics are those of the first training.
         checkpoint_seconds: How long the work of the last epochs may be that a
             killed training loses; state is saved between epochs.
     """
@@ -88,6 +91,7 @@ class TrainConfig(BaseModel):
     validation_frequency: int = Field(1, ge=1)
     monitor: MetricName = "hit_rate_at_100_filtered"
     patience: int | None = Field(None, ge=1)
+    refit: bool = False
     checkpoint_seconds: float = Field(30.0, ge=0)
 
     @model_validator(mode="after")

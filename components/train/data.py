@@ -41,14 +41,20 @@ class EncodedData:
             {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate},
         )
 
-    def interactions(self, positives_above: float | None = None) -> dict[str, np.ndarray]:
+    def interactions(
+        self, positives_above: float | None = None, *, with_validation: bool = False
+    ) -> dict[str, np.ndarray]:
         """The columns of the training part that the model takes.
 
         Args:
             positives_above: Only rows with a label above it; all by default.
+            with_validation: Whether rows of the validation part follow.
         """
         names = [*(feature.name for feature in self.spec.query), CANDIDATE_INDEX, LABEL]
-        columns = {name: to_numpy(self.train[name]) for name in names}
+        rows = self.train.select(names)
+        if with_validation:
+            rows = pa.concat_tables([rows, self.validation.select(names)])
+        columns = {name: to_numpy(rows[name]) for name in names}
         if positives_above is None:
             return columns
         positive = columns[LABEL] > positives_above

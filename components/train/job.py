@@ -20,7 +20,7 @@ from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig
 from components.train.data import EncodedData, RowBatches
 from components.train.retrieval_model import RetrievalModel
-from components.train.validation import RetrievalValidation
+from components.train.validation import EpochNotes, RetrievalValidation
 from components.train.warm_start import begin_from
 
 
@@ -71,72 +71,52 @@ def train(
     interactions = data.interactions(settings.positives_above)
     rows = len(interactions[LABEL])
     _check_labels(data, settings, interactions[LABEL])
-    batch_size = min(settings.batch_size, rows)
     name = "-".join(str(units) for units in layer_sizes)
-    with written_aside(model) as folder:
-        keras.utils.set_random_seed(seed)
-        options: dict[str, Any] = {
-            "layer_sizes": layer_sizes,
-            "embedding_dimension": settings.embedding_dimension,
-            "normalize": settings.normalize_embeddings,
-            "l2": settings.l2,
-            "dropout": settings.dropout,
-            "id_dropout": settings.id_dropout,
-        }
-        # Of one seed, a row would lose its user and its item together.
-        seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3)]
-        query_model = QueryModel(data.spec.query, **options, seed=seeds[0], name="query_tower")
-        candidate_model = CandidateModel(
-            data.spec.candidate, **options, seed=seeds[1], name="candidate_tower"
-        )
-        retrieval_model = RetrievalModel(
-            query_model, candidate_model, interactions, data.candidates, settings, seeds[2]
-        )
-        optimizer = keras.optimizers.get(
-            {
-                "class_name": settings.optimizer,
-                "config": {
-                    "learning_rate": _learning_rate(settings, rows // batch_size),
-                    "weight_decay": settings.weight_decay or None,
-                },
-            }
-        )
-        # jit_compile is on by default on JAX; the loss is the model's own.
-        retrieval_model.compile(optimizer=optimizer)
-        former = Published.read(published).version if warm_start else None
+    device = jax.devices()[0].device_kind
+    former = Published.read(published).version if warm_start else None
+    key = (
+        training_key(encoded, config=config, layer_sizes=layer_sizes, seed=seed, begins_from=former)
+        if checkpoints
+        else ""
+    )
+
+    def fit_on(
+        interactions: dict[str, np.ndarray], notes: EpochNotes, epochs: int, key: str
+    ) -> ResumableFit:
+        retrieval_model = _model(data, interactions, settings, layer_sizes, seed)
         if former is not None and published is not None:
-            begun = begin_from(query_model, candidate_model, encoded, published)
-            log(
-                "train",
-                f"{name}: begins from {former}: {len(begun.taken)} of its layers, with "
-                f"{begun.new_rows:,} new embeddings"
-                + (f"; not {', '.join(begun.new)}" if begun.new else ""),
-            )
-        validation = RetrievalValidation(data, settings, name)
-        fit = ResumableFit(
-            retrieval_model,
-            RowBatches(rows, batch_size, seed),
-            validation,
-            settings,
-            checkpoints,
-            training_key(
-                encoded, config=config, layer_sizes=layer_sizes, seed=seed, begins_from=former
-            )
-            if checkpoints
-            else "",
-        )
-        device = jax.devices()[0].device_kind
-        weights = query_model.count_params() + candidate_model.count_params()
+            _begin_from(retrieval_model, encoded, published, f"{name}: begins from {former}")
+        rows = len(interactions[LABEL])
+        towers = (retrieval_model.query_model, retrieval_model.candidate_model)
         log(
             "train",
-            f"{name}: {weights:,} weights, {rows:,} rows, batches of "
-            f"{batch_size:,}, on {jax.default_backend()} ({device})",
+            f"{name}: {sum(tower.count_params() for tower in towers):,} weights, {rows:,} rows, "
+            f"batches of {min(settings.batch_size, rows):,}, on {jax.default_backend()} ({device})",
         )
-        began = time.perf_counter()
+        batches = RowBatches(rows, settings.batch_size, seed)
+        fit = ResumableFit(
+            retrieval_model, batches, notes, epochs, settings.checkpoint_seconds, checkpoints, key
+        )
         fit.run()
+        return fit
+
+    with written_aside(model) as folder:
+        validation = RetrievalValidation(data, settings, name)
+        began = time.perf_counter()
+        fits = [fit_on(interactions, validation, settings.epochs, key)]
+        validation.restore_best()
+        if settings.refit:
+            fits[0].save_all()
+            everything = data.interactions(settings.positives_above, with_validation=True)
+            log("train", f"{name}: once more, on the training and the validation part, "
+                         f"{validation.best_epoch} epochs")  # fmt: skip
+            notes = EpochNotes(settings, name)
+            fits.append(fit_on(everything, notes, validation.best_epoch, f"{key}-refit"))
+            write_json(notes.history, folder / "refit_history.json")
         seconds = time.perf_counter() - began
-        query_model.save(folder / "query_tower.keras")
-        candidate_model.save(folder / "candidate_tower.keras")
+        trained = fits[-1].retrieval_model
+        trained.query_model.save(folder / "query_tower.keras")
+        trained.candidate_model.save(folder / "candidate_tower.keras")
         write_json(validation.history, folder / "history.json")
         # The first epoch compiles.
         steady = [entry["seconds"] for entry in validation.history[1:]] or [
@@ -155,7 +135,8 @@ def train(
         }
         write_json({**summary, "seed": seed, "config": settings.model_dump()},
                    folder / "training.json")  # fmt: skip
-    fit.discard()
+    for fit in fits:
+        fit.discard()
     log(
         "train",
         f"{name}: best {settings.monitor} {validation.best:.4f} in epoch {validation.best_epoch}; "
@@ -177,6 +158,57 @@ def _check_gpus(gpus: int) -> None:
             "does the cluster run NVIDIA's device plugin? To train without: set "
             "train_accelerator_count to ''."
         )
+
+
+def _model(
+    data: EncodedData,
+    interactions: dict[str, np.ndarray],
+    settings: TrainConfig,
+    layer_sizes: list[int],
+    seed: int,
+) -> RetrievalModel:
+    """Builds the towers and what trains them; the same seed gives the same weights."""
+    keras.utils.set_random_seed(seed)
+    options: dict[str, Any] = {
+        "layer_sizes": layer_sizes,
+        "embedding_dimension": settings.embedding_dimension,
+        "normalize": settings.normalize_embeddings,
+        "l2": settings.l2,
+        "dropout": settings.dropout,
+        "id_dropout": settings.id_dropout,
+    }
+    # Of one seed, a row would lose its user and its item together.
+    seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3)]
+    model = RetrievalModel(
+        QueryModel(data.spec.query, **options, seed=seeds[0], name="query_tower"),
+        CandidateModel(data.spec.candidate, **options, seed=seeds[1], name="candidate_tower"),
+        interactions,
+        data.candidates,
+        settings,
+        seeds[2],
+    )
+    rows = len(interactions[LABEL])
+    optimizer = keras.optimizers.get(
+        {
+            "class_name": settings.optimizer,
+            "config": {
+                "learning_rate": _learning_rate(settings, rows // min(settings.batch_size, rows)),
+                "weight_decay": settings.weight_decay or None,
+            },
+        }
+    )
+    # jit_compile is on by default on JAX; the loss is the model's own.
+    model.compile(optimizer=optimizer)
+    return model
+
+
+def _begin_from(model: RetrievalModel, encoded: str, published: str, what: str) -> None:
+    begun = begin_from(model.query_model, model.candidate_model, encoded, published)
+    log(
+        "train",
+        f"{what}: {len(begun.taken)} of its layers, with {begun.new_rows:,} new embeddings"
+        + (f"; not {', '.join(begun.new)}" if begun.new else ""),
+    )
 
 
 def _learning_rate(settings: TrainConfig, steps: int) -> Any:

@@ -17,7 +17,73 @@ from components.train.data import EncodedData
 from components.train.retrieval_model import RetrievalModel
 
 
-class RetrievalValidation(keras.callbacks.Callback):
+class EpochNotes(keras.callbacks.Callback):
+    """Notes loss and time of each epoch.
+
+    Args:
+        config: The settings.
+        name: What progress lines call the model.
+    """
+
+    def __init__(self, config: TrainConfig, name: str):
+        super().__init__()
+        self._config = config
+        self._name = name
+        self.history: list[dict[str, float]] = []
+        self.best_weights: list[list[np.ndarray]] = []
+        self.steps_before, self.loss_before = 0, 0.0
+        self._epoch_began = 0.0
+        self._epoch_loss = 0.0
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was noted so far, as JSON values; `best_weights` go beside it."""
+        return {"history": self.history}
+
+    @notes.setter
+    def notes(self, notes: dict[str, Any]) -> None:
+        self.history = notes["history"]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training has to stop before its last epoch."""
+        return False
+
+    def note_steps(self, steps: int, loss: float) -> float:
+        """Takes the mean loss of the steps of this epoch that this process did.
+
+        Returns:
+            The mean loss of the epoch so far: with the steps of a former attempt.
+        """
+        done = self.steps_before + steps
+        self._epoch_loss = (self.loss_before * self.steps_before + loss * steps) / max(done, 1)
+        return self._epoch_loss
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the time."""
+        self._epoch_began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes loss and time.
+
+        Raises:
+            InputError: If the loss is not finite.
+        """
+        entry = {
+            "epoch": epoch + 1,
+            "loss": self._epoch_loss,
+            "seconds": round(time.perf_counter() - self._epoch_began, 4),
+        }
+        self.steps_before, self.loss_before = 0, 0.0
+        self.history.append(entry)
+        if not math.isfinite(entry["loss"]):
+            raise InputError(
+                f"The loss became {entry['loss']} in epoch {epoch + 1}. Lower "
+                f"train.learning_rate ({self._config.learning_rate})."
+            )
+
+
+class RetrievalValidation(EpochNotes):
     """Ranks all candidates for the validation part's queries every few epochs.
 
     Adds `val_<metric>` of the monitored metric to the epoch's logs, raw and
@@ -36,9 +102,7 @@ class RetrievalValidation(keras.callbacks.Callback):
     """
 
     def __init__(self, data: EncodedData, config: TrainConfig, name: str):
-        super().__init__()
-        self._config = config
-        self._name = name
+        super().__init__(config, name)
         self._candidates = data.candidates
         self._queries = QuerySet.of(data.validation, data.spec.query)
         self._targets = Targets.of(data.validation, self._queries, data.spec.relevant_above)
@@ -54,14 +118,9 @@ class RetrievalValidation(keras.callbacks.Callback):
                 f"{data.spec.relevant_above}; labels are {data.spec.label_range[0]:g} to "
                 f"{data.spec.label_range[1]:g}."
             )
-        self.history: list[dict[str, float]] = []
         self.best: float = -math.inf
         self.best_epoch = 0
-        self.best_weights: list[list[np.ndarray]] = []
-        self.steps_before, self.loss_before = 0, 0.0
         self._since_best = 0
-        self._epoch_began = 0.0
-        self._epoch_loss = 0.0
 
     @property
     def _towers(self) -> list[keras.Model]:
@@ -86,44 +145,20 @@ class RetrievalValidation(keras.callbacks.Callback):
         self._since_best = notes["since_best"]
 
     @property
-    def patience_is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the metric has not improved for too long."""
         return self._config.patience is not None and self._since_best >= self._config.patience
-
-    def note_steps(self, steps: int, loss: float) -> float:
-        """Takes the mean loss of the steps of this epoch that this process did.
-
-        Returns:
-            The mean loss of the epoch so far: with the steps of a former attempt.
-        """
-        done = self.steps_before + steps
-        self._epoch_loss = (self.loss_before * self.steps_before + loss * steps) / max(done, 1)
-        return self._epoch_loss
 
     def restore_best(self) -> None:
         """Gives the towers the weights of the best epoch."""
         for tower, weights in zip(self._towers, self.best_weights, strict=True):
             tower.set_weights(weights)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the time."""
-        self._epoch_began = time.perf_counter()
-
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Validates when it is time to."""
         assert logs is not None
-        entry = {
-            "epoch": epoch + 1,
-            "loss": self._epoch_loss,
-            "seconds": round(time.perf_counter() - self._epoch_began, 4),
-        }
-        self.steps_before, self.loss_before = 0, 0.0
-        self.history.append(entry)
-        if not math.isfinite(entry["loss"]):
-            raise InputError(
-                f"The loss became {entry['loss']} in epoch {epoch + 1}. Lower "
-                f"train.learning_rate ({self._config.learning_rate})."
-            )
+        super().on_epoch_end(epoch, logs)
+        entry = self.history[-1]
         last = epoch + 1 == self._config.epochs
         if (epoch + 1) % self._config.validation_frequency and not last:
             return
@@ -139,7 +174,7 @@ class RetrievalValidation(keras.callbacks.Callback):
         shown = ", ".join(f"{name[4:]} {number:.4f}" for name, number in metrics.items())
         log("train", f"{self._name} epoch {epoch + 1}/{self._config.epochs}: loss "
                      f"{entry['loss']:.4f}, validation {shown}")  # fmt: skip
-        if self.patience_is_over:
+        if self.is_over:
             self.model.stop_training = True
 
     def _metrics(self) -> dict[str, float]:

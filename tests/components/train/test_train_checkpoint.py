@@ -70,17 +70,8 @@ def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def small(sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample with ids for features only, which compiles fast."""
-    folder = tmp_path_factory.mktemp("ids-only") / "encoded"
-    shutil.copytree(sample_encoded, folder)
-    spec = FeatureSpec.read(folder)
-    only_ids = {
-        "query": [feature for feature in spec.query if feature.name == "user_id"],
-        "candidate": [feature for feature in spec.candidate if feature.name == "movie_id"],
-    }
-    spec.model_copy(update=only_ids).write(folder)
-    return folder
+def small(ids_only_encoded: Path) -> Path:
+    return ids_only_encoded
 
 
 class Attempts:
@@ -462,7 +453,7 @@ def test_state_is_saved_between_epochs_when_it_is_due(
     assert len(attempts.files) == files
     if files:
         assert (attempts.state.epoch, attempts.state.step) == (3, 0)
-        assert len(attempts.state.validation["history"]) == 3
+        assert len(attempts.state.notes["history"]) == 3
 
 
 def test_a_checkpoint_has_no_pickle_in_it(attempts: Attempts) -> None:
@@ -485,12 +476,12 @@ def test_a_state_is_read_as_it_was_written() -> None:
         weights=[rng.random((2, 3)), np.float32(0.5), np.arange(12, dtype=np.int32)],
         optimizer=[np.array(5, np.int32), *(np.full(n, n) for n in range(11))],
         best_weights=[[rng.random(n) for n in range(12)], [rng.random(2)]],
-        validation={"history": [{"loss": 0.1}], "best": None, "best_epoch": 0, "since_best": 0},
+        notes={"history": [{"loss": 0.1}], "best": None, "best_epoch": 0, "since_best": 0},
     )
 
     read = TrainingState.from_bytes(state.to_bytes())
 
-    for name in ("epoch", "step", "loss", "validation"):
+    for name in ("epoch", "step", "loss", "notes"):
         assert getattr(read, name) == getattr(state, name)
     pairs = [(read.weights, state.weights), (read.optimizer, state.optimizer)]
     for some, others in [*pairs, *zip(read.best_weights, state.best_weights, strict=True)]:
