@@ -41,7 +41,7 @@ def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) ->
     try:
         summary = job(**arguments)
     except Exception as raised:
-        error = _without_beam(raised)
+        error = without_beam(raised)
         if isinstance(error, InputError | ValidationError):
             log(step, f"error: {error}")
         elif isinstance(error, OSError):
@@ -59,7 +59,7 @@ def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) ->
     }
 
 
-def _without_beam(error: BaseException) -> BaseException:
+def without_beam(error: BaseException) -> BaseException:
     """The error as the work raised it.
 
     Beam 2.77 raises it again with the name of its own step in the message, and

@@ -59,6 +59,57 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_images(run)
 
+    tune = commands.add_parser(
+        "tune",
+        help="search for the settings of train that do best on the validation part",
+        description="Tries settings from the config's section 'tune': first the config's own, then "
+        "others from its space. Looks at the training and the validation part only. Results go to "
+        "OUTPUT/tune/NAME: trials.csv, and best.yaml, a config. A search that was stopped goes on "
+        "where it was.",
+        epilog="Examples:\n"
+        "  deep-retrieval tune --config movielens-100k --trials 40\n"
+        "  deep-retrieval tune --set 'tune.space={train.dropout: {choices: [0, 0.3]}}' --trials 4\n"
+        "  deep-retrieval run --config runs/tune/movielens-100k/best.yaml\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_config(tune)
+    tune.add_argument("--output", default="runs", help="folder for results (default: runs)")
+    tune.add_argument("--trials", type=int, help="how many (default: the config's tune.trials)")
+
+    compare = commands.add_parser(
+        "compare",
+        help="train with several seeds, beside the baselines, and print one table",
+        description="Trains each layer stack of each config with several seeds, measures models "
+        "and baselines on the same test part, and prints a table of means and standard deviations. "
+        "It is also in OUTPUT/compare, with a plot and all numbers. What has been trained already "
+        "is used again.",
+        epilog="Examples:\n"
+        "  deep-retrieval compare --config movielens-100k --seeds 3\n"
+        "  deep-retrieval compare --config movielens-100k --config movielens-100k-temporal\n"
+        "  deep-retrieval compare --change train.dropout=0 --change train.loss=mse train.l2=0\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument(
+        "--config", action="append", metavar="CONFIG", dest="configs",
+        help=f"{_CONFIG_HELP}; may be repeated (default: sample)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=_SET_HELP
+    )
+    compare.add_argument(
+        "--change", action="append", nargs="+", default=[], metavar="KEY=VALUE",
+        help="also train with these values changed; may be repeated, each gives a row",
+    )  # fmt: skip
+    compare.add_argument(
+        "--seeds", type=int, default=3, help="trainings of each model (default: 3)"
+    )
+    compare.add_argument(
+        "--metric", action="append", metavar="METRIC", dest="metrics",
+        help="a column, e.g. recall_at_50_filtered or cold_hit_rate_at_100_filtered; may be "
+        "repeated (default: the headline, and the hit rate and NDCG of the first 10)",
+    )  # fmt: skip
+    compare.add_argument("--output", default="runs", help="folder for results (default: runs)")
+
     compile_ = commands.add_parser(
         "compile",
         help="write the pipeline as KFP IR YAML, for a cluster",
@@ -188,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return {
             "run": _run,
+            "tune": _tune,
+            "compare": _compare,
             "compile": _compile,
             "submit": cluster_commands.submit,
             "schedule": cluster_commands.schedule,
@@ -233,6 +286,34 @@ def _run(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(summarize(result))
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    trials = [] if options.trials is None else [f"tune.trials={options.trials}"]
+    config = load_config(options.config, [*options.overrides, *trials])
+    from pipeline.tuning import tune
+
+    found, folder = tune(config, options.output)
+    best = found[0]
+    print(f"\nbest: trial {best.number}, {config.train.monitor} {best.mean:.4f} on the validation "
+          f"part\ntrials  {folder / 'trials.csv'}\nconfig  {folder / 'best.yaml'}")  # fmt: skip
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    names = options.configs or ["sample"]
+    from pipeline.comparison import compare, default_metrics, render, write
+
+    comparison = compare(names, options.overrides, options.change, options.seeds, options.output)
+    metrics = options.metrics or default_metrics(
+        load_config(name, options.overrides) for name in names
+    )
+    print("\n" + render(comparison, metrics))
+    folder = Path(options.output).resolve() / "compare"
+    write(comparison, metrics, folder)
+    print(f"table  {folder / 'comparison.md'}\nplot   {folder / 'comparison.svg'}\n"
+          f"all    {folder / 'comparison.json'}")  # fmt: skip
     return 0
 
 

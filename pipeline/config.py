@@ -31,6 +31,7 @@ from components.ingest.window import DataWindow
 from components.storage import is_remote
 from components.train.config import TrainConfig
 from pipeline.cluster_config import ClusterConfig
+from pipeline.tune_config import TuneConfig
 
 # What Kubeflow replaces by the time that a scheduled run is for.
 SCHEDULED_TIME = "[[ScheduledTime]]"
@@ -78,6 +79,7 @@ class PipelineConfig(BaseModel):
         evaluate: What is measured, and what is good enough.
         publish: Where it goes then.
         cluster: How steps are placed on a cluster; local runs ignore it.
+        tune: What `deep-retrieval tune` tries; runs ignore it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -95,6 +97,7 @@ class PipelineConfig(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     publish: PublishConfig = PublishConfig()
     cluster: ClusterConfig = ClusterConfig()
+    tune: TuneConfig = TuneConfig()
 
     @field_validator("data_until", mode="before")
     @classmethod
@@ -141,18 +144,20 @@ class PipelineConfig(BaseModel):
 
     def to_yaml(self) -> str:
         """The config as a file that `load_config` reads."""
-        values = self.model_dump(mode="json", exclude={"cluster"}, exclude_none=True)
-        # As it was written: a default that is written out would take the place of `defaults`.
-        cluster = self.cluster.model_dump(mode="json", exclude_unset=True)
-        if cluster:
-            values["cluster"] = cluster
+        values = self.model_dump(mode="json", exclude={"cluster", "tune"}, exclude_none=True)
+        # As they were written: of cluster, a default that is written out would take the place of
+        # `defaults`.
+        for name in ("cluster", "tune"):
+            section = getattr(self, name).model_dump(mode="json", exclude_unset=True)
+            if section:
+                values[name] = section
         return yaml.safe_dump(values, sort_keys=False)
 
     def parameters(self) -> dict[str, Any]:
         """The values of the pipeline's parameters, as plain JSON values."""
         # kfp 2.17 has no null in its structs; every default of none may be left out.
         values = self.model_dump(
-            mode="json", exclude={"name", "description", "cluster"}, exclude_none=True
+            mode="json", exclude={"name", "description", "cluster", "tune"}, exclude_none=True
         )
         return {**values, "source_fingerprint": source_fingerprint(values["source"])}
 

@@ -1,0 +1,269 @@
+"""Models of several configs, changes and seeds, and the baselines, side by side in one table."""
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from components.errors import InputError
+from components.tables import read_json, write_json
+from pipeline.config import PipelineConfig, load_config
+from pipeline.experiments import Experiments
+
+AS_IT_IS = "as it is"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Args:
+        config: Whose.
+        name: A baseline's name, or a layer stack.
+        change: What was changed of the config.
+        validation: The monitored metric of each seed's validation; none for
+            baselines.
+        metrics: Each metric of each seed.
+    """
+
+    config: str
+    name: str
+    change: str
+    validation: list[float]
+    metrics: dict[str, list[float]]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is no model of ours."""
+        return not self.validation
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared.
+
+    Args:
+        rows: By config, baselines first.
+        data: By config, how many rows each part has.
+        monitors: By config, what validation measures.
+        baselines: By config, their settings, and which were left out and why.
+        seeds: The seeds.
+    """
+
+    rows: list[Row]
+    data: dict[str, dict[str, Any]]
+    monitors: dict[str, str]
+    baselines: dict[str, dict[str, Any]]
+    seeds: list[int]
+
+    def of(self, config: str) -> list[Row]:
+        """The rows of a config."""
+        return [row for row in self.rows if row.config == config]
+
+    def chosen(self, config: str, change: str) -> Row:
+        """The layer stack with the best mean validation metric, test metrics unseen."""
+        stacks = [row for row in self.of(config) if not row.is_baseline and row.change == change]
+        return max(stacks, key=lambda row: fmean(row.validation))
+
+
+def compare(
+    names: Sequence[str],
+    overrides: Sequence[str],
+    changes: Sequence[Sequence[str]],
+    seeds: int,
+    output: str,
+    say: Callable[[str], None] = print,
+) -> Comparison:
+    """Trains and measures everything that is asked for, where that is not done already.
+
+    Args:
+        names: Configs, as `load_config` takes them.
+        overrides: `key=value` for all of them.
+        changes: Lists of `key=value`; each list gives models of its own, beside
+            those of the config as it is.
+        seeds: How many trainings of each model: the config's seed and those
+            after it. The split stays that of the config.
+        output: A folder; what is trained is kept in `work/experiments` in it.
+        say: Takes lines of progress.
+
+    Raises:
+        InputError: If a config cannot be used; before anything is trained.
+    """
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds}: one seed at least.")
+    variants = [
+        (shlex.join(change) or AS_IT_IS, load_config(name, [*overrides, *change]))
+        for name in names
+        for change in ([], *changes)
+    ]
+    if len({config.name for change, config in variants if change == AS_IT_IS}) < len(names):
+        raise InputError("--config: two of the configs have the same name.")
+    experiments = Experiments(output)
+    rows: list[Row] = []
+    data, monitors, baselines = {}, {}, {}
+    for change, config in variants:
+        if change == AS_IT_IS:
+            measured = experiments.baselines(config)
+            data[config.name] = measured["data"]
+            monitors[config.name] = config.train.monitor
+            baselines[config.name] = {key: measured[key] for key in ("settings", "left_out")}
+            say(f"{config.name}: baselines are measured")
+            for baseline, metrics in measured["metrics"].items():
+                one = {name: [value] for name, value in metrics.items()}
+                rows.append(Row(config.name, baseline, AS_IT_IS, [], one))
+        for layer_sizes in config.layer_stacks:
+            row = _row(experiments, config, change, layer_sizes, seeds)
+            rows.append(row)
+            say(f"{config.name}, {change}, {row.name}: validation {_spread(row.validation)}")
+    first = variants[0][1].seed
+    return Comparison(rows, data, monitors, baselines, list(range(first, first + seeds)))
+
+
+def _row(
+    experiments: Experiments,
+    config: PipelineConfig,
+    change: str,
+    layer_sizes: list[int],
+    seeds: int,
+) -> Row:
+    validation, metrics = [], []
+    for seed in range(config.seed, config.seed + seeds):
+        trained = experiments.trained(config, layer_sizes, seed)
+        validation.append(read_json(trained / "training.json")["validation"])
+        metrics.append(experiments.measured(config, layer_sizes, seed))
+    return Row(
+        config.name,
+        f"layers {'-'.join(map(str, layer_sizes))}",
+        change,
+        validation,
+        {name: [of_seed[name] for of_seed in metrics] for name in metrics[0]},
+    )
+
+
+def default_metrics(configs: Iterable[PipelineConfig]) -> list[str]:
+    """The columns where none are asked for: the headlines raw and filtered, and the first 10."""
+    names: list[str] = []
+    for config in configs:
+        settings = config.evaluate
+        names += [f"{settings.headline_metric}_{protocol}" for protocol in ("raw", "filtered")]
+        if 10 in settings.ks:
+            names += ["hit_rate_at_10_filtered", "ndcg_at_10_filtered"]
+    return list(dict.fromkeys(names))
+
+
+def render(comparison: Comparison, metrics: Sequence[str]) -> str:
+    """The table as Markdown, which is readable as it is, too.
+
+    Args:
+        comparison: What was compared.
+        metrics: Its columns, `hit_rate_at_100_filtered` say.
+
+    Raises:
+        InputError: If no row has a metric.
+    """
+    for name in metrics:
+        if not any(name in row.metrics for row in comparison.rows):
+            known = sorted({known for row in comparison.rows for known in row.metrics})
+            raise InputError(
+                f"--metric {name}: nothing was measured by it. There is {', '.join(known)}."
+            )
+    seeds = ", ".join(map(str, comparison.seeds))
+    parts = [f"Mean ± standard deviation of models with seeds {seeds}. Of the layer stacks, "
+             "**the one with the best validation** is in bold."]  # fmt: skip
+    for config, data in comparison.data.items():
+        shown = [name for name in metrics if any(name in r.metrics for r in comparison.of(config))]
+        header = ["", *shown, f"validation: {comparison.monitors[config]}"]
+        lines = [
+            f"{config}: {data['train']:,} training, {data['validation']:,} validation, "
+            f"{data['test']:,} test rows, {data['relevant']:,} of them relevant; "
+            f"{data['candidates']:,} candidates",
+            "",
+            _line(header),
+            _line(["---", *["---:"] * (len(header) - 1)]),
+        ]
+        for row in comparison.of(config):
+            name = row.name if row.change == AS_IT_IS else f"{row.name}, {row.change}"
+            bold = not row.is_baseline and row == comparison.chosen(config, row.change)
+            cells = [name, *(_spread(row.metrics.get(metric, [])) for metric in shown)]
+            lines.append(
+                _line([f"**{cell}**" if bold and cell else cell for cell in cells]
+                      + [_spread(row.validation)])
+            )  # fmt: skip
+        for name, reason in comparison.baselines[config]["left_out"].items():
+            lines.append(f"\n{name} is left out: {reason}")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{fmean(values):.4f}{spread}"
+
+
+def write(comparison: Comparison, metrics: Sequence[str], folder: Path) -> None:
+    """Writes `comparison.json`, `comparison.md` and `comparison.svg`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        {
+            "seeds": comparison.seeds,
+            "data": comparison.data,
+            "baselines": comparison.baselines,
+            "rows": [vars(row) for row in comparison.rows],
+        },
+        folder / "comparison.json",
+    )
+    (folder / "comparison.md").write_text(render(comparison, metrics), encoding="utf-8")
+    _plot(comparison, metrics, folder / "comparison.svg")
+
+
+def _plot(comparison: Comparison, metrics: Sequence[str], path: Path) -> None:
+    """A panel for each config and metric: a bar for each row, the seeds' range on it."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    configs = list(comparison.data)
+    panels = {
+        config: [name for name in metrics if any(name in r.metrics for r in comparison.of(config))]
+        for config in configs
+    }
+    most = max(len(comparison.of(config)) for config in configs)
+    figure, axes = pyplot.subplots(
+        len(configs),
+        max(map(len, panels.values())),
+        figsize=(3.6 * max(map(len, panels.values())), (0.9 + 0.28 * most) * len(configs)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for line, config in zip(axes, configs, strict=True):
+        rows = comparison.of(config)[::-1]
+        for number, axis in enumerate(line):
+            if number >= len(panels[config]):
+                axis.set_visible(False)
+                continue
+            metric = panels[config][number]
+            values = [row.metrics.get(metric, [0.0]) for row in rows]
+            means = [fmean(each) for each in values]
+            ranges = [
+                [mean - min(each) for mean, each in zip(means, values, strict=True)],
+                [max(each) - mean for mean, each in zip(means, values, strict=True)],
+            ]
+            colours = ["0.7" if row.is_baseline else "tab:blue" for row in rows]
+            names = [r.name if r.change == AS_IT_IS else f"{r.name}, {r.change}" for r in rows]
+            axis.barh(range(len(rows)), means, xerr=ranges, color=colours, height=0.7)
+            axis.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows))
+            axis.set_title(metric, fontsize=9)
+            axis.tick_params(labelsize=8)
+            axis.spines[["top", "right"]].set_visible(False)
+        line[0].set_ylabel(config, fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)

@@ -1,0 +1,167 @@
+"""Trainings on this machine, apart from runs of the pipeline: for searches and comparisons.
+
+Each is a call of a step's job in a process of its own. Its result is kept under a
+hash of all that it depends on, the step's code among it, so whatever was stopped
+goes on where it was, and what two commands have in common is done once.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.errors import InputError
+from components.step import describe_os_error, without_beam
+from components.tables import read_json, write_json, written_aside
+from pipeline.config import PipelineConfig
+from pipeline.images import code_fingerprint
+
+
+class Experiments:
+    """Prepares data, trains and measures, where that has not been done already.
+
+    Args:
+        output: A folder; what is kept goes to `work/experiments` in it.
+    """
+
+    def __init__(self, output: str):
+        self._folder = Path(output).resolve() / "work" / "experiments"
+        self.log_path = self._folder / "experiments.log"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--output {output}: {describe_os_error(error)}") from error
+
+    def encoded(self, config: PipelineConfig) -> Path:
+        """The encoded tables of a config: runs ingest and adapt.
+
+        A source that is not on this machine is read once.
+
+        Raises:
+            InputError: If the source or the features cannot be used.
+        """
+        values = config.on_this_machine().parameters()
+        data = {
+            name: values[name]
+            for name in ("source", "source_fingerprint", "data_until", "ingest", "seed")
+        }
+        tables = self._made("tables", ("ingest",), data, self._ingest)
+        features = {"tables": tables.name, "features": values["features"], "adapt": values["adapt"]}
+        return self._made(
+            "encoded",
+            ("adapt",),
+            features,
+            lambda folder, settings: self._run(
+                "components.adapt.job", "adapt", tables=str(tables), features=settings["features"],
+                config=settings["adapt"], encoded=str(folder),
+            ),
+        )  # fmt: skip
+
+    def trained(self, config: PipelineConfig, layer_sizes: list[int], seed: int) -> Path:
+        """A model, as train writes it.
+
+        Args:
+            config: Its data, features and training.
+            layer_sizes: The dense layers of both towers.
+            seed: Of the weights and the order of rows; the split keeps the
+                config's own.
+
+        Raises:
+            InputError: If the data or the settings cannot be used.
+        """
+        encoded = self.encoded(config)
+        training = {
+            "encoded": encoded.name,
+            "config": config.parameters()["train"],
+            "layer_sizes": layer_sizes,
+            "seed": seed,
+        }
+        return self._made(
+            "model",
+            ("train",),
+            training,
+            lambda folder, settings: self._run(
+                "components.train.job", "train", model=str(folder), **settings | {
+                    "encoded": str(encoded)},
+            ),
+        )  # fmt: skip
+
+    def measured(
+        self, config: PipelineConfig, layer_sizes: list[int], seed: int
+    ) -> dict[str, float]:
+        """The metrics of a model on the test part; see `measure_model`."""
+        encoded, model = self.encoded(config), self.trained(config, layer_sizes, seed)
+        return self._measured(
+            "measure_model", model.name, config, encoded=str(encoded), model=str(model)
+        )
+
+    def baselines(self, config: PipelineConfig) -> dict[str, Any]:
+        """The metrics of the baselines on the test part; see `measure_baselines`."""
+        encoded = self.encoded(config)
+        return self._measured("measure_baselines", encoded.name, config, encoded=str(encoded))
+
+    def _ingest(self, folder: Path, settings: dict[str, Any]) -> None:
+        self._run(
+            "components.ingest.job", "ingest", source=settings["source"],
+            config=settings["ingest"], seed=settings["seed"], data_until=settings["data_until"],
+            tables=str(folder), rejects=f"{folder}-rejects",
+        )  # fmt: skip
+
+    def _measured(self, name: str, what: str, config: PipelineConfig, **arguments: Any) -> Any:
+        settings = {"of": what, "by": name, "config": config.parameters()["evaluate"]}
+
+        def make(folder: Path, settings: dict[str, Any]) -> None:
+            result = self._run(
+                "components.evaluate.experiment", name, config=settings["config"], **arguments
+            )
+            with written_aside(folder) as partial:
+                write_json(result, partial / "metrics.json")
+
+        return read_json(self._made("metrics", ("evaluate",), settings, make) / "metrics.json")
+
+    def _made(
+        self,
+        kind: str,
+        steps: tuple[str, ...],
+        settings: dict[str, Any],
+        make: Callable[[Path, dict[str, Any]], object],
+    ) -> Path:
+        """Finds what was made of the same settings and code, or makes it."""
+        code = [code_fingerprint(step) for step in steps]
+        content = json.dumps([code, settings], sort_keys=True).encode()
+        folder = self._folder / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}"
+        if not folder.is_dir():  # jobs write aside, then rename
+            make(folder, settings)
+        return folder
+
+    def _run(self, module: str, job: str, **arguments: Any) -> Any:
+        """Calls a job in a process of its own: each wants a Keras backend of its own."""
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            try:
+                return pool.submit(_call, str(self.log_path), module, job, arguments).result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    f"{module} was killed, perhaps for want of memory. Its last output is at the "
+                    f"end of {self.log_path}."
+                ) from error
+
+
+def _call(log_path: str, module: str, job: str, arguments: dict[str, Any]) -> Any:
+    with open(log_path, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        try:
+            return getattr(importlib.import_module(module), job)(**arguments)
+        except Exception as raised:
+            error = without_beam(raised)
+            if isinstance(error, InputError | ValidationError):
+                raise InputError(str(error)) from None
+            if isinstance(error, OSError):
+                raise InputError(describe_os_error(error)) from None
+            raise

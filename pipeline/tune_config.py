@@ -1,0 +1,84 @@
+"""The section `tune`: what a search tries."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from components.train.config import TrainConfig
+
+LAYER_SIZES = "layer_sizes"
+_TRAIN = "train."
+
+
+class Choices(BaseModel):
+    """One of several values.
+
+    Args:
+        choices: The values.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    choices: list[Any] = Field(min_length=1)
+
+
+class Range(BaseModel):
+    """A number from a range.
+
+    Args:
+        low: The least.
+        high: The greatest.
+        log: Whether its logarithm is drawn evenly.
+        integer: Whether it is a whole number.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Range":
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} must be above 0, as log is true")
+        if self.integer and (self.low % 1 or self.high % 1):
+            raise ValueError("low and high must be whole numbers, as integer is true")
+        return self
+
+
+class TuneConfig(BaseModel):
+    """What a search tries, and how.
+
+    Args:
+        space: What may change: keys of the section `train`, as `train.dropout`,
+            and `layer_sizes`, the dense layers of both towers. What is not
+            named stays as the config has it.
+        sampler: `tpe`: tree-structured Parzen estimator (Bergstra et al.,
+            "Algorithms for hyper-parameter optimization", NeurIPS 2011).
+            `random`: random search (Bergstra & Bengio, JMLR 2012).
+        trials: How many combinations.
+        seeds: So many trainings of each, whose mean counts: one validation
+            part is small, and the best of many is partly luck.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    space: dict[str, Annotated[Choices | Range, Field(union_mode="smart")]] = {}
+    sampler: Annotated[str, Field(pattern="^(tpe|random)$")] = "tpe"
+    trials: int = Field(30, ge=1)
+    seeds: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _space_is_of_train(self) -> "TuneConfig":
+        for key in self.space:
+            name = key.removeprefix(_TRAIN)
+            if key != LAYER_SIZES and (key == name or name not in TrainConfig.model_fields):
+                names = ", ".join(f"{_TRAIN}{name}" for name in TrainConfig.model_fields)
+                raise ValueError(
+                    f"space: {key} cannot be tuned. What can be is {LAYER_SIZES}, {names}"
+                )
+        return self

@@ -1,0 +1,199 @@
+"""A search for the settings of train that do best on the validation part."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+import optuna
+import yaml
+from pydantic import ValidationError
+
+from components.errors import InputError
+from components.tables import read_json
+from pipeline.config import PipelineConfig
+from pipeline.experiments import Experiments
+from pipeline.tune_config import LAYER_SIZES, Choices, Range, TuneConfig
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One combination of settings.
+
+    Args:
+        number: From 1, in the order in which they were tried.
+        settings: Its values, by the keys of the space.
+        values: The monitored validation metric of each seed; empty where the
+            combination cannot be trained.
+        best_epochs: Of each seed.
+        problem: Why it cannot be trained.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    values: list[float]
+    best_epochs: list[int]
+    problem: str = ""
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds: what the search goes by."""
+        return fmean(self.values) if self.values else float("-inf")
+
+
+def tune(
+    config: PipelineConfig, output: str, say: Callable[[str], None] = print
+) -> tuple[list[Trial], Path]:
+    """Searches the space of a config's section `tune`.
+
+    Only the training and the validation part are used. The same config gives the
+    same trials. Each is kept: a search that was stopped goes on where it was, and
+    one with more trials begins with those that are done.
+
+    Args:
+        config: The config; its own settings are the first trial.
+        output: A folder; results go to `tune/<name>` in it: `trials.csv`, and
+            `best.yaml`, the config with the best trial's settings.
+        say: Takes lines of progress.
+
+    Returns:
+        All trials, the best first, and the folder.
+
+    Raises:
+        InputError: If the space is empty or no trial could be trained.
+    """
+    search = config.tune
+    if not search.space:
+        raise InputError(
+            "tune.space: there is nothing to search. Name settings and what to try, e.g. "
+            "{train.dropout: {choices: [0, 0.3]}, train.learning_rate: {low: 0.001, high: 0.01, "
+            "log: true}}."
+        )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    experiments = Experiments(output)
+    folder = Path(output).resolve() / "tune" / config.name
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(direction="maximize", sampler=_sampler(search, config.seed))
+    own = _own_settings(config)
+    trials: list[Trial] = []
+    for number in range(1, search.trials + 1):
+        if number == 1:
+            settings, tell = own, None
+        else:
+            asked = study.ask()
+            settings = {key: _suggest(asked, key, what) for key, what in search.space.items()}
+            tell = asked
+        trial = _tried(experiments, config, number, settings)
+        trials.append(trial)
+        if tell is not None and trial.values:
+            study.tell(tell, trial.mean)
+        elif tell is not None:
+            study.tell(tell, state=optuna.trial.TrialState.FAIL)
+        best = max(trials, key=lambda trial: trial.mean)
+        say(f"trial {number}/{search.trials}: {_described(trial, config)}"
+            + ("  <- best so far" if best is trial and trial.values else ""))  # fmt: skip
+        _write(folder / "trials.csv", _table(trials, search))
+        if best.values:
+            _write(folder / "best.yaml", _with_settings(config, best.settings).to_yaml())
+    if not best.values:
+        raise InputError(f"No trial could be trained. The first: {trials[0].problem}")
+    return sorted(trials, key=lambda trial: -trial.mean), folder
+
+
+def _sampler(search: TuneConfig, seed: int) -> optuna.samplers.BaseSampler:
+    if search.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def _suggest(trial: optuna.Trial, key: str, what: Choices | Range) -> Any:
+    if isinstance(what, Choices):
+        # optuna takes no lists.
+        return json.loads(trial.suggest_categorical(key, [json.dumps(v) for v in what.choices]))
+    if what.integer:
+        return trial.suggest_int(key, int(what.low), int(what.high), log=what.log)
+    # Three digits: nobody wants to read a rate of 0.0031415926535.
+    return float(f"{trial.suggest_float(key, what.low, what.high, log=what.log):.3g}")
+
+
+def _own_settings(config: PipelineConfig) -> dict[str, Any]:
+    """The config's own values of what the space names."""
+    train = config.train.model_dump(mode="json")
+    return {
+        key: config.layer_stacks[0] if key == LAYER_SIZES else train[key.removeprefix("train.")]
+        for key in config.tune.space
+    }
+
+
+def _with_settings(config: PipelineConfig, settings: dict[str, Any]) -> PipelineConfig:
+    """The config with some values replaced, checked as one that was read from a file."""
+    values = yaml.safe_load(config.to_yaml())
+    for key, value in settings.items():
+        if key == LAYER_SIZES:
+            values["layer_stacks"] = [value]
+        else:
+            values["train"][key.removeprefix("train.")] = value
+    return PipelineConfig.model_validate(values)
+
+
+def _tried(
+    experiments: Experiments, config: PipelineConfig, number: int, settings: dict[str, Any]
+) -> Trial:
+    experiments.encoded(config)  # what is wrong with the data ends the search
+    try:
+        # The validation metric is that of the first training; a second one would be in vain.
+        tried = _with_settings(config, {**settings, "train.refit": False})
+        folders = [
+            experiments.trained(tried, tried.layer_stacks[0], tried.seed + n)
+            for n in range(config.tune.seeds)
+        ]
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors())
+        return Trial(number, settings, [], [], problems.replace("Value error, ", ""))
+    except InputError as error:
+        return Trial(number, settings, [], [], str(error))
+    summaries = [read_json(folder / "training.json") for folder in folders]
+    return Trial(
+        number,
+        settings,
+        [summary["validation"] for summary in summaries],
+        [summary["best_epoch"] for summary in summaries],
+    )
+
+
+def _described(trial: Trial, config: PipelineConfig) -> str:
+    settings = ", ".join(
+        f"{key.removeprefix('train.')} {json.dumps(value)}" for key, value in trial.settings.items()
+    )
+    if not trial.values:
+        return f"cannot be trained: {trial.problem} ({settings})"
+    spread = f" ± {pstdev(trial.values):.4f}" if len(trial.values) > 1 else ""
+    return f"{config.train.monitor} {trial.mean:.4f}{spread} ({settings})"
+
+
+def _table(trials: list[Trial], search: TuneConfig) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "validation", "spread", "best_epochs", *search.space, "problem"])
+    for trial in trials:
+        writer.writerow(
+            [
+                trial.number,
+                f"{trial.mean:.6f}" if trial.values else "",
+                f"{pstdev(trial.values):.6f}" if trial.values else "",
+                " ".join(map(str, trial.best_epochs)),
+                *(json.dumps(value) for value in trial.settings.values()),
+                trial.problem,
+            ]
+        )
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
