@@ -99,8 +99,10 @@ class IngestConfig(BaseModel):
 
     Args:
         split: `random`: by a hash of user, item and seed, so a row keeps its
-            part when the log grows. `temporal`: the latest rows are the test
-            part. `leave_last_out`: each user's last interaction is.
+            part when the log grows. `random_by_user`: by the same hash, but of
+            each user's rows exactly the fractions, rounded to whole rows; at
+            least one row is left to train on. `temporal`: the latest rows are
+            the test part. `leave_last_out`: each user's last interaction is.
         test_fraction: Share of the rows in the test part (not for
             `leave_last_out`).
         validation_fraction: Share of the remaining rows in the validation part.
@@ -116,7 +118,7 @@ class IngestConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    split: Literal["random", "temporal", "leave_last_out"] = "random"
+    split: Literal["random", "random_by_user", "temporal", "leave_last_out"] = "random"
     test_fraction: float = Field(0.2, gt=0, lt=1)
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     max_reject_share: float = Field(0.01, ge=0, le=1)

@@ -53,7 +53,7 @@ def ingest(
     Args:
         source: A `SourceConfig`.
         config: An `IngestConfig`.
-        seed: Of the sample and of the random split.
+        seed: Of the sample and of the random splits.
         tables: Where the tables shall be (see `components.tables`).
         rejects: Where the rejected rows shall be.
         data_until: Interactions from this time on are left out; see
@@ -80,7 +80,8 @@ def ingest(
             workdir=workdir,
         )
         schema = interaction_log.schema
-        if settings.split != "random" and _has_no_timestamps(source):
+        by_time = settings.split in ("temporal", "leave_last_out")
+        if by_time and _has_no_timestamps(source):
             raise InputError(
                 f"ingest.split: {settings.split} goes by time, but source.columns.timestamp is "
                 "not set."
