@@ -121,7 +121,7 @@ class PipelineConfig(BaseModel):
 
     @model_validator(mode="after")
     def _features_have_columns(self) -> "PipelineConfig":
-        schema = known_schema(self.source)
+        schema = known_schema(self.source, self.ingest)
         if schema is not None:
             columns_of(self.features.query, schema.query, "query")
             columns_of(self.features.candidate, schema.candidate, "candidate")

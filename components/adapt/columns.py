@@ -10,6 +10,7 @@ from components.errors import InputError
 from components.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
+    DERIVED,
     LABEL,
     QUERY_ID,
     TIMESTAMP,
@@ -60,9 +61,11 @@ def columns_of(
     by_name = {column.name: column for column in columns}
     for name, feature in features.items():
         if name not in by_name:
+            derived = side == "query" and name in DERIVED
             raise InputError(
-                f"features.{side}.{name}: there is no such column. The {side} columns of this "
-                f"source are {', '.join(by_name)}."
+                f"features.{side}.{name}: there is no such column. "
+                + (f"Set {DERIVED[name]}, and ingest makes it. " if derived else "")
+                + f"The {side} columns of this source are {', '.join(by_name)}."
             )
         _check_name(name, side)
         dtype = by_name[name].dtype
