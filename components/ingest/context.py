@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import InputError
-from components.ingest.config import IngestConfig, TimeColumn
+from components.ingest.config import IngestConfig
 from components.ingest.splitting import TEST, TRAIN, VALIDATION
 from components.tables import CANDIDATE_INDEX, DERIVED, HISTORY, Column, Schema, latest_first
 
@@ -150,7 +150,7 @@ def histories(
     return pa.chunked_array(lists, pa.list_(pa.string()))
 
 
-def time_values(timestamp: np.ndarray, names: Sequence[TimeColumn]) -> dict[str, np.ndarray]:
+def time_values(timestamp: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Says when something was, in UTC.
 
     Args:

@@ -1,5 +1,6 @@
 """The work of train: read, build, fit, keep the best."""
 
+import math
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from components.errors import InputError
 from components.published_models import Published
 from components.step import log
 from components.tables import LABEL, write_json, written_aside
-from components.towers import CandidateModel, QueryModel
+from components.towers import CandidateModel, QueryModel, shared_embeddings
 from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig
 from components.train.data import EncodedData, RowBatches
@@ -82,6 +83,9 @@ def train(
             "l2": settings.l2,
             "dropout": settings.dropout,
             "id_dropout": settings.id_dropout,
+            "shared": shared_embeddings(
+                data.spec.query, data.spec.candidate, settings.embedding_dimension, settings.l2
+            ),
         }
         # Of one seed, a row would lose its user and its item together.
         seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3)]
@@ -126,7 +130,7 @@ def train(
             else "",
         )
         device = jax.devices()[0].device_kind
-        weights = query_model.count_params() + candidate_model.count_params()
+        weights = sum(math.prod(weight.shape) for weight in retrieval_model.trainable_weights)
         log(
             "train",
             f"{name}: {weights:,} weights, {rows:,} rows, batches of "

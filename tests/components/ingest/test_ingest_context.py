@@ -74,8 +74,9 @@ def expected_history(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[st
     return [item for *_, item in sorted(known, reverse=True)][:LENGTH]
 
 
-@pytest.mark.parametrize("split", SPLIT_KINDS)
-@pytest.mark.parametrize("duplicates", ["reject", "keep"])
+@pytest.mark.parametrize(
+    ("split", "duplicates"), [("random", "reject"), *((split, "keep") for split in SPLIT_KINDS)]
+)
 def test_histories_are_those_of_brute_force(tmp_path: Path, split: str, duplicates: str) -> None:
     settings = {"max_reject_share": 0.9, "shards": 2, "batch_rows": 50}
     log = random_log(len(split), times=400 if split == "temporal" else 25)
