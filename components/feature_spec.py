@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.tables import IdDType
 
@@ -26,6 +26,8 @@ class EncodedFeature(BaseModel):
         bin_boundaries: Where a discretized feature is cut, ascending.
         mean: Of a normalized feature; what is taken off its values.
         variance: Of a normalized feature.
+        shared_with: The candidate feature whose vocabulary it has, and whose
+            embedding table it uses; none, if it has its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +43,8 @@ class EncodedFeature(BaseModel):
     bin_boundaries: list[float] | None = None
     mean: float | None = None
     variance: float | None = None
+    # Not written where there is nothing to say, as in files from before this field.
+    shared_with: str | None = Field(None, exclude_if=lambda name: name is None)
 
     @property
     def output(self) -> str:
@@ -56,6 +60,8 @@ class RawInput(BaseModel):
         dtype: The type of its values.
         width: Values in a row; lists of strings are padded with `""`.
         labels: Names for the values of an integer category, for reports.
+        derived: Whether ingest made the column from the log; see
+            `components.tables.Column`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +70,7 @@ class RawInput(BaseModel):
     dtype: Literal["string", "int64", "float32"]
     width: int = 1
     labels: dict[str, str] | None = None
+    derived: bool = Field(False, exclude_if=lambda derived: not derived)
 
 
 class FeatureSpec(BaseModel):

@@ -3,7 +3,8 @@
 `ingest` writes **tables**:
 
     interactions/{train,validation,test}/part-*.parquet
-        <query columns>   as the source has them, e.g. user_id: string
+        <query columns>   as the source has them, e.g. user_id: string; then those that
+                          ingest derives from the log, e.g. history: list<string>
         candidate_index   int32, the row of the item in `candidates`
         <rating column>   float32
         timestamp         int64, seconds since 1970 UTC
@@ -40,7 +41,8 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 `export` writes an **export**:
 
     candidates/part-*.parquet   candidate_id, title, embedding
-    users/part-*.parquet        query_id, latest raw features, seen (ids of items)
+    users/part-*.parquet        query_id, latest raw features but for those that tell the
+                                time of an interaction, seen (ids of items)
     query_tower.keras           what the SavedModel holds, for Keras on any backend
     saved_model/                raw query features in; ids, titles, scores out
     export.json
@@ -58,7 +60,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.errors import InputError
 
@@ -71,6 +73,15 @@ CANDIDATE_ID = "candidate_id"
 TITLE = "title"
 LABEL = "label"
 EMBEDDING = "embedding"
+
+# Query columns that ingest derives from the log, and the setting that asks for each.
+HISTORY = "history"
+DERIVED = {
+    HISTORY: "ingest.history_length",
+    "hour_of_day": "ingest.time_columns",
+    "day_of_week": "ingest.time_columns",
+    "month_of_year": "ingest.time_columns",
+}
 
 REJECTS_SCHEMA = pa.schema(
     [
@@ -101,6 +112,9 @@ class Column(BaseModel):
         dtype: Its type.
         role: What it means; everything without a special meaning is a feature.
         labels: Names for the values of an integer category, for reports.
+        derived: Whether ingest made it from the log; its name, one of
+            `DERIVED`, says how.
+        width: Of lists, the most values of a row, where that is settled.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -109,6 +123,9 @@ class Column(BaseModel):
     dtype: DType
     role: Role = "feature"
     labels: dict[str, str] | None = None
+    # Not written where there is nothing to say, as in files from before these fields.
+    derived: bool = Field(False, exclude_if=lambda derived: not derived)
+    width: int | None = Field(None, exclude_if=lambda width: width is None)
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -246,6 +263,25 @@ def from_numpy(array: np.ndarray) -> pa.Array:
         return pa.array(array)
     flat = pa.array(np.ascontiguousarray(array).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
+
+
+def latest_first(values: pa.Array, begin: np.ndarray, end: np.ndarray, most: int) -> pa.ListArray:
+    """Makes lists of the last values of ranges, the last one first.
+
+    Args:
+        values: What the lists are made of.
+        begin: `(rows,) int`, where each row's range of `values` begins.
+        end: `(rows,) int`, where it ends, exclusive.
+        most: Values of a list, at most.
+
+    Returns:
+        `(rows,)` lists; empty where a range is.
+    """
+    lengths = np.minimum(end - begin, most)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    taken = values.take(pa.array(np.repeat(end, lengths) - 1 - within, pa.int64()))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), taken)
 
 
 def write_json(value: Any, path: str | os.PathLike[str]) -> None:

@@ -8,11 +8,15 @@ import numpy as np
 from components.feature_spec import EncodedFeature
 
 _PACKAGE = "deep_retrieval"
+_IDS = ("id", "history")  # the types of features that are made of ids
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
 class MeanEmbedding(keras.layers.Layer):
     """Averages the embeddings of a padded list of indices.
+
+    It saves its table, also one that is another layer's: it loads with a table
+    of its own that has the same values.
 
     A row without any value gets zeros. (`GlobalAveragePooling1D` of Keras 3.15
     divides by zero there and gives NaN.)
@@ -22,6 +26,8 @@ class MeanEmbedding(keras.layers.Layer):
         dimension: Width of the embeddings.
         padding_index: The index that does not count.
         regularizer: Of the embeddings.
+        embedding: A layer that has the table already, to be used with it; by
+            default it makes its own.
 
     Example:
     ```python
@@ -36,14 +42,17 @@ class MeanEmbedding(keras.layers.Layer):
         dimension: int,
         padding_index: int = 0,
         regularizer: Any = None,
+        embedding: keras.layers.Embedding | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.padding_index = padding_index
-        self.embedding = keras.layers.Embedding(
-            cardinality, dimension, embeddings_regularizer=regularizer
-        )
-        self.embedding.build()
+        if embedding is None:
+            embedding = keras.layers.Embedding(
+                cardinality, dimension, embeddings_regularizer=regularizer
+            )
+            embedding.build()
+        self.embedding = embedding
         self.built = True
 
     def call(self, indices: Any) -> Any:
@@ -88,8 +97,12 @@ class _Tower(keras.Model):
             training.
         id_dropout: Share of ids that is taken for out-of-vocabulary while
             training, so that unknown users and new items have an embedding
-            that was trained (Volkovs et al., "DropoutNet", NeurIPS 2017).
+            that was trained (Volkovs et al., "DropoutNet", NeurIPS 2017). Of a
+            history, such items are left out.
         seed: Of what is left out.
+        shared: Embedding tables that both towers use, by the candidate
+            feature; see `shared_embeddings`. A tower that is loaded has its
+            own copies.
     """
 
     def __init__(
@@ -102,6 +115,7 @@ class _Tower(keras.Model):
         dropout: float = 0.0,
         id_dropout: float = 0.0,
         seed: int = 0,
+        shared: dict[str, keras.layers.Embedding] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -114,9 +128,6 @@ class _Tower(keras.Model):
         self.embedding_dimension = embedding_dimension
         self.normalize = normalize
 
-        def regularizer() -> Any:
-            return keras.regularizers.L2(l2) if l2 else None
-
         width = 0
         self.embeddings: dict[str, keras.layers.Layer] = {}
         for feature in self.features:
@@ -124,28 +135,25 @@ class _Tower(keras.Model):
                 width += feature.width
                 continue
             width += embedding_dimension
+            table = (shared or {}).get(feature.shared_with or feature.name)
             if feature.padding_index is None:
-                layer: keras.layers.Layer = keras.layers.Embedding(
-                    feature.cardinality,
-                    embedding_dimension,
-                    embeddings_regularizer=regularizer(),
-                    name=feature.name,
-                )
-                layer.build()
+                if table is None:
+                    table = _embedding(feature, embedding_dimension, l2)
+                self.embeddings[feature.name] = table
             else:
-                layer = MeanEmbedding(
+                self.embeddings[feature.name] = MeanEmbedding(
                     feature.cardinality,
                     embedding_dimension,
                     feature.padding_index,
-                    regularizer=regularizer(),
+                    regularizer=_l2(l2),
+                    embedding=table,
                     name=feature.name,
                 )
-            self.embeddings[feature.name] = layer
         self.dense_layers: list[keras.layers.Layer] = []
         for units in self.layer_sizes:
             last = len(self.dense_layers) == len(self.layer_sizes) - 1
             dense = keras.layers.Dense(
-                units, activation=None if last else "relu", kernel_regularizer=regularizer()
+                units, activation=None if last else "relu", kernel_regularizer=_l2(l2)
             )
             dense.build((None, width))
             self.dense_layers.append(dense)
@@ -165,7 +173,7 @@ class _Tower(keras.Model):
         parts = []
         for feature in self.features:
             values = inputs[feature.name]
-            if training and self.id_dropout and feature.type == "id":
+            if training and self.id_dropout and feature.type in _IDS:
                 left_out = keras.random.uniform(keras.ops.shape(values), seed=self.id_seeds)
                 values = keras.ops.where(left_out < self.id_dropout, feature.oov_index, values)
             if feature.cardinality is not None:
@@ -197,6 +205,44 @@ class QueryModel(_Tower):
 @keras.saving.register_keras_serializable(_PACKAGE)
 class CandidateModel(_Tower):
     """Turns encoded candidate features into candidate embeddings."""
+
+
+def shared_embeddings(
+    query: list[EncodedFeature],
+    candidate: list[EncodedFeature],
+    embedding_dimension: int,
+    l2: float = 0.0,
+) -> dict[str, keras.layers.Embedding]:
+    """Makes the embedding tables that both towers use while they are trained.
+
+    Args:
+        query: Features of the query tower.
+        candidate: Features of the candidate tower.
+        embedding_dimension: Width of every embedding table.
+        l2: Penalty on the squares of all weights.
+
+    Returns:
+        A layer for each candidate feature that a history is made of, for
+        `shared` of both towers; empty where there is no history.
+    """
+    names = {feature.shared_with for feature in query}
+    return {
+        feature.name: _embedding(feature, embedding_dimension, l2)
+        for feature in candidate
+        if feature.name in names
+    }
+
+
+def _embedding(feature: EncodedFeature, dimension: int, l2: float) -> keras.layers.Embedding:
+    layer = keras.layers.Embedding(
+        feature.cardinality, dimension, embeddings_regularizer=_l2(l2), name=feature.name
+    )
+    layer.build()
+    return layer
+
+
+def _l2(penalty: float) -> Any:
+    return keras.regularizers.L2(penalty) if penalty else None
 
 
 def _unit_length(vectors: Any) -> Any:

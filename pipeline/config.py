@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from components.adapt.columns import columns_of
+from components.adapt.columns import columns_of, item_id_feature
 from components.adapt.config import AdaptConfig, FeaturesConfig
 from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
@@ -124,10 +124,11 @@ class PipelineConfig(BaseModel):
 
     @model_validator(mode="after")
     def _features_have_columns(self) -> "PipelineConfig":
-        schema = known_schema(self.source)
+        schema = known_schema(self.source, self.ingest)
         if schema is not None:
             columns_of(self.features.query, schema.query, "query")
             columns_of(self.features.candidate, schema.candidate, "candidate")
+            item_id_feature(self.features, schema.role("candidate_id").name)
         return self
 
     def on_this_machine(self) -> "PipelineConfig":

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import InputError
-from components.tables import QUERY_ID, read_json, read_table
+from components.ingest.context import time_values
+from components.tables import DERIVED, HISTORY, QUERY_ID, read_json, read_table
 
 _SEEN = "seen"
 _NUMPY_TYPES: dict[str, Any] = {"string": object, "int64": "int64", "float32": "float32"}
@@ -48,7 +50,9 @@ def recommend(
     """Asks the SavedModel for a user's recommendations.
 
     A user of the log is described by their latest features there; what is
-    given replaces them. Of an unknown user all features have to be given.
+    given replaces them. Of an unknown user all features have to be given, but
+    for those that ingest derives: they have no history, and the time is now, as
+    it is for every user.
 
     Args:
         export: An export folder.
@@ -133,7 +137,7 @@ def _query(
     if unknown:
         names = ", ".join(name for name in inputs if name != about["query_id"])
         raise InputError(f"--feature {unknown[0]}: there is no such feature. Features are {names}.")
-    values = {**known, about["query_id"]: user, **given}
+    values = {**_derived(inputs), **known, about["query_id"]: user, **given}
     missing = [name for name in inputs if name not in values]
     if missing:
         example = " ".join(f"--feature {name}=…" for name in missing)
@@ -148,6 +152,14 @@ def _query(
             option = f"--user {user}" if is_id else f"--feature {name}={values[name]}"
             raise InputError(f"{option}: {name} is {item['dtype']}. {names}".rstrip()) from error
     return values
+
+
+def _derived(inputs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Derived features of somebody without a log, now."""
+    now = np.array([int(datetime.now(UTC).timestamp())])
+    times = time_values(now, [name for name in DERIVED if name != HISTORY])
+    values = {HISTORY: [], **{name: int(value[0]) for name, value in times.items()}}
+    return {name: values[name] for name, item in inputs.items() if item.get("derived")}
 
 
 def _typed(item: dict[str, Any], value: Any) -> Any:

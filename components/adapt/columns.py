@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from components.adapt.config import Feature, FeaturesConfig
+from components.adapt.config import Feature, FeaturesConfig, History, Id
 from components.errors import InputError
 from components.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
+    DERIVED,
     LABEL,
     QUERY_ID,
     TIMESTAMP,
@@ -29,6 +30,7 @@ _COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "float_discretized": ("float32", "int64"),
     "text": ("string",),
     "multi_categorical": ("list<string>",),
+    "history": ("list<string>",),
 }
 
 # The SavedModel names its inputs after the query columns, and has inputs of its own (`self` is
@@ -60,14 +62,20 @@ def columns_of(
     by_name = {column.name: column for column in columns}
     for name, feature in features.items():
         if name not in by_name:
+            derived = side == "query" and name in DERIVED
             raise InputError(
-                f"features.{side}.{name}: there is no such column. The {side} columns of this "
-                f"source are {', '.join(by_name)}."
+                f"features.{side}.{name}: there is no such column. "
+                + (f"Set {DERIVED[name]}, and ingest makes it. " if derived else "")
+                + f"The {side} columns of this source are {', '.join(by_name)}."
             )
         _check_name(name, side)
         dtype = by_name[name].dtype
         if dtype not in _COLUMN_TYPES[feature.type]:
-            fitting = [kind for kind, types in _COLUMN_TYPES.items() if dtype in types]
+            fitting = [
+                kind
+                for kind, types in _COLUMN_TYPES.items()
+                if dtype in types and (kind, side) != ("history", "candidate")
+            ]
             raise InputError(
                 f"features.{side}.{name}: type {feature.type} needs a column of "
                 f"{' or '.join(_COLUMN_TYPES[feature.type])}, but {name} is {dtype}. Types for it "
@@ -88,6 +96,30 @@ def _check_name(name: str, side: str) -> None:
         raise InputError(
             f"features.{side}.{name}: a feature's name cannot have a slash. Rename the column."
         )
+
+
+def item_id_feature(features: FeaturesConfig, candidate_id: str) -> str | None:
+    """Finds the candidate feature whose vocabulary histories have.
+
+    Args:
+        features: The features.
+        candidate_id: The column of the items' ids.
+
+    Returns:
+        Its name; none, if there is no history.
+
+    Raises:
+        InputError: If there is a history, but no such feature.
+    """
+    histories = [name for name, item in features.query.items() if isinstance(item, History)]
+    if not histories:
+        return None
+    if not isinstance(features.candidate.get(candidate_id), Id):
+        raise InputError(
+            f"features.query.{histories[0]}: a history is made of the candidate tower's embeddings "
+            f"of items. Add features.candidate.{candidate_id} with type id."
+        )
+    return candidate_id
 
 
 def encoded_names(features: FeaturesConfig, side: Literal["query", "candidate"]) -> dict[str, str]:

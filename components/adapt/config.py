@@ -125,6 +125,24 @@ class MultiCategorical(_Feature):
     max_values: int | None = Field(None, ge=1)
 
 
+class History(_Feature):
+    """The items that a user had before; their embeddings in the candidate tower are averaged.
+
+    Its vocabulary is that of the candidate feature of type `id` on the items'
+    ids, so that an index means the same item in both towers. Items without an
+    index there count as padding.
+
+    Args:
+        type: `history`.
+        max_values: How many items are kept of a row, the first ones; by default
+            `ingest.history_length`, or as many as the longest row has where the
+            column is the log's own.
+    """
+
+    type: Literal["history"]
+    max_values: int | None = Field(None, ge=1)
+
+
 Feature = (
     Id
     | Categorical
@@ -135,6 +153,7 @@ Feature = (
     | Hashed
     | Text
     | MultiCategorical
+    | History
 )
 _FeatureByType = Annotated[Feature, Field(discriminator="type")]
 
@@ -220,6 +239,16 @@ class FeaturesConfig(BaseModel):
                     f"crosses: {cross.name}: {name} is {features[name].type}; only ids, "
                     "categories, hashed and discretized features can be crossed"
                 )
+
+    @model_validator(mode="after")
+    def _histories_are_of_users(self) -> "FeaturesConfig":
+        for name, feature in self.candidate.items():
+            if isinstance(feature, History):
+                raise ValueError(
+                    f"candidate.{name}: type history is for a query feature, the items of a user; "
+                    "of an item, use multi_categorical"
+                )
+        return self
 
     @model_validator(mode="after")
     def _in_order(self) -> "FeaturesConfig":

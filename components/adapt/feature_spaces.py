@@ -10,6 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.adapt.config import (
     Categorical,
@@ -20,6 +21,7 @@ from components.adapt.config import (
     FloatNormalized,
     FloatRescaled,
     Hashed,
+    History,
     Id,
     MultiCategorical,
     Text,
@@ -55,6 +57,19 @@ class AdaptedFeature:
     warning: str | None = None
 
 
+@dataclass(frozen=True)
+class ItemIds:
+    """The candidate feature that is the item's id, for histories, which are made of such ids.
+
+    Args:
+        name: Its name in the encoded tables.
+        vocabulary: `token`, `count` in the order of the indices.
+    """
+
+    name: str
+    vocabulary: pa.Table
+
+
 def adapt_feature(
     name: str,
     feature: Feature,
@@ -62,6 +77,7 @@ def adapt_feature(
     statistics: ColumnStatistics,
     encoded_name: str | None = None,
     former: FormerFeature | None = None,
+    items: ItemIds | None = None,
 ) -> AdaptedFeature:
     """Makes a feature of a FeatureSpace from statistics.
 
@@ -75,6 +91,7 @@ def adapt_feature(
             there keeps it, and bins and moments stay what they are, so that
             its weights can be taken over. It counts only if it is of the same
             type and made of the same values.
+        items: The item's id, if the feature is a history.
 
     Raises:
         InputError: If no row has a value.
@@ -149,6 +166,27 @@ def adapt_feature(
             padding_index=0,
             oov_index=1,
         )
+    elif isinstance(feature, History):
+        assert items is not None
+        counts = items.vocabulary
+        known = counts.set_column(0, "token", pc.cast(counts["token"], pa.string()))
+        # "" pads, and is in no vocabulary of ids: it is index 0, as every item without one.
+        layer = keras.layers.StringLookup(
+            vocabulary=[_OOV_STRING, *known["token"].to_pylist()],
+            num_oov_indices=1,
+            name=preprocessor_name,
+        )
+        longest = max(statistics.longest, former.encoded.width if former is not None else 0, 1)
+        spec = encoded(
+            "int32",
+            width=feature.max_values or column.width or longest,
+            cardinality=known.num_rows + _OOV,
+            padding_index=0,
+            oov_index=0,
+            shared_with=items.name,
+        )
+        if not statistics.longest:
+            warning = f"{name} has no item in any training row: it cannot tell rows apart."
     elif isinstance(feature, Hashed):
         layer = keras.layers.Hashing(num_bins=feature.num_bins, name=preprocessor_name)
         spec = encoded("int32", cardinality=feature.num_bins)

@@ -12,10 +12,10 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.adapt.columns import columns_of, encoded_names
+from components.adapt.columns import columns_of, encoded_names, item_id_feature
 from components.adapt.config import AdaptConfig, Cross, Feature, FeaturesConfig, Id
 from components.adapt.encoding import EncodeFiles
-from components.adapt.feature_spaces import adapt_feature, build_feature_space
+from components.adapt.feature_spaces import ItemIds, adapt_feature, build_feature_space
 from components.adapt.former import FormerFeature, former_features
 from components.adapt.statistics import ComputeStatistics, TableStatistics
 from components.beam import pipeline_options
@@ -25,6 +25,7 @@ from components.step import log
 from components.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
+    DERIVED,
     LABEL,
     QUERY_ID,
     SPLITS,
@@ -67,18 +68,20 @@ def adapt(
         The number of features and of their embedding rows.
 
     Raises:
-        InputError: If a feature does not fit its column.
+        InputError: If a feature does not fit its column, or there is a history
+            but no feature of the items' ids.
     """
     wanted = FeaturesConfig.model_validate(features)
     settings = AdaptConfig.model_validate(config)
     schema = read_schema(tables)
     query = columns_of(wanted.query, schema.query, "query")
     candidate = columns_of(wanted.candidate, schema.candidate, "candidate")
+    item_id = item_id_feature(wanted, schema.role("candidate_id").name)
 
     with written_aside(encoded) as folder, tempfile.TemporaryDirectory(prefix="adapt-") as notes:
         version = Published.read(published).version
         former = published if warm_start and version else None
-        _analyze(Path(tables), schema, wanted, settings, folder, Path(notes), former)
+        _analyze(Path(tables), schema, wanted, item_id, settings, folder, Path(notes), former)
         spec = _spec(schema, wanted, query, candidate, Path(notes))
         _encode(Path(tables), schema, spec, settings, folder)
         spec.write(folder)
@@ -97,7 +100,9 @@ def adapt(
     )
     return {
         "features": len(all_features),
-        "embedding_rows": sum(feature.cardinality or 0 for feature in all_features),
+        "embedding_rows": sum(
+            feature.cardinality or 0 for feature in all_features if feature.shared_with is None
+        ),
     }
 
 
@@ -116,22 +121,28 @@ def _analyze(
     tables: Path,
     schema: Schema,
     wanted: FeaturesConfig,
+    item_id: str | None,
     settings: AdaptConfig,
     folder: Path,
     notes: Path,
     former: str | None,
 ) -> None:
-    """One pass over the training rows and the candidates; saves what was learned."""
+    """One pass over the training rows and the candidates; saves what was learned.
+
+    Histories have the vocabulary of the items' ids, `item_id`: where there is
+    one, the query side is built after the candidate side.
+    """
     rating = schema.role("rating").name
     sides: tuple[tuple[Literal["query", "candidate"], Path, str | None, list[Column]], ...] = (
-        ("query", tables / "interactions" / "train", rating, schema.query),
         ("candidate", tables / "candidates", None, schema.candidate),
+        ("query", tables / "interactions" / "train", rating, schema.query),
     )
+    items: Any = None
     with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
         for side, path, extra, columns in sides:
             features = wanted.query if side == "query" else wanted.candidate
             read = [*features, *([extra] if extra else [])]
-            (
+            built = (
                 pipeline
                 | f"{side} row groups" >> beam.Create(_row_groups(table_files(path)))
                 | f"{side} spread" >> beam.Reshuffle()
@@ -149,8 +160,11 @@ def _analyze(
                     former_features(former, side) if former else {},
                     folder,
                     notes,
+                    item_id,
+                    items,
                 )
             )
+            items = beam.pvalue.AsSingleton(built) if item_id else None
 
 
 def _save_side(
@@ -164,8 +178,14 @@ def _save_side(
     former: dict[str, FormerFeature],
     folder: Path,
     notes: Path,
-) -> None:
-    """Builds one side's FeatureSpace, and writes it, its vocabularies, and notes for the spec."""
+    item_id: str | None,
+    items: ItemIds | None,
+) -> ItemIds | None:
+    """Builds one side's FeatureSpace, and writes it, its vocabularies, and notes for the spec.
+
+    Returns:
+        Of the candidate side, the items' ids, if histories need them.
+    """
     adapted = {
         name: adapt_feature(
             name,
@@ -174,6 +194,7 @@ def _save_side(
             statistics.columns[name],
             names[name],
             former.get(names[name]),
+            items,
         )
         for name, feature in features.items()
     }
@@ -193,6 +214,9 @@ def _save_side(
         },
         notes / f"{side}.json",
     )
+    if side == "query" or item_id is None:
+        return None
+    return ItemIds(names[item_id], adapted[item_id].vocabulary)
 
 
 def _spec(
@@ -223,6 +247,7 @@ def _spec(
                 dtype="string" if column.dtype == "list<string>" else column.dtype,
                 width=widths[name] if column.dtype == "list<string>" else 1,
                 labels=column.labels,
+                derived=column.derived,
             )
             for name, column in columns.items()
         ]
@@ -342,15 +367,20 @@ def _encode_for_published(
 
 def _cannot_encode(schema: Schema, spec: FeatureSpec) -> str | None:
     """Why tables have not what a published model takes; none, if they have."""
-    columns = {column.name: column.dtype for column in schema.query}
-    lists = {feature.output for feature in spec.query if feature.type == "multi_categorical"}
+    columns = {column.name: column for column in schema.query}
+    list_types = ("multi_categorical", "history")
+    lists = {feature.output for feature in spec.query if feature.type in list_types}
     for item in spec.query_inputs:
-        dtype = columns.get(item.name)
+        column = columns.get(item.name)
         wanted = f"list<{item.dtype}>" if item.name in lists else item.dtype
-        if dtype is None:
+        if item.derived and (column is None or not column.derived):
+            return f"it takes {item.name}, which {DERIVED[item.name]} does not ask for any more"
+        if column is None:
             return f"it takes {item.name}, which the log does not have any more"
-        if dtype != wanted:
-            return f"it takes {item.name} as {wanted}, but the log has it as {dtype}"
+        if column.derived and not item.derived:
+            return f"it takes {item.name} of the log, but ingest derives it now"
+        if column.dtype != wanted:
+            return f"it takes {item.name} as {wanted}, but the log has it as {column.dtype}"
     if spec.candidate_id_dtype != schema.id_dtypes[1]:
         return (
             f"its items' ids are {spec.candidate_id_dtype}, those of the log {schema.id_dtypes[1]}"

@@ -13,6 +13,7 @@ from components.adapt.config import (
     Feature,
     FloatDiscretized,
     FloatNormalized,
+    History,
     Id,
     MultiCategorical,
     Text,
@@ -81,7 +82,9 @@ def column_statistics(column: pa.ChunkedArray, feature: Feature | None) -> Colum
         values = pc.list_flatten(column)
         # An empty value is what lists are padded with: no value. Nulls go, too.
         statistics.counts = _count(values.filter(pc.not_equal(values, "")))
-        statistics.longest = pc.max(pc.list_value_length(column)).as_py() or 0
+        statistics.longest = _longest(column)
+    elif isinstance(feature, History):
+        statistics.longest = _longest(column)
     elif feature is None or isinstance(feature, FloatDiscretized):
         # As float32, the type in which FeatureSpace will compare values with boundaries.
         statistics.quantiles = QuantileSummary.of(column.to_numpy().astype(np.float32))
@@ -90,6 +93,10 @@ def column_statistics(column: pa.ChunkedArray, feature: Feature | None) -> Colum
         statistics.mean = float(values.mean())
         statistics.squares = float(((values - statistics.mean) ** 2).sum())
     return statistics
+
+
+def _longest(column: pa.ChunkedArray) -> int:
+    return pc.max(pc.list_value_length(column)).as_py() or 0
 
 
 def _count(values: pa.Array | pa.ChunkedArray) -> pa.Table:

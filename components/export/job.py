@@ -20,11 +20,13 @@ from components.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     EMBEDDING,
+    HISTORY,
     QUERY_ID,
     SPLITS,
     TITLE,
     Schema,
     from_numpy,
+    latest_first,
     read_json,
     read_schema,
     read_table,
@@ -113,7 +115,11 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
 
 
 def _users(tables: Path, schema: Schema, candidates: pa.Table) -> pa.Table:
-    """Each user's latest raw features, and the ids of all items in their log."""
+    """Each user's latest raw features, and the ids of all items in their log.
+
+    A history is what it would be for an interaction after the last one. Columns
+    that tell when an interaction was are left out, as the next one has its own.
+    """
     parts = [
         read_table(tables / "interactions" / split)
         for split in SPLITS
@@ -131,6 +137,18 @@ def _users(tables: Path, schema: Schema, candidates: pa.Table) -> pa.Table:
         pa.array(np.append(first, len(user)), pa.int32()),
         ids.take(rows[CANDIDATE_INDEX].combine_chunks()),
     )
-    latest = rows.take(pa.array(last)).select([column.name for column in schema.query])
+    latest = rows.take(pa.array(last)).select(
+        [column.name for column in schema.query if not column.derived]
+    )
+    for column in schema.query:
+        if column.derived and column.name == HISTORY:
+            # Of one time, the item that is further down in the catalogue is later, as in ingest.
+            index = rows[CANDIDATE_INDEX].to_numpy()
+            time = rows[schema.role("timestamp").name].to_numpy()
+            items = ids.take(pa.array(index[np.lexsort((index, time, user))]))
+            history = latest_first(
+                pc.cast(items, pa.string()), first, last + 1, column.width or len(user)
+            )
+            latest = latest.append_column(HISTORY, history)
     latest = latest.rename_columns([QUERY_ID if n == query_id else n for n in latest.column_names])
     return latest.append_column(SEEN, seen)

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+
+TimeColumn = Literal["hour_of_day", "day_of_week", "month_of_year"]
 
 # The keys of a source that name files.
 SOURCE_PATHS = {"path", "interactions", "candidates"}
@@ -99,8 +101,10 @@ class IngestConfig(BaseModel):
 
     Args:
         split: `random`: by a hash of user, item and seed, so a row keeps its
-            part when the log grows. `temporal`: the latest rows are the test
-            part. `leave_last_out`: each user's last interaction is.
+            part when the log grows. `random_by_user`: by the same hash, but of
+            each user's rows exactly the fractions, rounded to whole rows; at
+            least one row is left to train on. `temporal`: the latest rows are
+            the test part. `leave_last_out`: each user's last interaction is.
         test_fraction: Share of the rows in the test part (not for
             `leave_last_out`).
         validation_fraction: Share of the remaining rows in the validation part.
@@ -109,6 +113,12 @@ class IngestConfig(BaseModel):
             the latest stays. `keep`: all stay.
         window_days: Only interactions of so many days before `data_until` are
             taken; all before it by default.
+        history_length: Gives each interaction a query column `history`: the
+            ids of the last so many items of its user before it; see
+            `components.ingest.context`. None by default.
+        time_columns: Query columns that tell when an interaction was, in UTC:
+            `hour_of_day` (0 to 23), `day_of_week` (0, Monday, to 6),
+            `month_of_year` (1 to 12).
         shards: Files of each table; a user's rows are all in one shard.
         batch_rows: Rows of an Arrow batch.
         beam_options: Options for Apache Beam, e.g. `--runner=FlinkRunner`.
@@ -116,12 +126,22 @@ class IngestConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    split: Literal["random", "temporal", "leave_last_out"] = "random"
+    split: Literal["random", "random_by_user", "temporal", "leave_last_out"] = "random"
     test_fraction: float = Field(0.2, gt=0, lt=1)
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     max_reject_share: float = Field(0.01, ge=0, le=1)
     duplicates: Literal["reject", "keep"] = "reject"
     window_days: float | None = Field(None, gt=0)
+    history_length: int | None = Field(None, ge=1)
+    time_columns: list[TimeColumn] = []
     shards: int = Field(1, ge=1)
     batch_rows: int = Field(65_536, ge=1)
     beam_options: list[str] = []
+
+    @field_validator("time_columns")
+    @classmethod
+    def _each_once(cls, names: list[TimeColumn]) -> list[TimeColumn]:
+        twice = sorted(name for name in set(names) if names.count(name) > 1)
+        if twice:
+            raise ValueError(f"{twice[0]} is there twice")
+        return names

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from components.beam import pipeline_options
 from components.errors import InputError
 from components.ingest.config import SOURCE, IngestConfig
+from components.ingest.context import add_context, with_context
 from components.ingest.remote import fetched
 from components.ingest.sources import InteractionLog, open_source
 from components.ingest.sources.log import FILE, ROW, Rejected
@@ -53,7 +54,7 @@ def ingest(
     Args:
         source: A `SourceConfig`.
         config: An `IngestConfig`.
-        seed: Of the sample and of the random split.
+        seed: Of the sample and of the random splits.
         tables: Where the tables shall be (see `components.tables`).
         rejects: Where the rejected rows shall be.
         data_until: Interactions from this time on are left out; see
@@ -79,20 +80,26 @@ def ingest(
             batch_rows=settings.batch_rows,
             workdir=workdir,
         )
-        schema = interaction_log.schema
-        if settings.split != "random" and _has_no_timestamps(source):
+        schema = with_context(interaction_log.schema, settings)
+        by_time = settings.split in ("temporal", "leave_last_out")
+        if by_time and _has_no_timestamps(source):
             raise InputError(
                 f"ingest.split: {settings.split} goes by time, but source.columns.timestamp is "
                 "not set."
             )
         if not window.is_open and _has_no_timestamps(source):
             raise InputError("data_until goes by time, but source.columns.timestamp is not set.")
+        if (settings.history_length or settings.time_columns) and _has_no_timestamps(source):
+            setting = "history_length" if settings.history_length else "time_columns"
+            raise InputError(
+                f"ingest.{setting} goes by time, but source.columns.timestamp is not set."
+            )
         candidates, users, early_rejects = _check_catalogue(interaction_log)
         write_table(candidates, tables_folder / "candidates")
         (tables_folder / "schema.json").write_text(schema.model_dump_json(indent=2) + "\n")
 
         _run_beam(
-            interaction_log, candidates, users, early_rejects, settings, window, seed,
+            interaction_log, schema, candidates, users, early_rejects, settings, window, seed,
             tables_folder, rejects_folder,
         )  # fmt: skip
 
@@ -154,6 +161,7 @@ def _check_catalogue(
 
 def _run_beam(
     interaction_log: InteractionLog,
+    schema: Schema,
     candidates: pa.Table,
     users: pa.Table | None,
     early_rejects: pa.Table,
@@ -163,12 +171,11 @@ def _run_beam(
     tables_folder: Path,
     rejects_folder: Path,
 ) -> None:
-    schema = interaction_log.schema
     candidate_ids = candidates[schema.role("candidate_id").name].combine_chunks()
     with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
         raw = pipeline | "Read" >> interaction_log.interactions
         checked = raw["main"] | "Check" >> beam.ParDo(
-            _Check(schema, candidate_ids, users)
+            _Check(interaction_log.schema, candidate_ids, users)
         ).with_outputs("rejects", main="rows")
         windowed = checked.rows | "Window" >> beam.ParDo(
             _Within(window, schema.role("timestamp").name)
@@ -188,8 +195,7 @@ def _run_beam(
             | "Gather users" >> beam.GroupByKey()
             | "Split"
             >> beam.ParDo(
-                _SplitShard(schema, settings, seed, hash_ids(candidate_ids), str(tables_folder)),
-                boundaries,
+                _SplitShard(schema, settings, seed, candidate_ids, str(tables_folder)), boundaries
             ).with_outputs("rejects", main="counts")
         )
         rejects = (
@@ -321,20 +327,21 @@ _FILE_RANK = "_file_rank"
 
 
 class _SplitShard(beam.DoFn):
-    """Orders a shard, drops duplicates, splits it and writes its files."""
+    """Orders a shard, drops duplicates, splits it, derives columns and writes its files."""
 
     def __init__(
         self,
         schema: Schema,
         settings: IngestConfig,
         seed: int,
-        candidate_hashes: np.ndarray,
+        candidate_ids: pa.Array,
         folder: str,
     ):
         self._schema = schema
         self._settings = settings
         self._seed = seed
-        self._candidate_hashes = candidate_hashes
+        self._candidate_ids = candidate_ids
+        self._candidate_hashes = hash_ids(candidate_ids)
         self._folder = Path(folder)
 
     def process(
@@ -356,6 +363,7 @@ class _SplitShard(beam.DoFn):
         splits = assign_splits(
             rows, schema, self._settings, self._seed, self._candidate_hashes, boundaries
         )
+        rows = add_context(rows, splits, schema, self._settings, self._candidate_ids)
         rows = rows.select(schema.interactions_arrow.names).cast(schema.interactions_arrow)
         counts = _Counts()
         counts.users = len(rows[query_id].unique())

@@ -4,7 +4,8 @@ Names, types and label numbers are those of `tensorflow_datasets.structured.movi
 (4.9.10), which merges labels that differ between versions.
 """
 
-from components.ingest.config import FilesSource, MovieLensSource, SampleSource
+from components.ingest.config import FilesSource, IngestConfig, MovieLensSource, SampleSource
+from components.ingest.context import with_context
 from components.tables import TIMESTAMP, Column, Schema
 
 OCCUPATIONS = (
@@ -81,10 +82,20 @@ def movielens_schema(version: str) -> Schema:
     return Schema(query=query, interaction=_INTERACTION, candidate=_CANDIDATE)
 
 
-def known_schema(source: SampleSource | MovieLensSource | FilesSource) -> Schema | None:
-    """The columns of a source, where they are known before it is read."""
+def known_schema(
+    source: SampleSource | MovieLensSource | FilesSource, config: IngestConfig
+) -> Schema | None:
+    """The columns of the tables that ingest will make of a source.
+
+    Args:
+        source: The source.
+        config: Which columns ingest derives.
+
+    Returns:
+        None, where a source's columns are not known before it is read.
+    """
     if isinstance(source, SampleSource):
-        return SAMPLE_SCHEMA
+        return with_context(SAMPLE_SCHEMA, config)
     if isinstance(source, MovieLensSource):
-        return movielens_schema(source.version)
+        return with_context(movielens_schema(source.version), config)
     return None

@@ -77,12 +77,14 @@ def assign_splits(
         `(rows,) int8`: 0 train, 1 validation, 2 test.
     """
     splits = np.full(rows.num_rows, TRAIN, np.int8)
-    if config.split == "random":
+    if config.split in ("random", "random_by_user"):
         number = uniform(
             hash_ids(rows[schema.role("query_id").name].combine_chunks()),
             candidate_hashes[rows[CANDIDATE_INDEX].to_numpy()],
             seed,
         )
+        if config.split == "random_by_user":
+            return _split_by_user(_first_rows(rows, schema), number, config)
         held_out = config.test_fraction
         splits[number < held_out + (1 - held_out) * config.validation_fraction] = VALIDATION
         splits[number < held_out] = TEST
@@ -93,14 +95,46 @@ def assign_splits(
         splits[timestamp >= time_boundaries[0]] = VALIDATION
         splits[timestamp >= time_boundaries[1]] = TEST
     else:
-        user = rows[schema.role("query_id").name]
-        _, first = np.unique(
-            pc.dictionary_encode(user).combine_chunks().indices.to_numpy(), return_index=True
-        )
-        first = np.sort(first)
+        first = _first_rows(rows, schema)
         count = np.diff([*first, rows.num_rows])
         enough = count >= 3  # the others would have nothing left to train on
         last = (first + count - 1)[enough]
         splits[last] = TEST
         splits[last - 1] = VALIDATION
+    return splits
+
+
+def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
+    """Each user's first row, ascending; rows are ordered by user."""
+    user = rows[schema.role("query_id").name]
+    _, first = np.unique(
+        pc.dictionary_encode(user).combine_chunks().indices.to_numpy(), return_index=True
+    )
+    return np.sort(first)
+
+
+def _split_by_user(first: np.ndarray, number: np.ndarray, config: IngestConfig) -> np.ndarray:
+    """Holds out the same share of each user's rows, those with the least numbers.
+
+    What stays is rounded, halves to even, as the stratified split of
+    recommenders-team/recommenders rounds it; one row stays at least.
+
+    Args:
+        first: `(users,)`, each user's first row.
+        number: `(rows,) float64`, what a user's rows are ordered by.
+        config: The fractions.
+
+    Returns:
+        `(rows,) int8`: 0 train, 1 validation, 2 test.
+    """
+    count = np.diff([*first, len(number)])
+    known = np.maximum(np.rint(count * (1 - config.test_fraction)), 1)
+    train = np.maximum(np.rint(known * (1 - config.validation_fraction)), 1)
+    user = np.repeat(np.arange(len(first)), count)
+    # Place among the user's rows; of rows with the same item the earlier one comes first.
+    order = np.lexsort((number, user))
+    place = np.arange(len(number)) - first[user]
+    splits = np.full(len(number), TRAIN, np.int8)
+    splits[order[place < (count - train)[user]]] = VALIDATION
+    splits[order[place < (count - known)[user]]] = TEST
     return splits

@@ -1,5 +1,6 @@
 """The work of train: read, build, fit, keep the best."""
 
+import math
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from components.errors import InputError
 from components.published_models import Published
 from components.step import log
 from components.tables import LABEL, write_json, written_aside
-from components.towers import CandidateModel, QueryModel
+from components.towers import CandidateModel, QueryModel, shared_embeddings
 from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig
 from components.train.data import EncodedData, RowBatches
@@ -87,11 +88,11 @@ def train(
         if former is not None and published is not None:
             _begin_from(retrieval_model, encoded, published, f"{name}: begins from {former}")
         rows = len(interactions[LABEL])
-        towers = (retrieval_model.query_model, retrieval_model.candidate_model)
+        weights = sum(math.prod(weight.shape) for weight in retrieval_model.trainable_weights)
         log(
             "train",
-            f"{name}: {sum(tower.count_params() for tower in towers):,} weights, {rows:,} rows, "
-            f"batches of {min(settings.batch_size, rows):,}, on {jax.default_backend()} ({device})",
+            f"{name}: {weights:,} weights, {rows:,} rows, batches of "
+            f"{min(settings.batch_size, rows):,}, on {jax.default_backend()} ({device})",
         )
         batches = RowBatches(rows, settings.batch_size, seed)
         fit = ResumableFit(
@@ -176,6 +177,9 @@ def _model(
         "l2": settings.l2,
         "dropout": settings.dropout,
         "id_dropout": settings.id_dropout,
+        "shared": shared_embeddings(
+            data.spec.query, data.spec.candidate, settings.embedding_dimension, settings.l2
+        ),
     }
     # Of one seed, a row would lose its user and its item together.
     seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3)]

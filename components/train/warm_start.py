@@ -73,7 +73,10 @@ def begin_from(
             if feature.type == "cross"
             and not {names[column] for column in feature.raw_columns} <= kept
         }
+        shared = {feature.name for feature in features if feature.shared_with}
         for name, layer in tower.embeddings.items():
+            if name in shared:  # its table is the candidate tower's
+                continue
             rows = _take_rows(layer, former.embeddings.get(name)) if name in kept else None
             (new if rows is None else taken).append(f"{side} {name}")
             new_rows += rows or 0
@@ -99,7 +102,9 @@ def _means_the_same(
     feature: EncodedFeature, former: EncodedFeature, encoded: Path, published: Path
 ) -> bool:
     """Whether every former index stands for the value that it stood for."""
-    same = ("type", "raw_columns", "bin_boundaries", "mean", "variance", "padding_index")
+    same = (
+        "type", "raw_columns", "bin_boundaries", "mean", "variance", "padding_index", "shared_with",
+    )  # fmt: skip
     if any(getattr(feature, name) != getattr(former, name) for name in same):
         return False
     path = f"vocabularies/{feature.name}.parquet"

@@ -1,0 +1,170 @@
+"""Query columns that ingest derives from the log: what came before an interaction, and when it was.
+
+No column of a row depends on anything that is not known when the row's item is
+to be predicted: neither on the row's own item, nor on what happened at the same
+time or later, nor on rows of a part that is predicted along with it or later.
+
+Only rows of the tables count: where `duplicates` is `reject`, an interaction
+whose user came back to the item later is no row, and in no history.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import InputError
+from components.ingest.config import IngestConfig
+from components.ingest.splitting import TEST, TRAIN, VALIDATION
+from components.tables import CANDIDATE_INDEX, DERIVED, HISTORY, Column, Schema, latest_first
+
+_HOUR, _DAY = 3600, 24 * 3600
+_FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday
+_LABELS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "day_of_week": (
+        0,
+        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+    ),
+    "month_of_year": (
+        1,
+        (
+            "January", "February", "March", "April", "May", "June", "July", "August", "September",
+            "October", "November", "December",
+        ),
+    ),
+}  # fmt: skip
+_VALUES_AT_ONCE = 1 << 24
+
+
+def with_context(schema: Schema, config: IngestConfig) -> Schema:
+    """Adds the columns that the settings ask for to a source's columns.
+
+    Args:
+        schema: The source's columns.
+        config: Which columns to derive.
+
+    Returns:
+        The columns of the tables; the derived ones are the last of the query's.
+
+    Raises:
+        InputError: If the source has a column of such a name.
+    """
+    columns: list[Column] = []
+    if config.history_length is not None:
+        columns.append(
+            Column(name=HISTORY, dtype="list<string>", derived=True, width=config.history_length)
+        )
+    for name in config.time_columns:
+        first, labels = _LABELS.get(name, (0, ()))
+        named = {str(value): label for value, label in enumerate(labels, first)}
+        columns.append(Column(name=name, dtype="int64", labels=named or None, derived=True))
+    taken = {column.name for column in [*schema.query, *schema.interaction]}
+    for column in columns:
+        if column.name in taken:
+            raise InputError(
+                f"{DERIVED[column.name]} makes a column {column.name!r}, but the source has one of "
+                "that name already. Rename that, or do without the setting."
+            )
+    if not columns:
+        return schema
+    return schema.model_copy(update={"query": [*schema.query, *columns]})
+
+
+def add_context(
+    rows: pa.Table,
+    splits: np.ndarray,
+    schema: Schema,
+    config: IngestConfig,
+    candidate_ids: pa.Array,
+) -> pa.Table:
+    """Derives the columns.
+
+    Args:
+        rows: All rows of some users, ordered by user and time.
+        splits: `(rows,) int8`, each row's part; see `components.ingest.splitting`.
+        schema: The tables' columns.
+        config: Which columns to derive.
+        candidate_ids: `(candidates,)`, in the order of the candidates table.
+
+    Returns:
+        The rows with the columns appended: `list<string>` and `int64`.
+    """
+    timestamp = rows[schema.role("timestamp").name].to_numpy()
+    if config.history_length is not None:
+        user = pc.dictionary_encode(rows[schema.role("query_id").name]).combine_chunks().indices
+        history = histories(
+            user.to_numpy(),
+            timestamp,
+            splits,
+            pc.cast(candidate_ids, pa.string()).take(rows[CANDIDATE_INDEX].combine_chunks()),
+            config.history_length,
+        )
+        rows = rows.append_column(HISTORY, history)
+    if config.time_columns:
+        for name, values in time_values(timestamp, config.time_columns).items():
+            rows = rows.append_column(name, pa.array(values))
+    return rows
+
+
+def histories(
+    user: np.ndarray, timestamp: np.ndarray, splits: np.ndarray, item: pa.Array, length: int
+) -> pa.ChunkedArray:
+    """Lists the last items of each row's user before the row's time, latest first.
+
+    A row of the test part has items of the training and the validation part, a
+    row of the other two has items of the training part alone: what is known
+    when its part is predicted. Of rows of the same earlier time, the one that
+    is further down counts as later. An item that a user came back to is there
+    as often.
+
+    Args:
+        user: `(rows,)`, equal for rows of the same user, which are together.
+        timestamp: `(rows,)`, ascending within a user.
+        splits: `(rows,) int8`.
+        item: `(rows,)` strings.
+        length: Items of a list, at most.
+
+    Returns:
+        `(rows,)` lists of strings.
+    """
+    new_user = np.diff(user, prepend=user[:1] - 1) != 0
+    new_time = new_user | (np.diff(timestamp, prepend=timestamp[:1]) != 0)
+    first_of_user = np.flatnonzero(new_user)[np.cumsum(new_user) - 1]
+    first_of_time = np.flatnonzero(new_time)[np.cumsum(new_time) - 1]
+    begin, end = np.empty((2, len(user)), np.int64)
+    values: list[pa.Array] = []
+    for known, of in (((TRAIN,), (TRAIN, VALIDATION)), ((TRAIN, VALIDATION), (TEST,))):
+        is_known, asking = np.isin(splits, known), np.isin(splits, of)
+        # Where in `values` a row's user and a row's time begin.
+        place = sum(map(len, values)) + np.cumsum(is_known) - is_known
+        begin[asking] = place[first_of_user[asking]]
+        end[asking] = place[first_of_time[asking]]
+        values.append(item.filter(pa.array(is_known)))
+    all_values = pa.concat_arrays(values)
+    step = max(_VALUES_AT_ONCE // length, 1)  # so that no array of strings outgrows its offsets
+    lists = [
+        latest_first(all_values, begin[first : first + step], end[first : first + step], length)
+        for first in range(0, len(user), step)
+    ]
+    return pa.chunked_array(lists, pa.list_(pa.string()))
+
+
+def time_values(timestamp: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Says when something was, in UTC.
+
+    Args:
+        timestamp: `(rows,) int64`, seconds since 1970.
+        names: What to say.
+
+    Returns:
+        `(rows,) int64` by name: hours 0 to 23; days 0, a Monday, to 6; months 1
+        to 12.
+    """
+    months = timestamp.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+    values = {
+        "hour_of_day": timestamp % _DAY // _HOUR,
+        "day_of_week": (timestamp // _DAY + _FIRST_WEEKDAY) % 7,
+        "month_of_year": months % 12 + 1,
+    }
+    return {name: values[name].astype(np.int64) for name in names}
