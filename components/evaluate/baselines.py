@@ -50,8 +50,12 @@ IALS_GRID: list[dict[str, Any]] = [
         "iterations": 10,
     }
     for weighting in ("count", "label")
-    for factors in (32, 64)
-    for regularization, alpha in ((1.0, 2.0), (10.0, 5.0), (30.0, 5.0), (60.0, 20.0))
+    for factors, regularization, alpha in (
+        (32, 10.0, 5.0),
+        (32, 30.0, 5.0),
+        (64, 30.0, 5.0),
+        (64, 60.0, 20.0),
+    )
 ]
 _GRIDS = {"ease": EASE_GRID, "ials": IALS_GRID}
 

@@ -7,6 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from components.metrics import MetricName
 
 BaselineName = Literal["most_popular", "most_liked", "ease", "ials"]
+# What people call them.
+BASELINE_LABELS: dict[str, str] = {
+    "most_popular": "most-popular",
+    "most_liked": "most-liked",
+    "ease": "EASE",
+    "ials": "iALS",
+}
 
 
 class EvaluateConfig(BaseModel):

@@ -18,6 +18,8 @@ import numpy as np
 from components.evaluate.user_items import Fitted
 
 _SEED = 0
+# Up to so many pairs one thread is faster than several that wait for each other.
+_FEW_PAIRS = 1_000_000
 
 
 def fit_ials(
@@ -54,6 +56,7 @@ def fit_ials(
             alpha=1.0,
             iterations=iterations,
             use_gpu=False,
+            num_threads=1 if confidence.nnz <= _FEW_PAIRS else 0,  # 0: all cores
             random_state=_SEED,
         )
         model.fit(confidence, show_progress=False)

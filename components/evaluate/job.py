@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import InputError
+from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
+from components.evaluate.intervals import Intervals, intervals
 from components.evaluate.measuring import list_length, measure, scored_lists, towers_lists
 from components.evaluate.published import Comparison
 from components.evaluate.report import render_report
@@ -80,11 +82,11 @@ def evaluate(
     embeddings = to_numpy(catalogue[EMBEDDING])
     query_tower: QueryModel = keras.models.load_model(Path(export) / "query_tower.keras")
     queries = embed(query_tower, data.queries.features)
-    popular = _popularity_ranking(data)
     k = list_length(settings.ks, data.candidates)
 
     model, scores = scored_lists(data, queries, embeddings, k)
-    retrieved = {MODEL: model, MOST_POPULAR: scored_lists(data, *popular, k)[0]}
+    baselines = baseline_lists(data, settings, Path(encoded), k)
+    retrieved = {MODEL: model, **baselines.lists}
     comparison = Comparison.of(published, encoded, data.queries, catalogue[CANDIDATE_ID])
     if comparison.model is not None:
         retrieved[PUBLISHED] = {
@@ -101,6 +103,7 @@ def evaluate(
             }
             for protocol in PROTOCOLS
         },
+        "baselines": {"settings": baselines.settings, "left_out": baselines.left_out},
         "slices": _slices(Path(encoded), settings, data, retrieved),
         "depths": _depths(data, models, read_json(Path(export) / "export.json"), settings),
         "examples": _examples(
@@ -113,7 +116,9 @@ def evaluate(
         ),
         "warnings": data.spec.warnings,
     }
-    results["headline"] = verdict(settings, results["metrics"], comparison)
+    results["headline"] = verdict(
+        settings, results["metrics"], comparison, _intervals(settings, data, retrieved)
+    )
     flat = {
         f"{who}_{name}_{protocol}": value
         for protocol, by_who in results["metrics"].items()
@@ -169,10 +174,22 @@ def _check(settings: EvaluateConfig, data: TestData) -> None:
         )
 
 
-def _popularity_ranking(data: TestData) -> tuple[np.ndarray, np.ndarray]:
-    """Most-popular as vectors of one number: every query is 1, an item is its count."""
-    queries = np.ones((len(data.queries), 1), np.float32)
-    return queries, data.popularity[:, None].astype(np.float32)
+def _intervals(
+    settings: EvaluateConfig, data: TestData, retrieved: dict[str, dict[str, np.ndarray]]
+) -> Intervals:
+    """The intervals of the headline, and of the model's leads in it."""
+    user = data.queries.ids.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return intervals(
+        {
+            who: data.targets.ranks(lists[settings.headline_protocol])
+            for who, lists in retrieved.items()
+        },
+        data.targets.query,
+        user,
+        settings.headline_metric.partition("_at_")[0],
+        settings.headline_k,
+        settings.bootstrap_samples,
+    )
 
 
 def _slices(
@@ -291,13 +308,25 @@ def _log(results: dict[str, Any]) -> None:
         values = ", ".join(f"{name} {depth['test'][name][metric]:.4f}" for name in PROTOCOLS)
         mark = " (exported)" if depth["exported"] else ""
         log("evaluate", f"{depth['layer_sizes']}: {metric} {values}{mark}")
+    for name, chosen in results["baselines"]["settings"].items():
+        told = ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                         for key, value in chosen.items())  # fmt: skip
+        log("evaluate", f"{name} was tuned: {told}")
+    for name, reason in results["baselines"]["left_out"].items():
+        log("evaluate", f"{name} is left out: {reason}")
     for who in results["metrics"][protocol]:
         values = ", ".join(
             f"{name} {results['metrics'][name][who][metric]:.4f}" for name in PROTOCOLS
         )
         log("evaluate", f"{who}: {metric} {values}")
+    for who, lead in headline["intervals"]["leads"].items():
+        low, high = lead["interval"]
+        log("evaluate", f"lead over {who}: {metric} {protocol} {lead['value']:+.4f}, "
+                        f"95% interval {low:+.4f} to {high:+.4f}")  # fmt: skip
     if headline["good_enough"]:
+        low, high = headline["intervals"]["leads"][MOST_POPULAR]["interval"]
         log("evaluate", f"good enough: {metric} {protocol} is {headline['lead']:+.4f} from "
-                        f"most-popular; the margin is {headline['margin']:g}")  # fmt: skip
+                        f"most-popular, 95% interval {low:+.4f} to {high:+.4f}; the margin is "
+                        f"{headline['margin']:g}")  # fmt: skip
     for reason in headline["reasons"]:
         log("evaluate", f"not good enough: {reason}")
