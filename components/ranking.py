@@ -175,6 +175,26 @@ def retrieve(
     return indices, scores
 
 
+@partial(jax.jit, static_argnames="k")
+def _greatest(scores: jax.Array, k: int) -> jax.Array:
+    top_scores, top = jax.lax.top_k(scores, k)
+    return jnp.where(jnp.isneginf(top_scores), NO_CANDIDATE, top)
+
+
+def best_scores(scores: np.ndarray, k: int) -> np.ndarray:
+    """Finds the k candidates with the greatest scores.
+
+    Args:
+        scores: `(queries, candidates) float32`; -inf for what is left out.
+        k: At most the number of candidates.
+
+    Returns:
+        `(queries, k) int32` candidate indices, best first, the lower index first
+        among equals; -1 where none is left.
+    """
+    return np.asarray(_greatest(jnp.asarray(scores, jnp.float32), k), np.int32)
+
+
 @dataclass(frozen=True)
 class Targets:
     """The relevant pairs that a ranking is measured by.

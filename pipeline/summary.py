@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from components.evaluate.config import BASELINE_LABELS
 from pipeline.local_runner import RunResult, StepTime
 
 
@@ -10,7 +11,8 @@ def summarize(result: RunResult) -> str:
     """Puts the metrics, the times and the report's path into a few lines."""
     parts = [
         _depths(result.evaluation),
-        _metrics(result.evaluation),
+        _leads(result.evaluation),
+        *(_metrics(result.evaluation, protocol) for protocol in ("raw", "filtered")),
         _times(result.steps, result.seconds),
         _verdict(result.evaluation) + "\n" + _publication(result.publication),
         f"report   {result.folder / 'report.html'}\nresults  {result.folder}",
@@ -41,25 +43,53 @@ def _depths(evaluation: dict[str, Any]) -> str:
                 f"{depth['validation']:.4f}",
             ]
         )
-    popular = [evaluation["metrics"][p]["most_popular"][metric] for p in ("raw", "filtered")]
-    rows.append(["most popular", *(f"{value:.4f}" for value in popular), ""])
+    for who, name in _others(evaluation).items():
+        values = [evaluation["metrics"][p][who][metric] for p in ("raw", "filtered")]
+        rows.append([name, *(f"{value:.4f}" for value in values), ""])
     return _table(rows)
 
 
-def _metrics(evaluation: dict[str, Any]) -> str:
-    rows = [["exported model / most popular", "raw", "", "filtered", ""]]
-    metrics = evaluation["metrics"]
-    for name in metrics["raw"]["model"]:
+def _others(evaluation: dict[str, Any]) -> dict[str, str]:
+    """Who is measured beside the model, and how to call them."""
+    names = {**BASELINE_LABELS, "published": "published model"}
+    return {who: name for who, name in names.items() if who in evaluation["headline"]}
+
+
+def _leads(evaluation: dict[str, Any]) -> str:
+    headline = evaluation["headline"]
+    intervals = headline["intervals"]
+    rows = [
+        [
+            f"{headline['metric']} {headline['protocol']}",
+            "value", "95% interval", "model's lead", "95% interval",
+        ],
+        ["exported model", f"{headline['model']:.4f}", _interval(intervals["of"]["model"]), "", ""],
+    ]  # fmt: skip
+    for who, name in _others(evaluation).items():
+        lead = intervals["leads"][who]
         rows.append(
             [
                 name,
-                *(
-                    f"{metrics[protocol][who][name]:.4f}"
-                    for protocol in ("raw", "filtered")
-                    for who in ("model", "most_popular")
-                ),
+                f"{headline[who]:.4f}",
+                _interval(intervals["of"][who]),
+                f"{lead['value']:+.4f}",
+                _interval(lead["interval"], sign="+"),
             ]
         )
+    left_out = evaluation["baselines"]["left_out"].items()
+    notes = [f"{BASELINE_LABELS[who]} is left out: {reason}" for who, reason in left_out]
+    return "\n".join([_table(rows), *notes])
+
+
+def _interval(ends: list[float], sign: str = "") -> str:
+    return " to ".join(f"{end:{sign}.4f}" for end in ends)
+
+
+def _metrics(evaluation: dict[str, Any], protocol: str) -> str:
+    who = {"model": "exported model", **_others(evaluation)}
+    metrics = evaluation["metrics"][protocol]
+    rows = [[f"{protocol}, test part", *who.values()]]
+    rows += [[name, *(f"{metrics[w][name]:.4f}" for w in who)] for name in metrics["model"]]
     return _table(rows)
 
 
@@ -84,10 +114,11 @@ def _times(steps: list[StepTime], seconds: float) -> str:
 def _verdict(evaluation: dict[str, Any]) -> str:
     headline = evaluation["headline"]
     word = "GOOD ENOUGH" if headline["good_enough"] else "NOT GOOD ENOUGH"
+    interval = _interval(headline["intervals"]["leads"]["most_popular"]["interval"], sign="+")
     line = (
         f"{word}: {headline['metric']} {headline['protocol']} is {headline['model']:.4f}, "
         f"{headline['lead']:+.4f} from most-popular's {headline['most_popular']:.4f} "
-        f"(margin {headline['margin']:g})"
+        f"(95% interval {interval}, margin {headline['margin']:g})"
     )
     if "published" in headline:
         lead = headline["model"] - headline["published"]

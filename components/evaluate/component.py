@@ -18,14 +18,14 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
 ) -> bool:
-    """Measures the export on the test part, beside most-popular and the published model.
+    """Measures the export on the test part, beside baselines and the published model.
 
     Args:
         export: What export wrote.
         encoded: What adapt wrote.
         models: What train wrote, for each layer stack, to compare depths.
         published: What fetch_published wrote.
-        config: Metrics and margins; see `components.evaluate.config.EvaluateConfig`.
+        config: Metrics, baselines and margins; see `components.evaluate.config.EvaluateConfig`.
         evaluation: All numbers, and the recommendations that were measured.
         metrics: The numbers for the UI.
         report: A page for people.

@@ -1,7 +1,6 @@
 """The work of evaluate: retrieve from the export, measure, compare, report, decide."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import InputError
+from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
+from components.evaluate.intervals import Intervals, intervals
+from components.evaluate.measuring import list_length, measure, scored_lists, towers_lists
 from components.evaluate.published import Comparison
 from components.evaluate.report import render_report
 from components.evaluate.slices import NAMED_TYPES, slices, value_names
+from components.evaluate.test_data import PROTOCOLS, TestData
 from components.evaluate.verdict import MODEL, MOST_POPULAR, PUBLISHED, verdict
-from components.feature_spec import FeatureSpec
-from components.metrics import ranking_metrics
-from components.ranking import QuerySet, SeenItems, Targets, retrieve
 from components.step import log
 from components.tables import (
     CANDIDATE_ID,
@@ -40,10 +40,6 @@ from components.tables import (
     written_aside,
 )
 from components.towers import CandidateModel, QueryModel, embed
-
-PROTOCOLS = ("raw", "filtered")
-# The keras.io example counts ratings whose label is above 0.9, and looks at 100 items.
-EXAMPLE_LABEL, EXAMPLE_K = 0.9, 100
 
 
 def evaluate(
@@ -80,25 +76,21 @@ def evaluate(
             relevant.
     """
     settings = EvaluateConfig.model_validate(config)
-    data = _TestData.read(encoded)
+    data = TestData.read(encoded)
     _check(settings, data)
     catalogue = read_table(Path(export) / "candidates")
     embeddings = to_numpy(catalogue[EMBEDDING])
     query_tower: QueryModel = keras.models.load_model(Path(export) / "query_tower.keras")
     queries = embed(query_tower, data.queries.features)
-    popular = _popularity_ranking(data)
-    k = _list_length(settings, data)
+    k = list_length(settings.ks, data.candidates)
 
-    retrieved: dict[str, dict[str, np.ndarray]] = {MODEL: {}, MOST_POPULAR: {}}
-    scores = {}
-    for protocol in PROTOCOLS:
-        seen = data.seen if protocol == "filtered" else None
-        retrieved[MODEL][protocol], scores[protocol] = retrieve(queries, embeddings, k, seen)
-        retrieved[MOST_POPULAR][protocol], _ = retrieve(*popular, k, seen)
+    model, scores = scored_lists(data, queries, embeddings, k)
+    baselines = baseline_lists(data, settings, Path(encoded), k)
+    retrieved = {MODEL: model, **baselines.lists}
     comparison = Comparison.of(published, encoded, data.queries, catalogue[CANDIDATE_ID])
     if comparison.model is not None:
         retrieved[PUBLISHED] = {
-            protocol: comparison.model.retrieve(k, data.seen if protocol == "filtered" else None)
+            protocol: comparison.model.retrieve(k, data.left_out(protocol))
             for protocol in PROTOCOLS
         }
 
@@ -107,11 +99,11 @@ def evaluate(
         "ks": settings.ks,
         "metrics": {
             protocol: {
-                who: _metrics(data, lists[protocol], settings.ks)
-                for who, lists in retrieved.items()
+                who: measure(data, lists[protocol], settings.ks) for who, lists in retrieved.items()
             }
             for protocol in PROTOCOLS
         },
+        "baselines": {"settings": baselines.settings, "left_out": baselines.left_out},
         "slices": _slices(Path(encoded), settings, data, retrieved),
         "depths": _depths(data, models, read_json(Path(export) / "export.json"), settings),
         "examples": _examples(
@@ -124,7 +116,9 @@ def evaluate(
         ),
         "warnings": data.spec.warnings,
     }
-    results["headline"] = verdict(settings, results["metrics"], comparison)
+    results["headline"] = verdict(
+        settings, results["metrics"], comparison, _intervals(settings, data, retrieved)
+    )
     flat = {
         f"{who}_{name}_{protocol}": value
         for protocol, by_who in results["metrics"].items()
@@ -165,63 +159,7 @@ def _replace(path: str, text: str) -> None:
     partial.replace(path)
 
 
-@dataclass(frozen=True)
-class _TestData:
-    """The test part, and what was known before it."""
-
-    spec: FeatureSpec
-    known: pa.Table  # training and validation part
-    test: pa.Table
-    train_rows: int
-    candidate_features: dict[str, np.ndarray]
-    candidates: int
-    queries: QuerySet
-    targets: Targets
-    example_targets: Targets
-    seen: SeenItems
-
-    @classmethod
-    def read(cls, encoded: str) -> "_TestData":
-        folder = Path(encoded)
-        spec = FeatureSpec.read(folder)
-        columns = [QUERY_ID, CANDIDATE_INDEX, LABEL, TIMESTAMP]
-        train = read_table(folder / "interactions" / "train", columns)
-        validation = read_table(folder / "interactions" / "validation", columns)
-        test = read_table(folder / "interactions" / "test")
-        queries = QuerySet.of(test, spec.query)
-        known = pa.concat_tables([train, validation])
-        candidates = read_table(folder / "candidates", [f.name for f in spec.candidate])
-        return cls(
-            spec,
-            known,
-            test,
-            train.num_rows,
-            {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate},
-            candidates.num_rows,
-            queries,
-            Targets.of(test, queries, spec.relevant_above),
-            Targets.of(test, queries, EXAMPLE_LABEL),
-            SeenItems.of(queries, known),
-        )
-
-    @property
-    def popularity(self) -> np.ndarray:
-        """`(candidates,)`, interactions before the test part."""
-        return np.bincount(to_numpy(self.known[CANDIDATE_INDEX]), minlength=self.candidates)
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            "train": self.train_rows,
-            "validation": self.known.num_rows - self.train_rows,
-            "test": self.test.num_rows,
-            "queries": len(self.queries),
-            "relevant": len(self.targets),
-            "relevant_above": self.spec.relevant_above,
-            "candidates": self.candidates,
-        }
-
-
-def _check(settings: EvaluateConfig, data: _TestData) -> None:
+def _check(settings: EvaluateConfig, data: TestData) -> None:
     too_large = [k for k in settings.ks if k > data.candidates]
     if too_large:
         raise InputError(
@@ -236,37 +174,28 @@ def _check(settings: EvaluateConfig, data: _TestData) -> None:
         )
 
 
-def _list_length(settings: EvaluateConfig, data: _TestData) -> int:
-    """How many items are retrieved: for every k, and for the example's measure."""
-    return max([*settings.ks, *([EXAMPLE_K] if data.candidates >= EXAMPLE_K else [])])
-
-
-def _popularity_ranking(data: _TestData) -> tuple[np.ndarray, np.ndarray]:
-    """Most-popular as vectors of one number: every query is 1, an item is its count."""
-    queries = np.ones((len(data.queries), 1), np.float32)
-    return queries, data.popularity[:, None].astype(np.float32)
-
-
-def _metrics(data: _TestData, retrieved: np.ndarray, ks: list[int]) -> dict[str, float]:
-    ranks = data.targets.ranks(retrieved)
-    metrics = {
-        f"{name}_at_{k}": value
-        for k in ks
-        for name, value in ranking_metrics(ranks, data.targets.query, k).items()
-    }
-    for k in ks:
-        shown = np.unique(retrieved[:, :k])
-        metrics[f"coverage_at_{k}"] = float((shown >= 0).sum() / data.candidates)
-    if len(data.example_targets) and retrieved.shape[1] >= EXAMPLE_K:
-        ranks = data.example_targets.ranks(retrieved)
-        metrics["top_100_accuracy"] = float((ranks < EXAMPLE_K).mean())
-    return metrics
+def _intervals(
+    settings: EvaluateConfig, data: TestData, retrieved: dict[str, dict[str, np.ndarray]]
+) -> Intervals:
+    """The intervals of the headline, and of the model's leads in it."""
+    user = data.queries.ids.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return intervals(
+        {
+            who: data.targets.ranks(lists[settings.headline_protocol])
+            for who, lists in retrieved.items()
+        },
+        data.targets.query,
+        user,
+        settings.headline_metric.partition("_at_")[0],
+        settings.headline_k,
+        settings.bootstrap_samples,
+    )
 
 
 def _slices(
     encoded: Path,
     settings: EvaluateConfig,
-    data: _TestData,
+    data: TestData,
     retrieved: dict[str, dict[str, np.ndarray]],
 ) -> list[dict[str, Any]]:
     """The hit rate in each slice, at the headline's k and in its protocol."""
@@ -287,7 +216,7 @@ def _slices(
 
 
 def _depths(
-    data: _TestData, models: list[str], exported: dict[str, Any], settings: EvaluateConfig
+    data: TestData, models: list[str], exported: dict[str, Any], settings: EvaluateConfig
 ) -> list[dict[str, Any]]:
     """Measures each layer stack; which one is exported was chosen before, on validation."""
     depths = []
@@ -295,13 +224,8 @@ def _depths(
         training = read_json(folder / "training.json")
         query_tower: QueryModel = keras.models.load_model(folder / "query_tower.keras")
         candidate_tower: CandidateModel = keras.models.load_model(folder / "candidate_tower.keras")
-        queries = embed(query_tower, data.queries.features)
-        embeddings = embed(candidate_tower, data.candidate_features)
-        test = {}
-        for protocol in PROTOCOLS:
-            seen = data.seen if protocol == "filtered" else None
-            retrieved, _ = retrieve(queries, embeddings, _list_length(settings, data), seen)
-            test[protocol] = _metrics(data, retrieved, settings.ks)
+        k = list_length(settings.ks, data.candidates)
+        lists = towers_lists(data, query_tower, candidate_tower, k)
         depths.append(
             {
                 "layer_sizes": training["layer_sizes"],
@@ -311,7 +235,9 @@ def _depths(
                 "best_epoch": training["best_epoch"],
                 "samples_per_second": training["samples_per_second"],
                 "device": training["device"],
-                "test": test,
+                "test": {
+                    protocol: measure(data, lists[protocol], settings.ks) for protocol in PROTOCOLS
+                },
                 "history": read_json(folder / "history.json"),
             }
         )
@@ -321,7 +247,7 @@ def _depths(
 def _examples(
     encoded: Path,
     settings: EvaluateConfig,
-    data: _TestData,
+    data: TestData,
     catalogue: pa.Table,
     retrieved: np.ndarray,
     scores: np.ndarray,
@@ -382,13 +308,25 @@ def _log(results: dict[str, Any]) -> None:
         values = ", ".join(f"{name} {depth['test'][name][metric]:.4f}" for name in PROTOCOLS)
         mark = " (exported)" if depth["exported"] else ""
         log("evaluate", f"{depth['layer_sizes']}: {metric} {values}{mark}")
+    for name, chosen in results["baselines"]["settings"].items():
+        told = ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                         for key, value in chosen.items())  # fmt: skip
+        log("evaluate", f"{name} was tuned: {told}")
+    for name, reason in results["baselines"]["left_out"].items():
+        log("evaluate", f"{name} is left out: {reason}")
     for who in results["metrics"][protocol]:
         values = ", ".join(
             f"{name} {results['metrics'][name][who][metric]:.4f}" for name in PROTOCOLS
         )
         log("evaluate", f"{who}: {metric} {values}")
+    for who, lead in headline["intervals"]["leads"].items():
+        low, high = lead["interval"]
+        log("evaluate", f"lead over {who}: {metric} {protocol} {lead['value']:+.4f}, "
+                        f"95% interval {low:+.4f} to {high:+.4f}")  # fmt: skip
     if headline["good_enough"]:
+        low, high = headline["intervals"]["leads"][MOST_POPULAR]["interval"]
         log("evaluate", f"good enough: {metric} {protocol} is {headline['lead']:+.4f} from "
-                        f"most-popular; the margin is {headline['margin']:g}")  # fmt: skip
+                        f"most-popular, 95% interval {low:+.4f} to {high:+.4f}; the margin is "
+                        f"{headline['margin']:g}")  # fmt: skip
     for reason in headline["reasons"]:
         log("evaluate", f"not good enough: {reason}")

@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
+from components.evaluate.config import BASELINE_LABELS
+
 _TEMPLATE = "report.html.j2"
 _MISSING = "\N{EN DASH}"
 _METRIC_NAMES = {
@@ -41,6 +43,13 @@ _PAGE_COLOURS = {
 # 5 markers and 4 dashes, the first line to look like another is the 61st.
 _MARKERS = ("o", "s", "^", "D", "v")
 _DASHES = ("-", "--", ":", "-.")
+# Colour, marker and dashes of a chart's line for each baseline.
+_BASELINE_LINES = {
+    "most_popular": (_POPULAR, "s", "--"),
+    "most_liked": (_SERIES[5], "v", ":"),
+    "ease": (_SERIES[1], "^", "-."),
+    "ials": (_SERIES[2], "D", "--"),
+}
 _STYLE = {
     "axes.edgecolor": _INK,
     "axes.grid": True,
@@ -105,12 +114,15 @@ def render_report(results: dict[str, Any]) -> str:
         metric_label=_metric_label,
         metric_value=_metric_value,
         signed=_signed,
+        signed_interval=_signed_interval,
+        interval=_interval,
         count=_count,
         device=_device,
         percent=_percent,
         score=_score,
     )
     depths = results["depths"]
+    baselines = {who: name for who, name in BASELINE_LABELS.items() if who in results["headline"]}
     # Some settings count when a chart is made, some when it is saved.
     with matplotlib.style.context(["default", _STYLE]):
         history_charts = _history_charts(depths)
@@ -123,6 +135,16 @@ def render_report(results: dict[str, Any]) -> str:
         protocols=_PROTOCOLS,
         metric_names=_METRIC_NAMES,
         sorted_ks=sorted(set(results["ks"])),
+        baseline_names=baselines,
+        values_of={
+            protocol: {
+                key: [by_who["model"][key], *(by_who[who][key] for who in baselines)]
+                for key in by_who["model"]
+            }
+            for protocol, by_who in results["metrics"].items()
+        },
+        setting_texts={who: _settings(chosen) for who, chosen in _chosen(results)},
+        left_out={BASELINE_LABELS[w]: r for w, r in results["baselines"]["left_out"].items()},
         exported=next((depth for depth in depths if depth["exported"]), None),
         history_charts=history_charts,
         metric_charts=metric_charts,
@@ -145,6 +167,28 @@ def _metric_value(value: float | None) -> str:
 def _signed(value: float) -> str:
     # A real minus sign is as wide as the plus sign, so columns stay aligned.
     return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}") if _is_number(value) else _MISSING
+
+
+def _interval(ends: list[float]) -> str:
+    return f"{_metric_value(ends[0])} to {_metric_value(ends[1])}"
+
+
+def _signed_interval(ends: list[float]) -> str:
+    return f"{_signed(ends[0])} to {_signed(ends[1])}"
+
+
+def _chosen(results: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    return results["baselines"]["settings"].items()
+
+
+def _settings(chosen: dict[str, Any]) -> str:
+    """Writes the settings that were chosen for a baseline."""
+    told = {name: value for name, value in chosen.items() if name not in ("validation", "tried")}
+    values = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float | int) else f"{name} by {value}"
+        for name, value in told.items()
+    )
+    return f"{values}; {chosen['validation']:.4f} on validation, the best of {chosen['tried']}"
 
 
 def _count(value: int | None) -> str:
@@ -233,7 +277,7 @@ def _describe_history(line: _Line) -> str:
 
 
 def _metric_charts(protocol: str, metrics: dict[str, Any], ks: Iterable[int]) -> list[_Chart]:
-    """Draws each metric by k, the model beside most-popular."""
+    """Draws each metric by k, the model beside the baselines."""
     return [
         _metric_chart(metric, name, protocol, metrics, sorted(set(ks)))
         for metric, name in _METRIC_NAMES.items()
@@ -243,18 +287,15 @@ def _metric_charts(protocol: str, metrics: dict[str, Any], ks: Iterable[int]) ->
 def _metric_chart(
     metric: str, name: str, protocol: str, metrics: dict[str, Any], ks: list[int]
 ) -> _Chart:
-    values = {
-        who: [metrics[who][f"{metric}_at_{k}"] for k in ks] for who in ("model", "most_popular")
-    }
+    baselines = [who for who in BASELINE_LABELS if who in metrics]
+    values = {who: [metrics[who][f"{metric}_at_{k}"] for k in ks] for who in ("model", *baselines)}
     x = [float(k) for k in ks]
     figure, axes = _figure(2.7, 2.1)
-    _draw(
-        axes,
-        [
-            _Line("model", x, values["model"], _SERIES[0], "o", "-", 2.0),
-            _Line("most-popular", x, values["most_popular"], _POPULAR, "s", "--", 1.5),
-        ],
-    )
+    lines = [
+        _Line(BASELINE_LABELS[who], x, values[who], *_BASELINE_LINES[who], 1.3) for who in baselines
+    ]
+    # The model's line last: on top of the others.
+    _draw(axes, [*lines, _Line("model", x, values["model"], _SERIES[0], "o", "-", 2.0)])
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(x))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -262,12 +303,15 @@ def _metric_chart(
     axes.set_xticklabels([str(k) for k in ks])
     axes.set_xlabel("k")
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.set_ylim(0, 1.12 * max(*values["model"], *values["most_popular"], 0.01))
+    axes.set_ylim(0, 1.12 * max(0.01, *(value for of in values.values() for value in of)))
     if len(ks) == 1:
         axes.set_xlim(ks[0] / 2, ks[0] * 2)
+    names = {"model": "model", **BASELINE_LABELS}
     described = f"{name}, {protocol}, by k. " + " ".join(
-        f"At {k}: model {model:.4f}, most-popular {popular:.4f}."
-        for k, model, popular in zip(ks, values["model"], values["most_popular"], strict=True)
+        f"At {k}: "
+        + ", ".join(f"{names[who]} {of[number]:.4f}" for who, of in values.items())
+        + "."
+        for number, k in enumerate(ks)
     )
     return _Chart(name, _svg(figure, f"{metric}_{protocol}", described))
 

@@ -79,7 +79,8 @@ def test_the_exported_depth_has_the_exports_metrics(first: RunResult) -> None:
 
 def test_the_summary_tells_metrics_times_and_places(first: RunResult) -> None:
     text = summarize(first)
-    assert "most popular" in text
+    for name in ("most-popular", "most-liked", "EASE", "iALS", "95% interval"):
+        assert name in text
     assert "hit_rate_at_20" in text
     assert f"report   {first.folder / 'report.html'}" in text
     for step in first.steps:

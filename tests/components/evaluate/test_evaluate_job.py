@@ -376,7 +376,7 @@ def test_the_outputs_agree(sample_run: Run, sample_results: dict[str, Any]) -> N
         for who, values in by_who.items()
         for name, value in values.items()
     }
-    assert len(flat) == 2 * 2 * 2 * 5  # protocols, who, ks, metrics
+    assert len(flat) == 2 * 5 * 2 * 5  # protocols, who, ks, metrics
     assert report.lstrip().lower().startswith("<!doctype html>")
     headline = sample_results["headline"]
     for who in ("model", "most_popular"):
@@ -480,6 +480,54 @@ def test_users_without_history_are_a_slice_of_their_own(made_run: Run) -> None:
     assert len(cold) == COLD
     assert part["relevant"] == len(relevant) == 10 * COLD
     assert part["model"] == pytest.approx(_hit_rate(made_run.lists("raw"), relevant, 10))
+    # They know nothing about these users, and recommend what is popular.
+    popular = _hit_rate(made_run.popular("raw", 10), relevant, 10)
+    assert popular > 0
+    assert part["most_popular"] == part["ease"] == part["ials"] == pytest.approx(popular)
+
+
+def test_baselines_are_measured_beside_the_model(
+    sample_run: Run, sample_results: dict[str, Any]
+) -> None:
+    names = ["most_popular", "most_liked", "ease", "ials"]
+
+    for by_who in sample_results["metrics"].values():
+        assert list(by_who) == ["model", *names]
+    assert list(sample_results["headline"]["intervals"]["leads"]) == names
+    assert list(sample_results["baselines"]["settings"]) == ["ease", "ials"]
+    assert sample_results["baselines"]["left_out"] == {}
+    assert all(0 <= part[name] <= 1 for part in sample_results["slices"] for name in names)
+    filtered = sample_results["metrics"]["filtered"]
+    for name in ("ease", "ials"):
+        assert filtered[name]["hit_rate_at_20"] > filtered["most_popular"]["hit_rate_at_20"]
+        assert sample_run.summary["metrics"][f"{name}_ndcg_at_5_raw"] > 0
+
+
+def test_a_baseline_that_is_left_out_is_told_by_results_log_and_report(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {**MADE, "ease_max_candidates": ITEMS - 1}
+
+    run = _of_made(made, tmp_path)(config)
+
+    left_out = run.results["baselines"]["left_out"]
+    assert list(left_out) == ["most_liked", "ease"]
+    assert f"{ITEMS} candidates, more than evaluate.ease_max_candidates (119)" in left_out["ease"]
+    log, page = capsys.readouterr().out, (tmp_path / "report.html").read_text()
+    for name, label in (("most_liked", "most-liked"), ("ease", "EASE")):
+        assert f"[evaluate] {name} is left out: {left_out[name]}" in log
+        assert f"{label} is left out: {left_out[name]}." in page
+        assert name not in run.results["metrics"]["raw"]
+        assert not [key for key in run.summary["metrics"] if key.startswith(name)]
+    assert "ials" in run.results["metrics"]["raw"]
+
+
+def test_only_the_baselines_that_were_asked_for_are_there(made: Path, tmp_path: Path) -> None:
+    run = _of_made(made, tmp_path)({**MADE, "baselines": ["most_popular"]})
+
+    assert list(run.results["metrics"]["raw"]) == ["model", "most_popular"]
+    assert run.results["baselines"] == {"settings": {}, "left_out": {}}
+    assert "EASE" not in (tmp_path / "report.html").read_text().partition("How it was measured")[0]
 
 
 def test_items_that_nobody_knew_are_a_slice_of_their_own(made_run: Run) -> None:
@@ -539,14 +587,17 @@ def test_warnings_of_adapt_are_passed_on(made_run: Run) -> None:
 
 
 @pytest.mark.parametrize(("more", "good_enough"), [(0.0, True), (1e-6, False)])
-def test_the_lead_has_to_reach_the_margin(
+def test_the_lower_end_of_the_lead_has_to_reach_the_margin(
     of_sample: Callable[[Path], Run],
     sample_results: dict[str, Any],
     tmp_path: Path,
     more: float,
     good_enough: bool,
 ) -> None:
-    margin = sample_results["headline"]["lead"] + more
+    lead = sample_results["headline"]["intervals"]["leads"]["most_popular"]
+    low, high = lead["interval"]
+    assert low < lead["value"] < high
+    margin = low + more
 
     run = of_sample(tmp_path)({**EVALUATE, "margin": margin})
 
@@ -594,6 +645,12 @@ def test_a_model_that_ranks_by_popularity_is_not_good_enough(made: Path, tmp_pat
         ({**EVALUATE, "margin": -0.1}, "margin"),
         ({**EVALUATE, "headline": "hit_rate_at_20"}, "headline"),
         ({**EVALUATE, "example_users": -1}, "example_users"),
+        ({**EVALUATE, "bootstrap_samples": 99}, "bootstrap_samples"),
+        ({**EVALUATE, "baselines": ["ease"]}, "most_popular is missing"),
+        ({**EVALUATE, "baselines": []}, "most_popular is missing"),
+        ({**EVALUATE, "baselines": ["most_popular", "ease", "ease"]}, "names a baseline twice"),
+        ({**EVALUATE, "baselines": ["most_popular", "random"]}, "baselines"),
+        ({**EVALUATE, "ease_max_candidates": -1}, "ease_max_candidates"),
         ({**EVALUATE, "k": 5}, "k"),
     ],
 )

@@ -470,13 +470,17 @@ def test_the_published_model_stands_beside_the_others(shops: Shops, shop_run: Ev
     headline = results["headline"]
     for protocol in PROTOCOLS:
         metrics = results["metrics"][protocol]
-        assert list(metrics) == ["model", "most_popular", "published"]
+        # Every interaction counts as relevant: most-liked would be most-popular.
+        assert list(metrics) == ["model", "most_popular", "ease", "ials", "published"]
         assert metrics["published"].keys() == metrics["model"].keys()
         for name, value in metrics["published"].items():
             assert flat[f"published_{name}_{protocol}"] == value
     assert shop_run.summary["metrics"] == flat
     assert headline["published"] == results["metrics"]["filtered"]["published"]["hit_rate_at_20"]
     assert headline["published_version"] == version_of(shops.published)
+    lead = headline["intervals"]["leads"]["published"]
+    assert lead["value"] == pytest.approx(headline["model"] - headline["published"])
+    assert lead["interval"][0] < lead["value"] < lead["interval"][1]
     assert headline["published_margin"] == -1
     assert headline["good_enough"] is True
     assert headline["reasons"] == []
@@ -542,7 +546,7 @@ def test_the_log_tells_all_three_and_that_the_model_is_good_enough(
     run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
 
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[evaluate]")]
-    for who in ("model", "most_popular", "published"):
+    for who in ("model", "most_popular", "ease", "ials", "published"):
         raw, filtered = (
             run.results["metrics"][protocol][who]["hit_rate_at_20"] for protocol in PROTOCOLS
         )
@@ -630,7 +634,7 @@ def test_where_it_does_not_count_a_better_published_model_is_only_told(
 
 
 def _mark(html: str) -> str:
-    found = re.search(r"required of the model: (.*?)\.(?!\d)", _Text(html).text)
+    found = re.search(r"required of the model: (.*?),", _Text(html).text)
     assert found
     return found[1]
 
@@ -642,7 +646,9 @@ def test_the_mark_is_at_most_popular_where_the_published_model_does_not_count(
 
     run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
 
-    assert _mark(run.html) == f"more than {run.results['headline']['most_popular']:.4f}"
+    headline = run.results["headline"]
+    low, _ = headline["intervals"]["leads"]["most_popular"]["interval"]
+    assert _mark(run.html) == f"more than {headline['model'] - low:.4f}"
 
 
 def test_as_good_as_the_published_model_is_said_to_be_enough(shops: Shops, tmp_path: Path) -> None:

@@ -59,7 +59,11 @@ def _depth(layer_sizes: str, hit_rate: float, *, exported: bool = False) -> dict
 
 
 def _slice(by: str, value: str, relevant: int, model: float) -> dict[str, Any]:
-    return {"by": by, "value": value, "relevant": relevant, "model": model, "most_popular": 0.6007}
+    others = {"most_popular": 0.6007, "ease": 0.6408}
+    return {"by": by, "value": value, "relevant": relevant, "model": model, **others}
+
+
+_RAW = {"model": 0.4, "most_popular": 0.2, "ease": 0.3}
 
 
 def _results() -> dict[str, Any]:
@@ -75,8 +79,14 @@ def _results() -> dict[str, Any]:
         },
         "ks": KS,
         "metrics": {
-            "raw": {"model": _metrics(0.4), "most_popular": _metrics(0.2)},
-            "filtered": {"model": _metrics(0.44), "most_popular": _metrics(0.24)},
+            "raw": {who: _metrics(value) for who, value in _RAW.items()},
+            "filtered": {who: _metrics(value + 0.04) for who, value in _RAW.items()},
+        },
+        "baselines": {
+            "settings": {
+                "ease": {"weighting": "label", "l2": 200.0, "validation": 0.6543, "tried": 10}
+            },
+            "left_out": {"ials": "nobody has the time"},
         },
         "slices": [
             _slice("user's training interactions", "1 to 9", 1_234, 0.7101),
@@ -107,7 +117,22 @@ def _results() -> dict[str, Any]:
             "protocol": "filtered",
             "model": 0.54,
             "most_popular": 0.34,
+            "ease": 0.44,
             "lead": 0.2,
+            "intervals": {
+                "level": 0.95,
+                "samples": 1_000,
+                "users": 1_303,
+                "of": {
+                    "model": [0.52, 0.565],
+                    "most_popular": [0.31, 0.36],
+                    "ease": [0.42, 0.47],
+                },
+                "leads": {
+                    "most_popular": {"value": 0.2, "interval": [0.17, 0.22]},
+                    "ease": {"value": 0.1, "interval": [0.08, 0.13]},
+                },
+            },
             "margin": 0.05,
             "published_margin": 0.0,
             "published_version": None,
@@ -191,17 +216,40 @@ def test_the_verdict_says_what_was_reached_and_what_was_required(html: str) -> N
     assert "✓ Good enough" in page.text
     assert "Not good enough" not in page.text
     assert "In hit rate@100 (filtered)" in page.text
-    assert "is +0.2000. Required: at least +0.05." in page.text
-    assert "model 0.5400 most-popular 0.3400" in page.text
-    assert "at least 0.3900" in page.text
+    assert "is +0.2000, 95% interval +0.1700 to +0.2200. Required of its lower end: at" in page.text
+    assert "lower end: at least +0.05." in page.text
+    assert "model 0.5400 0.5200 to 0.5650 most-popular 0.3400 0.3100 to 0.3600" in page.text
+    assert "EASE 0.4400 0.4200 to 0.4700" in page.text
+    # most-popular, the margin, and from the lead to the lower end of its interval
+    assert "at least 0.4200, what most-popular has" in page.text
 
 
 def test_a_model_that_is_behind_is_not_good_enough(results: dict[str, Any]) -> None:
     results["headline"].update(model=0.3, lead=-0.04, margin=0.0, good_enough=False)
+    lead = {"value": -0.04, "interval": [-0.07, -0.01]}
+    results["headline"]["intervals"]["leads"]["most_popular"] = lead
     page = _Page(render_report(results))
     assert "✗ Not good enough" in page.text
     assert "✓ Good enough" not in page.text
-    assert "is \N{MINUS SIGN}0.0400. Required: more than 0." in page.text
+    interval = "\N{MINUS SIGN}0.0700 to \N{MINUS SIGN}0.0100"
+    assert f"is \N{MINUS SIGN}0.0400, 95% interval {interval}. Required of its" in page.text
+    assert "lower end: more than 0." in page.text
+
+
+def test_whiskers_show_the_intervals(html: str) -> None:
+    assert html.count('<div class="whisker"') == 3
+    assert '<div class="whisker" style="left: 52.00%; width: 4.50%"></div>' in html
+
+
+def test_baselines_are_listed_with_their_leads_and_settings(html: str) -> None:
+    page = _Page(html)
+    (popular,) = [row for row in page.rows if row[0] == "most-popular" and len(row) == 6]
+    (ease,) = [row for row in page.rows if row[0] == "EASE" and len(row) == 6]
+    assert popular[1:5] == ["0.3400", "0.3100 to 0.3600", "+0.2000", "+0.1700 to +0.2200"]
+    assert ease[1:5] == ["0.4400", "0.4200 to 0.4700", "+0.1000", "+0.0800 to +0.1300"]
+    assert ease[5].endswith("weighting by label, l2 200; 0.6543 on validation, the best of 10.")
+    assert "iALS is left out: nobody has the time." in page.text
+    assert "1,303 users with relevant test interactions were drawn anew 1,000 times" in page.text
 
 
 def test_the_data_is_described(html: str) -> None:
@@ -226,16 +274,23 @@ def test_without_a_threshold_every_interaction_is_relevant(results: dict[str, An
     assert "label above 0.75" not in text
 
 
+def _of_depths(page: _Page, who: str) -> list[str]:
+    """The row of the depth table."""
+    (row,) = [row for row in page.rows if row[0] == who and len(row) == 9]
+    return row
+
+
 def test_the_depth_table_marks_the_exported_stack_and_ends_with_most_popular(html: str) -> None:
     page = _Page(html)
     numbers = ["0.6000", "4", "0.5000", "0.5400", "0.5003", "0.5403", "123,456", "cpu"]
     assert page.row("64-16 exported")[1:] == numbers
     assert html.count('<tr class="exported">') == 1
     assert page.row("16")[1:3] == ["0.5001", "4"]
-    most_popular = page.row("most-popular")
+    most_popular = _of_depths(page, "most-popular")
     assert most_popular[3:7] == ["0.3000", "0.3400", "0.3003", "0.3403"]
     assert most_popular[1:3] == most_popular[7:] == [MISSING, MISSING]
-    assert page.rows.index(most_popular) == page.rows.index(page.row("256-64-16")) + 1
+    last = page.rows.index(page.row("256-64-16"))
+    assert page.rows[last + 1 : last + 3] == [most_popular, _of_depths(page, "EASE")]
     assert "Validation: recall@50, filtered" in page.text
 
 
@@ -248,13 +303,13 @@ def test_metrics_are_listed_by_k_for_both_protocols(results: dict[str, Any]) -> 
     results["ks"] = KS[::-1]
     page = _Page(render_report(results))
     raw, filtered = [row for row in page.rows if row[0] == "NDCG"]
-    assert raw[1:] == ["0.3870", "0.1870", "0.4770", "0.2770"]
-    assert filtered[1:] == ["0.4270", "0.2270", "0.5170", "0.3170"]
+    assert raw[1:] == ["0.3870", "0.1870", "0.2870", "0.4770", "0.2770", "0.3770"]
+    assert filtered[1:] == ["0.4270", "0.2270", "0.3270", "0.5170", "0.3170", "0.4170"]
     assert [row[0] for row in page.rows].count("coverage") == 2
-    assert "keras.io example: model 0.5003, most-popular 0.3003." in page.text
+    assert "keras.io example: model 0.5003, most-popular 0.3003, EASE 0.4003." in page.text
 
 
-def test_the_higher_value_is_bold(results: dict[str, Any]) -> None:
+def test_the_highest_value_is_bold(results: dict[str, Any]) -> None:
     results["metrics"]["raw"]["most_popular"]["mrr_at_10"] = 0.9876
     html = render_report(results)
     assert "<b>0.9876</b>" in html
@@ -264,7 +319,7 @@ def test_the_higher_value_is_bold(results: dict[str, Any]) -> None:
 
 def test_slices_are_grouped_and_a_negative_lead_stands_out(html: str) -> None:
     page = _Page(html)
-    assert page.row("1 to 9")[1:] == ["1,234", "", "0.7101", "0.6007", "+0.1094"]
+    assert page.row("1 to 9")[1:] == ["1,234", "", "0.7101", "0.6007", "0.6408", "+0.1094"]
     assert page.row("10 to 49")[-1] == "\N{MINUS SIGN}0.0502"
     assert page.row("green & blue")[1] == "55"
     assert html.count('class="number behind"') == 1
@@ -299,7 +354,10 @@ def test_charts_have_text_alternatives(html: str) -> None:
     assert exported in raw
     assert "64-16 (exported): 0.5000 in epoch 2, 0.6000 in epoch 4; epoch 4 was kept." in filtered
     assert "16: 7.2500 in epoch 1, 6.1250 in epoch 4." in loss
-    assert "hit rate, filtered, by k. At 10: model 0.4500, most-popular 0.2500." in charts[8]
+    assert (
+        "hit rate, filtered, by k. At 10: model 0.4500, most-popular 0.2500, EASE 0.3500."
+        in charts[8]
+    )
 
 
 def test_charts_take_the_colours_of_the_page(html: str) -> None:
@@ -414,8 +472,8 @@ def _many_depths(results: dict[str, Any]) -> None:
 
 def _nothing_is_found(results: dict[str, Any]) -> None:
     for by_who in results["metrics"].values():
-        by_who["most_popular"] = dict.fromkeys(by_who["most_popular"], 0.0)
-        by_who["model"] = dict.fromkeys(by_who["model"], 0.0)
+        for who, values in by_who.items():
+            by_who[who] = dict.fromkeys(values, 0.0)
 
 
 def _nothing_recommended(results: dict[str, Any]) -> None:
@@ -432,7 +490,7 @@ def _nothing_recommended(results: dict[str, Any]) -> None:
         (_a_single_k, "k = 10 ", "k = 100 "),
         (_no_top_100_accuracy, "op-100 accuracy", "Metrics by k"),
         (_many_depths, "64-16", "8 exported"),
-        (_nothing_is_found, "0.4770", "At 10: model 0.0000, most-popular 0.0000."),
+        (_nothing_is_found, "0.4770", "At 10: model 0.0000, most-popular 0.0000, EASE 0.0000."),
         (_nothing_recommended, "✓ hit", "Nothing: the user has interacted with every candidate."),
     ],
 )
@@ -479,6 +537,10 @@ def _publish(results: dict[str, Any], hit_rate: float, **headline: Any) -> None:
         by_who["published"] = _metrics(hit_rate - (0.04 if protocol == "raw" else 0))
     for part in results["slices"]:
         part["published"] = 0.4504
+    intervals = results["headline"]["intervals"]
+    intervals["of"]["published"] = [hit_rate + 0.09, hit_rate + 0.11]
+    lead = 0.44 - hit_rate
+    intervals["leads"]["published"] = {"value": lead, "interval": [lead - 0.03, lead + 0.03]}
     results["headline"].update(
         compared=True, published=hit_rate + 0.1, published_version=VERSION, **headline
     )
@@ -496,7 +558,9 @@ def test_the_published_model_is_beside_the_others_in_the_verdict(results: dict[s
     html = render_report(results)
 
     page = _Page(html)
-    assert "model 0.5400 most-popular 0.3400 published 0.5102" in page.text
+    assert "EASE 0.4400 0.4200 to 0.4700 published 0.5102 0.5002 to 0.5202" in page.text
+    interval = "95% interval \N{MINUS SIGN}0.0002 to +0.0598"
+    assert f"published model is +0.0298, {interval}. Required of the lead itself" in page.text
     assert f"The published model is {VERSION}, measured on the same test part." in page.text
     assert "✓ Good enough" in page.text
     assert 'class="bar published" style="width: 51.02%"' in html
@@ -504,7 +568,8 @@ def test_the_published_model_is_beside_the_others_in_the_verdict(results: dict[s
 
 
 def test_the_mark_is_at_what_is_required_of_the_model(results: dict[str, Any]) -> None:
-    assert "at least 0.3900" in _Page(render_report(results)).text  # most-popular and its margin
+    # most-popular, its margin, and from the lead to the lower end of its interval
+    assert "at least 0.4200" in _Page(render_report(results)).text
     _publish(results, 0.4102, published_margin=0.01)
 
     html = render_report(results)
@@ -518,7 +583,7 @@ def test_most_popular_requires_more_where_the_published_model_is_behind_it(
 ) -> None:
     _publish(results, 0.0102)
 
-    assert "at least 0.3900" in _Page(render_report(results)).text
+    assert "at least 0.4200" in _Page(render_report(results)).text
 
 
 def test_the_depth_table_ends_with_the_published_model_and_most_popular(
@@ -532,7 +597,7 @@ def test_the_depth_table_ends_with_the_published_model_and_most_popular(
     assert published[1:3] == published[7:] == [MISSING, MISSING]
     assert published[3:7] == ["0.4702", "0.5102", "0.4705", "0.5105"]
     last = page.rows.index(page.row("256-64-16"))
-    assert page.rows[last + 1 : last + 3] == [published, page.row("most-popular")]
+    assert page.rows[last + 1 : last + 3] == [published, _of_depths(page, "most-popular")]
 
 
 def test_all_reasons_are_listed(results: dict[str, Any]) -> None:

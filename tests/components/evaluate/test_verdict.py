@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from components.evaluate.config import EvaluateConfig
+from components.evaluate.intervals import Intervals
 from components.evaluate.published import Comparison
 from components.evaluate.verdict import verdict
 
@@ -19,9 +20,13 @@ def _verdict(
     published: float | None = None,
     *,
     comparison: Comparison | None = None,
+    low: float | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """The verdict on a headline; every other number is one that would change it."""
+    """The verdict on a headline; every other number is one that would change it.
+
+    Without another lower end the interval of the lead begins at the lead.
+    """
     if comparison is None:
         comparison = NOTHING if published is None else MEASURED
     headline = {"model": model, "most_popular": most_popular}
@@ -39,8 +44,18 @@ def _verdict(
         }
         for protocol in ("raw", "filtered")
     }
+    lead = model - most_popular
+    interval = (lead if low is None else low, lead + 0.01)
+    leads = {"most_popular": (lead, interval)}
+    if published is not None:
+        # Far below: this one does not count.
+        leads["published"] = (model - published, (-1.0, 1.0))
+    intervals = Intervals(1000, 50, dict.fromkeys(headline, (0.0, 1.0)), leads)
     return verdict(
-        EvaluateConfig(ks=[10, 20], headline="ndcg_at_20_filtered", **settings), metrics, comparison
+        EvaluateConfig(ks=[10, 20], headline="ndcg_at_20_filtered", **settings),
+        metrics,
+        comparison,
+        intervals,
     )
 
 
@@ -70,6 +85,27 @@ def test_the_lead_over_most_popular_has_to_be_above_zero_and_reach_the_margin(
 
 
 @pytest.mark.parametrize(
+    ("low", "margin", "good_enough"),
+    [
+        (0.05, 0.05, True),
+        (0.05 - 1e-9, 0.05, False),
+        (0.05 - 1e-13, 0.05, True),  # the slack of sums of floats
+        (1e-9, 0.0, True),
+        (0.0, 0.0, False),  # it may be chance
+        (-0.01, 0.0, False),
+        (-0.01, 0.05, False),
+    ],
+)
+def test_the_lower_end_of_the_leads_interval_counts_and_not_the_lead(
+    low: float, margin: float, good_enough: bool
+) -> None:
+    given = _verdict(0.9, 0.2, low=low, margin=margin)
+
+    assert given["good_enough"] is good_enough
+    assert bool(given["reasons"]) is not good_enough
+
+
+@pytest.mark.parametrize(
     ("model", "published", "published_margin", "good_enough"),
     [
         (0.3, 0.3, 0.0, True),  # as good is good enough
@@ -96,17 +132,19 @@ def test_the_published_model_has_to_be_reached_plus_its_margin(
 
 
 def test_a_reason_names_the_metric_the_values_and_the_margin() -> None:
-    given = _verdict(0.25, 0.2, margin=0.1)
+    given = _verdict(0.25, 0.2, low=0.03, margin=0.1)
 
     assert given["reasons"] == [
-        "ndcg_at_20 filtered is 0.2500, +0.0500 from most-popular (0.2000); the margin is 0.1"
+        "ndcg_at_20 filtered is 0.2500, +0.0500 from most-popular (0.2000), 95% interval +0.0300 "
+        "to +0.0600; its lower end has to be above 0 and reach the margin; the margin is 0.1"
     ]
 
 
 def test_a_model_behind_most_popular_is_told_how_far() -> None:
     (reason,) = _verdict(0.15, 0.2)["reasons"]
 
-    assert "0.1500, -0.0500 from most-popular (0.2000); the margin is 0" in reason
+    assert "0.1500, -0.0500 from most-popular (0.2000), 95% interval -0.0500 to" in reason
+    assert reason.endswith("the margin is 0")
 
 
 def test_a_reason_names_the_published_version_and_its_value() -> None:
@@ -175,6 +213,16 @@ def test_the_headline_holds_everything_that_a_report_tells() -> None:
         "most_popular": 0.25,
         "published": 0.375,
         "lead": 0.25,
+        "intervals": {
+            "level": 0.95,
+            "samples": 1000,
+            "users": 50,
+            "of": {who: [0.0, 1.0] for who in ("model", "most_popular", "published")},
+            "leads": {
+                "most_popular": {"value": 0.25, "interval": [0.25, 0.26]},
+                "published": {"value": 0.125, "interval": [-1.0, 1.0]},
+            },
+        },
         "margin": 0.125,
         "published_margin": 0.0625,
         "published_version": VERSION,

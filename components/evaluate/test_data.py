@@ -1,0 +1,101 @@
+"""The test part, and what was known before it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.feature_spec import FeatureSpec
+from components.ranking import QuerySet, SeenItems, Targets
+from components.tables import (
+    CANDIDATE_INDEX,
+    LABEL,
+    QUERY_ID,
+    TIMESTAMP,
+    read_table,
+    to_numpy,
+)
+
+# raw ranks all candidates, filtered leaves out what the user knew before the test part.
+PROTOCOLS = ("raw", "filtered")
+# The keras.io example counts ratings whose label is above 0.9.
+EXAMPLE_LABEL = 0.9
+
+
+@dataclass(frozen=True)
+class TestData:
+    """The test part, and what was known before it.
+
+    Args:
+        spec: The features.
+        known: Training and validation part, in this order: `query_id`,
+            `candidate_index`, `label`, `timestamp`.
+        test: The test part with its encoded query features.
+        train_rows: How many rows of `known` are the training part.
+        candidate_features: Encoded features of the catalogue, `(candidates,)`
+            or `(candidates, width)` each.
+        candidates: How many items the catalogue has.
+        queries: The test part's distinct queries.
+        targets: Its relevant pairs.
+        example_targets: The pairs that the keras.io example counts.
+        seen: What the queries' users knew before the test part.
+    """
+
+    spec: FeatureSpec
+    known: pa.Table
+    test: pa.Table
+    train_rows: int
+    candidate_features: dict[str, np.ndarray]
+    candidates: int
+    queries: QuerySet
+    targets: Targets
+    example_targets: Targets
+    seen: SeenItems
+
+    @classmethod
+    def read(cls, encoded: str) -> "TestData":
+        """Reads what adapt wrote."""
+        folder = Path(encoded)
+        spec = FeatureSpec.read(folder)
+        columns = [QUERY_ID, CANDIDATE_INDEX, LABEL, TIMESTAMP]
+        train = read_table(folder / "interactions" / "train", columns)
+        validation = read_table(folder / "interactions" / "validation", columns)
+        test = read_table(folder / "interactions" / "test")
+        queries = QuerySet.of(test, spec.query)
+        known = pa.concat_tables([train, validation])
+        candidates = read_table(folder / "candidates", [f.name for f in spec.candidate])
+        return cls(
+            spec,
+            known,
+            test,
+            train.num_rows,
+            {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate},
+            candidates.num_rows,
+            queries,
+            Targets.of(test, queries, spec.relevant_above),
+            Targets.of(test, queries, EXAMPLE_LABEL),
+            SeenItems.of(queries, known),
+        )
+
+    @property
+    def popularity(self) -> np.ndarray:
+        """`(candidates,)`, interactions before the test part."""
+        return np.bincount(to_numpy(self.known[CANDIDATE_INDEX]), minlength=self.candidates)
+
+    def left_out(self, protocol: str) -> SeenItems | None:
+        """The items that a protocol does not rank; none, if it ranks all."""
+        return self.seen if protocol == "filtered" else None
+
+    def summary(self) -> dict[str, Any]:
+        """How much there is of what, for `evaluation.json`."""
+        return {
+            "train": self.train_rows,
+            "validation": self.known.num_rows - self.train_rows,
+            "test": self.test.num_rows,
+            "queries": len(self.queries),
+            "relevant": len(self.targets),
+            "relevant_above": self.spec.relevant_above,
+            "candidates": self.candidates,
+        }

@@ -1,0 +1,501 @@
+"""The baselines, on a made world of users with a taste."""
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_array
+
+from components.errors import InputError
+from components.evaluate import user_items
+from components.evaluate.baselines import EASE_GRID, IALS_GRID, Baselines, baseline_lists
+from components.evaluate.config import EvaluateConfig
+from components.evaluate.ease import ease_weights, fitted_ease, gram
+from components.evaluate.ials import fit_ials
+from components.evaluate.test_data import TestData as Data  # pytest would collect that name
+from components.evaluate.user_items import Fitted, UserItems
+from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.metrics import ranking_metrics
+from components.tables import (
+    CANDIDATE_ID,
+    CANDIDATE_INDEX,
+    LABEL,
+    QUERY_ID,
+    TIMESTAMP,
+    TITLE,
+    to_numpy,
+    write_table,
+)
+
+PROTOCOLS = ("raw", "filtered")
+USERS, ITEMS, GROUPS = 90, 60, 3
+COLD = 1000  # a user whom only the test part has
+K = 10
+SETTINGS: dict[str, Any] = {"ks": [K], "headline": "hit_rate_at_10_filtered"}
+Rows = list[tuple[int, int, float, int]]  # user, item, label, the user's mood
+
+
+@dataclass(frozen=True)
+class World:
+    """Encoded tables in a folder."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Data:
+        return Data.read(str(self.folder))
+
+    def lists(self, k: int = K, **settings: Any) -> Baselines:
+        config = EvaluateConfig(**{**SETTINGS, **settings})
+        return baseline_lists(self.data, config, self.folder, k)
+
+
+def _write(folder: Path, parts: dict[str, Rows], *, relevant_above: float | None = 0.9) -> World:
+    for split, rows in parts.items():
+        user, item, label, mood = (list(column) for column in zip(*rows, strict=True))
+        write_table(
+            pa.table(
+                {
+                    QUERY_ID: pa.array(user, pa.int64()),
+                    CANDIDATE_INDEX: pa.array(item, pa.int32()),
+                    "mood": pa.array(mood, pa.int32()),
+                    LABEL: pa.array(label, pa.float32()),
+                    TIMESTAMP: pa.array(range(len(rows)), pa.int64()),
+                }
+            ),
+            folder / "interactions" / split,
+        )
+    items = {CANDIDATE_ID: list(range(ITEMS)), TITLE: [f"Item {i}" for i in range(ITEMS)]}
+    indices = pa.array(range(1, ITEMS + 1), pa.int32())
+    write_table(pa.table({**items, "item": indices}), folder / "candidates")
+
+    def feature(name: str, kind: str, cardinality: int) -> EncodedFeature:
+        return EncodedFeature(
+            name=name, type=kind, dtype="int32", cardinality=cardinality, raw_columns=[name]
+        )
+
+    labels = [row[2] for row in parts["train"]]
+    FeatureSpec(
+        query=[feature("mood", "integer_categorical", 4)],
+        candidate=[feature("item", "id", ITEMS + 1)],
+        query_inputs=[RawInput(name="mood", dtype="int64")],
+        candidate_inputs=[RawInput(name="item", dtype="int64")],
+        query_id_feature=None,
+        query_id_dtype="int64",
+        candidate_id_dtype="int64",
+        label_scale=1,
+        label_offset=0,
+        relevant_above=relevant_above,
+        label_range=(min(labels), max(labels)),
+        warnings=[],
+    ).write(folder)
+    return World(folder)
+
+
+def _planted(*, seed: int = 0, label: float | None = None) -> dict[str, Rows]:
+    """Users of one of three groups, who take the items of their group, some more than others.
+
+    Items that everybody takes are in front: the most popular ones tell nothing about a group.
+    """
+    rng = np.random.default_rng(seed)
+    shared = 6
+    parts: dict[str, Rows] = {"train": [], "validation": [], "test": []}
+    for user in range(USERS):
+        own = np.arange(shared + user % GROUPS, ITEMS, GROUPS)
+        items = [*rng.permutation(shared)[:4], *rng.permutation(own)[:14]]
+        labels = rng.choice([0.25, 0.5, 1.0], len(items)) if label is None else [label] * len(items)
+        rows = [(user, int(i), float(x), user % 2) for i, x in zip(items, labels, strict=True)]
+        parts["train"] += rows[:11]
+        parts["validation"] += rows[11:14]
+        parts["test"] += rows[14:]
+    # One with several queries, and one without any known interaction.
+    parts["test"] += [(1, 8, 1.0, mood) for mood in (0, 1, 2)]
+    parts["test"] += [(COLD, item, 1.0, 3) for item in (0, 20, 40)]
+    return parts
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return _write(tmp_path_factory.mktemp("planted"), _planted())
+
+
+@pytest.fixture(scope="module")
+def found(world: World) -> Baselines:
+    return world.lists()
+
+
+def _hit_rate(world: World, lists: np.ndarray) -> float:
+    data = world.data
+    return float((data.targets.ranks(lists) < K).mean())
+
+
+def _known(data: Data) -> dict[int, set[int]]:
+    known: dict[int, set[int]] = {}
+    for row in data.known.to_pylist():
+        known.setdefault(row[QUERY_ID], set()).add(row[CANDIDATE_INDEX])
+    return known
+
+
+# --- EASE -----------------------------------------------------------------------------------------
+
+
+def _matrix(seed: int = 3, users: int = 30, items: int = 7) -> np.ndarray:
+    return (np.random.default_rng(seed).random((users, items)) < 0.4) * 1.0
+
+
+@pytest.mark.parametrize("l2", [0.5, 50.0])
+def test_ease_is_the_closed_form(l2: float) -> None:
+    matrix = _matrix()
+    inverse = np.linalg.inv(matrix.T @ matrix + l2 * np.eye(7))
+    expected = np.eye(7) - inverse / np.diag(inverse)  # eq. 8
+
+    weights = ease_weights(gram(csr_array(matrix)), l2)
+
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, expected, atol=1e-5)
+    assert (np.diag(weights) == 0).all()
+
+
+def test_each_column_of_ease_is_a_ridge_regression_on_the_other_items() -> None:
+    matrix = _matrix() * np.random.default_rng(4).choice([0.25, 1.0, 2.0], 7)
+
+    weights = ease_weights(gram(csr_array(matrix)), 3.0)
+
+    for item in range(7):
+        others = np.delete(np.arange(7), item)
+        x = matrix[:, others]
+        ridge = np.linalg.solve(x.T @ x + 3.0 * np.eye(6), x.T @ matrix[:, item])
+        np.testing.assert_allclose(weights[others, item], ridge, atol=1e-5)
+
+
+def test_ease_of_two_items_by_hand() -> None:
+    # Three users have both, one has the first only: w = 3 / (4 + l2) from the first to the second.
+    matrix = csr_array(np.array([[1.0, 1], [1, 1], [1, 1], [1, 0]]))
+
+    weights = ease_weights(gram(matrix), 2.0)
+
+    np.testing.assert_allclose(weights, [[0, 3 / 6], [3 / 5, 0]], rtol=1e-6)
+    scores = fitted_ease(matrix, weights).scores(np.array([3, 0]))
+    np.testing.assert_allclose(scores, [[0, 0.5], [0.6, 0.5]], rtol=1e-6)
+
+
+def test_solving_leaves_the_gram_matrix_as_it_is() -> None:
+    products = gram(csr_array(_matrix()))
+    before = products.copy()
+
+    first, second = (ease_weights(products, 5.0) for _ in range(2))
+
+    assert (products == before).all()
+    assert (first == second).all()
+
+
+def test_ease_knows_nothing_of_users_whose_row_is_zero() -> None:
+    matrix = csr_array(np.array([[1.0, 0], [0, 0], [-1, 0], [1, -1]]))
+
+    assert fitted_ease(matrix, np.zeros((2, 2))).knows.tolist() == [True, False, True, True]
+
+
+# --- iALS -----------------------------------------------------------------------------------------
+
+IALS: dict[str, Any] = {"factors": 8, "regularization": 1.0, "alpha": 3.0, "iterations": 30}
+
+
+def test_ials_solves_the_papers_equations() -> None:
+    # One factor, so that alternating by hand is a division.
+    r = _matrix(7, 20, 6).astype(np.float32)
+    confidence, wanted = 1 + 3.0 * r, (r > 0) * 1.0
+    x, y = np.ones(20), np.ones(6)
+    for _ in range(200):
+        x = (confidence * wanted) @ y / (confidence @ y**2 + 1.0)
+        y = (confidence * wanted).T @ x / (confidence.T @ x**2 + 1.0)
+
+    settings = {**IALS, "factors": 1, "iterations": 200}
+    scores = fit_ials(csr_array(r), **settings).scores(np.arange(20))
+
+    np.testing.assert_allclose(scores, np.outer(x, y), atol=1e-3)
+
+
+def test_ials_gives_the_same_again_and_does_not_warn() -> None:
+    r = csr_array(_matrix(8, 50, 20).astype(np.float32))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second = (fit_ials(r, **IALS).scores(np.arange(50)) for _ in range(2))
+
+    assert (first == second).all()
+
+
+def test_pairs_of_zero_and_below_are_none_for_ials() -> None:
+    r = np.array([[1.0, 2, 0], [0, 1, 1], [1, 0, 1], [0, 0, 0]], np.float32)
+    with_zeros = csr_array(
+        (
+            np.array([1, 2, 0, -1, 1, 1, 1, 1, 0], np.float32),
+            np.array([0, 1, 2, 0, 1, 2, 0, 2, 1]),
+            np.array([0, 3, 6, 8, 9]),
+        ),
+        shape=(4, 3),
+    )
+
+    fitted, plain = fit_ials(with_zeros, **IALS), fit_ials(csr_array(r), **IALS)
+
+    assert fitted.knows.tolist() == [True, True, True, False]
+    np.testing.assert_array_equal(fitted.scores(np.arange(4)), plain.scores(np.arange(4)))
+    assert with_zeros.data.tolist() == [1, 2, 0, -1, 1, 1, 1, 1, 0]
+
+
+# --- Users and items ------------------------------------------------------------------------------
+
+
+def _interactions(rows: list[tuple[str, int, float]]) -> pa.Table:
+    user, item, label = zip(*rows, strict=True)
+    columns = {QUERY_ID: user, CANDIDATE_INDEX: pa.array(item, pa.int32())}
+    return pa.table({**columns, LABEL: pa.array(label, pa.float32())})
+
+
+def test_a_pair_that_comes_again_is_counted_and_its_labels_averaged() -> None:
+    table = _interactions(
+        [("b", 2, 1.0), ("a", 0, 0.5), ("b", 2, 0.0), ("b", 1, 0.0), ("a", 3, 1.0)]
+    )
+
+    matrix = UserItems.of(table, 4)
+
+    b, a = matrix.rows(pa.array(["b", "a"]))
+    assert matrix.weighted("count").toarray()[[b, a]].tolist() == [[0, 1, 2, 0], [1, 0, 0, 1]]
+    assert matrix.weighted("label").toarray()[[b, a]].tolist() == [[0, 0, 0.5, 0], [0.5, 0, 0, 1]]
+    assert matrix.weighted("equal").toarray()[[b, a]].tolist() == [[0, 1, 1, 0], [1, 0, 0, 1]]
+    assert matrix.rows(pa.array(["c", "a"])).tolist() == [-1, a]
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 1 << 24])
+def test_ranking_is_by_score_then_index_and_leaves_out_what_the_user_has(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(user_items, "_SCORES_AT_ONCE", at_once)
+    rows = [("a", 1, 1.0), ("b", 0, 1.0), ("b", 2, 0.0), ("c", 3, 1.0), ("d", 0, 1.0)]
+    matrix = UserItems.of(_interactions(rows), 4)
+    scores = np.array([[1, 2, 3, 3], [5, 0, 5, 5], [1, 1, 1, 1], [0, 0, 0, 0]], np.float32)
+    fitted = Fitted(lambda of: scores[of].copy(), np.array([True, True, True, False]))
+    ids = pa.array(["b", "x", "a", "b", "d", "c"])
+    instead = np.full((6, 3), 9, np.int32)
+
+    raw = matrix.rank(fitted, ids, instead, leave_out=False)
+    filtered = matrix.rank(fitted, ids, instead, leave_out=True)
+
+    nothing_known = [9, 9, 9]
+    b = [0, 2, 3]
+    assert raw.tolist() == [b, nothing_known, [2, 3, 1], b, nothing_known, [0, 1, 2]]
+    b = [3, 1, -1]
+    assert filtered.tolist() == [b, nothing_known, [2, 3, 0], b, nothing_known, [0, 1, 2]]
+    assert raw.dtype == filtered.dtype == np.int32
+    assert (instead == 9).all()
+
+
+# --- All of them ----------------------------------------------------------------------------------
+
+
+def test_collaborative_filtering_finds_planted_tastes(world: World, found: Baselines) -> None:
+    rates = {name: _hit_rate(world, lists["filtered"]) for name, lists in found.lists.items()}
+
+    assert list(rates) == ["most_popular", "most_liked", "ease", "ials"]
+    assert min(rates["ease"], rates["ials"]) > 1.5 * max(rates["most_popular"], rates["most_liked"])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_counting_is_what_a_loop_counts(world: World, found: Baselines, protocol: str) -> None:
+    data, known = world.data, _known(world.data)
+    for name, above in (("most_popular", -1.0), ("most_liked", 0.9)):
+        counts = [0] * ITEMS
+        for row in data.known.to_pylist():
+            counts[row[CANDIDATE_INDEX]] += row[LABEL] > above
+        order = sorted(range(ITEMS), key=lambda item: (-counts[item], item))
+        for query, user in enumerate(data.queries.ids.to_pylist()):
+            left_out = known.get(user, set()) if protocol == "filtered" else set()
+            expected = [item for item in order if item not in left_out][:K]
+            assert found.lists[name][protocol][query].tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["ease", "ials"])
+def test_lists_are_the_best_scores_of_the_model_fitted_to_both_parts(
+    world: World, found: Baselines, name: str
+) -> None:
+    data, chosen = world.data, found.settings[name]
+    matrix = UserItems.of(data.known, ITEMS)
+    weighted = matrix.weighted(chosen["weighting"])
+    if name == "ease":
+        dense = weighted.toarray().astype(np.float64)
+        inverse = np.linalg.inv(dense.T @ dense + chosen["l2"] * np.eye(ITEMS))
+        scores = dense @ (np.eye(ITEMS) - inverse / np.diag(inverse))
+    else:
+        numbers = {k: chosen[k] for k in ("factors", "regularization", "alpha", "iterations")}
+        scores = fit_ials(weighted, **numbers).scores(np.arange(USERS))
+    row = dict(zip(matrix.users.to_pylist(), range(USERS), strict=True))
+    known = _known(data)
+    for query, user in enumerate(data.queries.ids.to_pylist()):
+        if user == COLD:
+            continue
+        of_user = scores[row[user]].copy()
+        raw, filtered = (found.lists[name][protocol][query] for protocol in PROTOCOLS)
+        np.testing.assert_allclose(of_user[raw], np.sort(of_user)[::-1][:K], atol=1e-5)
+        of_user[list(known[user])] = -np.inf
+        np.testing.assert_allclose(of_user[filtered], np.sort(of_user)[::-1][:K], atol=1e-5)
+        assert len(set(filtered.tolist()) - known[user]) == K
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_who_has_no_interaction_gets_what_is_popular(
+    world: World, found: Baselines, protocol: str
+) -> None:
+    (cold,) = np.flatnonzero(to_numpy(world.data.queries.ids) == COLD)
+
+    popular = found.lists["most_popular"][protocol][cold].tolist()
+
+    for name in ("ease", "ials"):
+        assert found.lists[name][protocol][cold].tolist() == popular
+        assert (found.lists[name][protocol] != found.lists["most_popular"][protocol]).any()
+
+
+def test_every_query_of_a_user_gets_the_users_list(world: World, found: Baselines) -> None:
+    queries = np.flatnonzero(to_numpy(world.data.queries.ids) == 1)
+
+    assert len(queries) == 3
+    for lists in found.lists.values():
+        for protocol in PROTOCOLS:
+            assert len(np.unique(lists[protocol][queries], axis=0)) == 1
+
+
+def test_the_same_again_gives_the_same(world: World, found: Baselines) -> None:
+    again = world.lists()
+
+    assert again.settings == found.settings
+    for name, lists in found.lists.items():
+        for protocol in PROTOCOLS:
+            assert (again.lists[name][protocol] == lists[protocol]).all()
+
+
+# --- Tuning ---------------------------------------------------------------------------------------
+
+
+def test_the_test_part_has_no_say(world: World, found: Baselines, tmp_path: Path) -> None:
+    parts = _planted()
+    rng = np.random.default_rng(9)
+    # The same queries ask, but for other items with other labels.
+    parts["test"] = [
+        (user, int(rng.integers(ITEMS)), float(rng.random()), mood)
+        for user, _, _, mood in parts["test"]
+    ]
+
+    other = _write(tmp_path, parts).lists()
+
+    assert other.settings == found.settings
+    for name, lists in found.lists.items():
+        for protocol in PROTOCOLS:
+            assert (other.lists[name][protocol] == lists[protocol]).all()
+
+
+def test_the_validation_part_has_a_say(found: Baselines, tmp_path: Path) -> None:
+    parts = _planted()
+    rng = np.random.default_rng(10)
+    parts["validation"] = [
+        (user, int(rng.integers(ITEMS)), 1.0, mood) for user, _, _, mood in parts["validation"]
+    ]
+
+    other = _write(tmp_path, parts).lists()
+
+    for name in ("ease", "ials"):
+        assert other.settings[name]["validation"] < found.settings[name]["validation"]
+
+
+@pytest.mark.parametrize("headline", ["hit_rate_at_10_filtered", "ndcg_at_30_raw"])
+@pytest.mark.parametrize("name", ["ease", "ials"])
+def test_the_settings_are_the_best_of_the_grid_on_validation(
+    tmp_path: Path, name: str, headline: str
+) -> None:
+    """As if the validation part were the test part, and the training part all that is known."""
+    parts = _planted()
+    world = _write(tmp_path / "tuned", parts)
+    as_test = _write(tmp_path / "as_test", {**parts, "test": parts["validation"]}).data
+    as_test = replace(as_test, known=as_test.known.slice(0, as_test.train_rows))
+    metric, _, rest = headline.partition("_at_")
+    k, protocol = rest.split("_")
+    matrix = UserItems.of(as_test.known, ITEMS)
+    values = []
+    grid = EASE_GRID if name == "ease" else IALS_GRID
+    for setting in grid:
+        weighted = matrix.weighted(setting["weighting"])
+        if name == "ease":
+            fitted = fitted_ease(weighted, ease_weights(gram(weighted), setting["l2"]))
+        else:
+            numbers = {key: value for key, value in setting.items() if key != "weighting"}
+            fitted = fit_ials(weighted, **numbers)
+        instead = np.zeros((len(as_test.queries), int(k)), np.int32)
+        lists = matrix.rank(fitted, as_test.queries.ids, instead, leave_out=protocol == "filtered")
+        ranks = as_test.targets.ranks(lists)
+        values.append(ranking_metrics(ranks, as_test.targets.query, int(k))[metric])
+
+    names = ["most_popular", name]
+    chosen = world.lists(ks=[int(k)], headline=headline, baselines=names).settings[name]
+
+    assert chosen == {**grid[int(np.argmax(values))], "validation": max(values), "tried": len(grid)}
+    assert len(set(values)) > 1
+
+
+def test_labels_that_are_all_the_same_are_no_weighting(tmp_path: Path) -> None:
+    world = _write(tmp_path, _planted(label=1.0))
+
+    settings = world.lists().settings
+
+    assert settings["ease"]["weighting"] == "equal"
+    assert settings["ials"]["weighting"] == "count"
+    assert settings["ease"]["tried"] == len(EASE_GRID) / 2
+    assert settings["ials"]["tried"] == len(IALS_GRID) / 2
+
+
+def test_nothing_can_be_tuned_without_a_relevant_validation_row(tmp_path: Path) -> None:
+    parts = _planted()
+    parts["validation"] = [(u, item, 0.25, mood) for u, item, _, mood in parts["validation"]]
+    world = _write(tmp_path, parts)
+
+    with pytest.raises(InputError, match=r"validation part is above 0\.9.*evaluate\.baselines"):
+        world.lists()
+
+    assert list(world.lists(baselines=["most_popular", "most_liked"]).lists) == [
+        "most_popular",
+        "most_liked",
+    ]
+
+
+# --- What is left out -----------------------------------------------------------------------------
+
+
+def test_ease_is_left_out_for_a_large_catalogue_and_says_how_to_have_it(world: World) -> None:
+    large = world.lists(ease_max_candidates=ITEMS - 1, baselines=["most_popular", "ease"])
+    enough = world.lists(ease_max_candidates=ITEMS, baselines=["most_popular", "ease"])
+
+    assert list(large.lists) == ["most_popular"]
+    assert large.settings == {}
+    assert "the catalogue has 60 candidates" in large.left_out["ease"]
+    assert "evaluate.ease_max_candidates (59)" in large.left_out["ease"]
+    assert "Raise that setting" in large.left_out["ease"]
+    assert list(enough.lists) == ["most_popular", "ease"]
+    assert enough.left_out == {}
+
+
+def test_most_liked_is_left_out_where_everything_is_liked(tmp_path: Path) -> None:
+    parts = _planted()
+    world = _write(tmp_path, parts, relevant_above=None)
+
+    found = world.lists(baselines=["most_popular", "most_liked"])
+
+    assert list(found.lists) == ["most_popular"]
+    assert "relevant_above is not set" in found.left_out["most_liked"]
+
+
+def test_what_was_not_asked_for_is_not_left_out(world: World) -> None:
+    found = world.lists(ease_max_candidates=1, baselines=["most_popular"])
+
+    assert list(found.lists) == ["most_popular"]
+    assert found.left_out == {}
