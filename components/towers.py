@@ -84,17 +84,21 @@ class _Tower(keras.Model):
     """Embeds features, joins them, and sends them through dense layers.
 
     All layers but the last have ReLU. The last has none, as it would keep
-    the embeddings from pointing into every direction.
+    the embeddings from pointing into every direction. Without any layer, the
+    embeddings of all features are added up, as in LightFM (Kula, "Metadata
+    embeddings for user and item cold-start recommendations", 2015), numbers
+    after a projection.
 
     Args:
         features: The features, as `EncodedFeature` or as its dict.
         layer_sizes: Units of each dense layer; the last is the width of the
-            tower's output.
-        embedding_dimension: Width of every embedding table.
+            tower's output. There may be none.
+        embedding_dimension: Width of every embedding table; of the output, too,
+            where there is no layer.
         normalize: Whether outputs have length 1.
         l2: Penalty on the squares of all weights; only for training.
-        dropout: Share of the joined features that is left out; only while
-            training.
+        dropout: Share of the joined, or added, features that is left out; only
+            while training.
         id_dropout: Share of ids that is taken for out-of-vocabulary while
             training, so that unknown users and new items have an embedding
             that was trained (Volkovs et al., "DropoutNet", NeurIPS 2017). Of a
@@ -128,11 +132,12 @@ class _Tower(keras.Model):
         self.embedding_dimension = embedding_dimension
         self.normalize = normalize
 
-        width = 0
+        width = numbers = 0
         self.embeddings: dict[str, keras.layers.Layer] = {}
         for feature in self.features:
             if feature.cardinality is None:  # a number goes in as it is
                 width += feature.width
+                numbers += feature.width
                 continue
             width += embedding_dimension
             table = (shared or {}).get(feature.shared_with or feature.name)
@@ -149,6 +154,12 @@ class _Tower(keras.Model):
                     embedding=table,
                     name=feature.name,
                 )
+        self.projection: keras.layers.Layer | None = None
+        if numbers and not self.layer_sizes:
+            self.projection = keras.layers.Dense(
+                embedding_dimension, use_bias=False, kernel_regularizer=_l2(l2)
+            )
+            self.projection.build((None, numbers))
         self.dense_layers: list[keras.layers.Layer] = []
         for units in self.layer_sizes:
             last = len(self.dense_layers) == len(self.layer_sizes) - 1
@@ -168,9 +179,9 @@ class _Tower(keras.Model):
             training: Whether features and ids are left out at random.
 
         Returns:
-            `(batch, layer_sizes[-1]) float32`.
+            `(batch, layer_sizes[-1]) float32`, or `(batch, embedding_dimension)`.
         """
-        parts = []
+        parts, numbers = [], []
         for feature in self.features:
             values = inputs[feature.name]
             if training and self.id_dropout and feature.type in _IDS:
@@ -178,9 +189,13 @@ class _Tower(keras.Model):
                 values = keras.ops.where(left_out < self.id_dropout, feature.oov_index, values)
             if feature.cardinality is not None:
                 parts.append(self.embeddings[feature.name](values))
-            else:
+            elif self.layer_sizes:
                 parts.append(keras.ops.reshape(values, (-1, feature.width)))
-        outputs = keras.ops.concatenate(parts, axis=-1)
+            else:
+                numbers.append(keras.ops.reshape(values, (-1, feature.width)))
+        if self.projection is not None:
+            parts.append(self.projection(keras.ops.concatenate(numbers, axis=-1)))
+        outputs = keras.ops.concatenate(parts, axis=-1) if self.layer_sizes else sum(parts)
         outputs = self.dropout(outputs, training=training)
         for dense in self.dense_layers:
             outputs = dense(outputs)

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.errors import InputError
 from components.tables import read_json, write_json
+from components.train.config import stack_name
 from pipeline.config import PipelineConfig, load_config
 from pipeline.experiments import Experiments
 
@@ -135,7 +136,7 @@ def _row(
         metrics.append(experiments.measured(config, layer_sizes, seed))
     return Row(
         config.name,
-        f"layers {'-'.join(map(str, layer_sizes))}",
+        f"layers {stack_name(layer_sizes)}",
         change,
         validation,
         {name: [of_seed[name] for of_seed in metrics] for name in metrics[0]},

@@ -35,7 +35,7 @@ from pipeline.tune_config import TuneConfig
 
 # What Kubeflow replaces by the time that a scheduled run is for.
 SCHEDULED_TIME = "[[ScheduledTime]]"
-LayerSizes = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+LayerSizes = list[Annotated[int, Field(ge=1)]]
 _CONFIGS = resources.files("pipeline") / "configs"
 
 
@@ -74,8 +74,8 @@ class PipelineConfig(BaseModel):
         features: What the towers see.
         adapt: How adapt runs.
         train: How the towers are built and trained.
-        layer_stacks: Dense layers of both towers; each stack is trained, the
-            best on the validation part is exported.
+        layer_stacks: Dense layers of both towers, `[]` for none; each stack is
+            trained, the best on the validation part is exported.
         evaluate: What is measured, and what is good enough.
         publish: Where it goes then.
         cluster: How steps are placed on a cluster; local runs ignore it.

@@ -18,6 +18,10 @@ class TrainConfig(BaseModel):
             of a row against other items, with cross-entropy.
         negatives: The other items of `softmax`. `in_batch`: the items of the
             other rows of the batch. `catalogue`: all candidates.
+        rows_per_query: With negatives `catalogue`, so many training rows of one
+            query share a softmax, which saves most of the work where users have
+            many rows and their features do not change from row to row. The
+            batch size counts such groups.
         temperature: Scores are divided by it before the softmax.
         logq_correction: Takes the log of an item's share of the training rows
             off its score as an in-batch negative, so that popular items, which
@@ -71,6 +75,7 @@ class TrainConfig(BaseModel):
     normalize_embeddings: bool = False
     loss: Literal["mse", "softmax"] = "softmax"
     negatives: Literal["in_batch", "catalogue"] = "in_batch"
+    rows_per_query: int = Field(1, ge=1)
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
     mask_accidental_hits: bool = True
@@ -102,6 +107,10 @@ class TrainConfig(BaseModel):
                 "uniform_negatives go with loss softmax and negatives in_batch; the whole "
                 "catalogue has them all"
             )
+        if self.rows_per_query > 1 and (self.loss != "softmax" or self.negatives != "catalogue"):
+            raise ValueError("rows_per_query goes with loss softmax and negatives catalogue")
+        if self.rows_per_query > 1 and self.hard_negatives is not None:
+            raise ValueError("hard_negatives are of single rows: set rows_per_query to 1")
         if self.sample_weight_power != 1 and self.sample_weight != "label":
             raise ValueError("sample_weight_power goes with sample_weight label")
         if self.hard_negatives is not None and self.loss != "softmax":
@@ -112,3 +121,8 @@ class TrainConfig(BaseModel):
     def monitor_k(self) -> int:
         """The k of `monitor`."""
         return int(self.monitor.rsplit("_", 2)[1])
+
+
+def stack_name(layer_sizes: list[int]) -> str:
+    """What a layer stack is called: `64-32`; `none` without any layer."""
+    return "-".join(map(str, layer_sizes)) or "none"

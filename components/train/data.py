@@ -66,6 +66,45 @@ class EncodedData:
         return len(next(iter(self.candidates.values())))
 
 
+def grouped_by_query(interactions: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+    """Puts rows with the same query features together.
+
+    Args:
+        interactions: Query features, `candidate_index` and `label` of each row.
+        size: The most rows of a group; a query with more has several groups.
+
+    Returns:
+        Query features of each group, `(groups,)` or `(groups, width)`;
+        `candidate_index` and `label`, `(groups, size)`, -1 and 0 where a group
+        has fewer rows.
+    """
+    item, label = interactions[CANDIDATE_INDEX], interactions[LABEL]
+    features = {
+        name: values
+        for name, values in interactions.items()
+        if name not in (CANDIDATE_INDEX, LABEL)
+    }
+    keys = [values.reshape(len(values), -1).view(np.int32) for values in features.values()]
+    _, query, counts = np.unique(
+        np.concatenate(keys, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    order = np.argsort(query.reshape(-1), kind="stable")
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    column = place % size
+    group = np.cumsum(column == 0) - 1
+    groups = group[-1] + 1
+    items = np.full((groups, size), -1, item.dtype)
+    labels = np.zeros((groups, size), label.dtype)
+    items[group, column] = item[order]
+    labels[group, column] = label[order]
+    first = order[column == 0]
+    return {
+        **{name: values[first] for name, values in features.items()},
+        CANDIDATE_INDEX: items,
+        LABEL: labels,
+    }
+
+
 class RowBatches(keras.utils.PyDataset):
     """Row numbers in batches, in another order each epoch.
 

@@ -18,8 +18,8 @@ from components.step import log
 from components.tables import LABEL, write_json, written_aside
 from components.towers import CandidateModel, QueryModel, shared_embeddings
 from components.train.checkpoint import ResumableFit, training_key
-from components.train.config import TrainConfig
-from components.train.data import EncodedData, RowBatches
+from components.train.config import TrainConfig, stack_name
+from components.train.data import EncodedData, RowBatches, grouped_by_query
 from components.train.retrieval_model import RetrievalModel
 from components.train.validation import EpochNotes, RetrievalValidation
 from components.train.warm_start import begin_from
@@ -46,7 +46,8 @@ def train(
     Args:
         encoded: What adapt wrote.
         config: A `TrainConfig`.
-        layer_sizes: Units of each dense layer of both towers.
+        layer_sizes: Units of each dense layer of both towers; without any, a
+            tower adds its features' embeddings up.
         seed: Of the weights and of the order of rows.
         model: Where the model shall be (see `components.tables`).
         published: What fetch_published wrote.
@@ -66,13 +67,13 @@ def train(
     """
     _check_gpus(gpus)
     settings = TrainConfig.model_validate(config)
-    if not layer_sizes or any(units < 1 for units in layer_sizes):
-        raise InputError(f"layer_sizes: {layer_sizes} needs one or more positive numbers.")
+    if any(units < 1 for units in layer_sizes):
+        raise InputError(f"layer_sizes: {layer_sizes} needs positive numbers.")
     data = EncodedData.read(encoded)
     interactions = data.interactions(settings.positives_above)
     rows = len(interactions[LABEL])
     _check_labels(data, settings, interactions[LABEL])
-    name = "-".join(str(units) for units in layer_sizes)
+    name = stack_name(layer_sizes)
     device = jax.devices()[0].device_kind
     former = Published.read(published).version if warm_start else None
     key = (
@@ -84,17 +85,22 @@ def train(
     def fit_on(
         interactions: dict[str, np.ndarray], notes: EpochNotes, epochs: int, key: str
     ) -> ResumableFit:
+        rows = len(interactions[LABEL])
+        if settings.rows_per_query > 1:
+            interactions = grouped_by_query(interactions, settings.rows_per_query)
+        groups = len(interactions[LABEL])
         retrieval_model = _model(data, interactions, settings, layer_sizes, seed)
         if former is not None and published is not None:
             _begin_from(retrieval_model, encoded, published, f"{name}: begins from {former}")
-        rows = len(interactions[LABEL])
         weights = sum(math.prod(weight.shape) for weight in retrieval_model.trainable_weights)
         log(
             "train",
-            f"{name}: {weights:,} weights, {rows:,} rows, batches of "
-            f"{min(settings.batch_size, rows):,}, on {jax.default_backend()} ({device})",
+            f"{name}: {weights:,} weights, {rows:,} rows"
+            + (f" in {groups:,} groups" if groups < rows else "")
+            + f", batches of {min(settings.batch_size, groups):,}, on {jax.default_backend()} "
+            f"({device})",
         )
-        batches = RowBatches(rows, settings.batch_size, seed)
+        batches = RowBatches(groups, settings.batch_size, seed)
         fit = ResumableFit(
             retrieval_model, batches, notes, epochs, settings.checkpoint_seconds, checkpoints, key
         )

@@ -107,14 +107,22 @@ class SoftmaxLoss:
         Args:
             query_embeddings: `(batch, dim)`.
             all_candidate_embeddings: `(candidates, dim)`.
-            candidate_index: `(batch,)`, each row's own item.
-            weight: `(batch,)`.
+            candidate_index: `(batch,)`, each row's own item; or `(batch, rows)`,
+                those of several rows with the same query, -1 where there is
+                none.
+            weight: Of the same shape.
 
         Returns:
             A scalar, the weighted mean.
         """
         scores = keras.ops.matmul(query_embeddings, keras.ops.transpose(all_candidate_embeddings))
-        return self._cross_entropy(candidate_index, scores / self._temperature, weight)
+        scores = scores / self._temperature
+        if len(candidate_index.shape) == 1:
+            return self._cross_entropy(candidate_index, scores, weight)
+        there = keras.ops.cast(keras.ops.greater_equal(candidate_index, 0), weight.dtype)
+        own = keras.ops.take_along_axis(scores, keras.ops.maximum(candidate_index, 0), axis=-1)
+        loss = keras.ops.logsumexp(scores, axis=-1, keepdims=True) - own
+        return _weighted_mean(loss, weight * there)
 
     def _cross_entropy(self, item: Any, scores: Any, weight: Any) -> Any:
         if self._hard_negatives is not None:

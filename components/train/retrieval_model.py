@@ -58,7 +58,7 @@ class RetrievalModel(keras.Model):
         query_model: The query tower.
         candidate_model: The candidate tower.
         interactions: The training rows: query features, `candidate_index`,
-            `label`.
+            `label`; or groups of them, see `grouped_by_query`.
         candidates: The candidates' features.
         config: Which loss, and its options.
         seed: Of the negatives that are drawn.
@@ -79,9 +79,8 @@ class RetrievalModel(keras.Model):
         self.candidate_model = candidate_model
         self.interactions = DeviceTable(interactions, name="interactions")
         self.candidates = DeviceTable(candidates, name="candidates")
-        counts = np.bincount(
-            interactions["candidate_index"], minlength=len(next(iter(candidates.values())))
-        )
+        index = interactions["candidate_index"]
+        counts = np.bincount(index[index >= 0], minlength=len(next(iter(candidates.values()))))
         self.sampling = DeviceTable(
             {"probability": (counts / counts.sum()).astype(np.float32)}, name="sampling"
         )

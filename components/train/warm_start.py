@@ -85,6 +85,10 @@ def begin_from(
             feature.name in kept for feature in features
         )
         fits = same_inputs
+        if tower.projection is not None:
+            old = former.projection
+            fits = fits and old is not None and _take_all(tower.projection, old)
+            (taken if fits else new).append(f"{side} projection of numbers")
         for number, (layer, old) in enumerate(
             itertools.zip_longest(tower.dense_layers, former.dense_layers)
         ):
