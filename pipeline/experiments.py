@@ -5,11 +5,11 @@ hash of all that it depends on, the step's code among it, so whatever was stoppe
 goes on where it was, and what two commands have in common is done once.
 """
 
-import contextlib
 import hashlib
 import importlib
 import json
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -155,7 +155,9 @@ class Experiments:
 
 
 def _call(log_path: str, module: str, job: str, arguments: dict[str, Any]) -> Any:
-    with open(log_path, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+    with open(log_path, "a", encoding="utf-8") as log:
+        for stream in (1, 2):  # of this process, which does nothing else; libraries write to both
+            os.dup2(log.fileno(), stream)
         try:
             return getattr(importlib.import_module(module), job)(**arguments)
         except Exception as raised:

@@ -15,6 +15,7 @@ DOCKERFILES = {DATA: "images/data.Dockerfile", MODEL: "images/model.Dockerfile"}
 ENGINES = ("docker", "podman")
 _LIBRARIES = (
     "apache-beam",
+    "implicit",
     "jax",
     "jinja2",
     "keras",
@@ -23,6 +24,7 @@ _LIBRARIES = (
     "numpy",
     "pyarrow",
     "pydantic",
+    "scipy",
     "tensorflow",
     "tensorflow-cpu",
     "tensorflow-datasets",
