@@ -175,7 +175,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a raw feature of the user; needed for users that the log does not have",
+        help="a raw feature of the user; needed for users that the log does not have (not what "
+        "ingest derives: an empty history, and the time that it is now)",
     )
     recommend.add_argument(
         "--include-seen", action="store_true", help="do not leave out items of the user's log"
@@ -416,8 +417,9 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _configs(options: argparse.Namespace) -> int:
     del options
-    for name in shipped_configs():
-        print(f"{name:28} {load_config(name).description}")
+    names = shipped_configs()
+    for name in names:
+        print(f"{name:{max(map(len, names))}}  {load_config(name).description}")
     return 0
 
 

@@ -66,7 +66,7 @@ class PipelineConfig(BaseModel):
     Args:
         name: Names results and, on a cluster, runs.
         description: What this config is for.
-        seed: Of the sample, the random split, the weights and the order of rows.
+        seed: Of the sample, the random splits, the weights and the order of rows.
         source: Where interactions come from.
         data_until: Interactions from this time on are left out, e.g.
             `2026-11-24`; none are by default. A schedule sets it.

@@ -22,7 +22,7 @@ def ingest(
     Args:
         source: Where the log is; see `components.ingest.config.SourceConfig`.
         config: How it is checked and split; see `IngestConfig`.
-        seed: Of the built-in sample and of the random split.
+        seed: Of the built-in sample and of the random splits.
         source_fingerprint: Stands for the source's content, so that a changed
             file under the same name is not served from a cache.
         data_until: Interactions from this time on are left out; empty for none.

@@ -68,7 +68,7 @@ def assign_splits(
         rows: All rows of some users, ordered by user and time.
         schema: The tables' columns.
         config: Kind of split and fractions.
-        seed: Of the random split.
+        seed: Of the random splits.
         candidate_hashes: `(candidates,) uint64`, hashes of the candidates' ids.
         time_boundaries: For the temporal split, the first timestamp of the
             validation part and of the test part.
