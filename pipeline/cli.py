@@ -308,7 +308,8 @@ def _compare(options: argparse.Namespace) -> int:
 
     comparison = compare(names, options.overrides, options.change, options.seeds, options.output)
     metrics = options.metrics or default_metrics(
-        load_config(name, options.overrides) for name in names
+        (load_config(name, options.overrides) for name in names),
+        {metric for row in comparison.rows for metric in row.metrics},
     )
     print("\n" + render(comparison, metrics))
     folder = Path(options.output).resolve() / "compare"

@@ -1,7 +1,7 @@
 """Models of several configs, changes and seeds, and the baselines, side by side in one table."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -143,14 +143,22 @@ def _row(
     )
 
 
-def default_metrics(configs: Iterable[PipelineConfig]) -> list[str]:
-    """The columns where none are asked for: the headlines raw and filtered, and the first 10."""
+def default_metrics(configs: Iterable[PipelineConfig], measured: Container[str] = ()) -> list[str]:
+    """The columns where none are asked for.
+
+    Args:
+        configs: Their headlines are columns, raw and filtered, and what is
+            known of the first 10.
+        measured: All metrics that there are; where new users are many enough,
+            the headlines of these are columns, too.
+    """
     names: list[str] = []
     for config in configs:
         settings = config.evaluate
         names += [f"{settings.headline_metric}_{protocol}" for protocol in ("raw", "filtered")]
         if 10 in settings.ks:
             names += ["hit_rate_at_10_filtered", "ndcg_at_10_filtered"]
+    names += [f"cold_{name}" for name in names if f"cold_{name}" in measured]
     return list(dict.fromkeys(names))
 
 

@@ -4,8 +4,9 @@
 
 Needs what the model image has: JAX, keras, keras-rs, pyarrow; no TensorFlow, no
 Beam, no kfp. Without `--encoded` (what adapt wrote) it makes up tables of the
-given size with a planted taste, so that it runs on a bare GPU machine. Prints a
-line for each seed and JSON at the end; asserts nothing.
+given size with a planted taste, so that it runs on a bare GPU machine. Prints
+progress, and JSON for each kind of negatives at the end: those of a batch, the
+catalogue for each row, and for 64 rows of a user at once. Asserts nothing.
 """
 
 import argparse
@@ -31,6 +32,15 @@ CONFIG = {
     "validation_frequency": 3,
     "monitor": "hit_rate_at_100_raw",
 }
+
+KINDS = {
+    "in_batch": {},
+    "catalogue": {"negatives": "catalogue"},
+    # Groups of rows: as many rows in a batch.
+    "catalogue, 64 rows a query": {
+        "negatives": "catalogue", "rows_per_query": 64, "batch_size": 8192 // 64,
+    },
+}  # fmt: skip
 
 
 def made_up(folder: Path, rows: int) -> None:
@@ -110,20 +120,25 @@ def main() -> None:
             encoded = f"{scratch}/encoded"
             Path(encoded).mkdir()
             made_up(Path(encoded), options.rows)
-        results = [
-            train(encoded=encoded, config=CONFIG, layer_sizes=[64, 32], seed=seed,
-                  model=f"{scratch}/model")
-            for seed in range(options.seeds)
-        ]  # fmt: skip
-    print(
-        json.dumps(
-            {
-                "device": results[0]["device"],
-                "samples_per_second": [result["samples_per_second"] for result in results],
-                "validation": [round(result["validation"], 4) for result in results],
-            }
+        kinds = {
+            kind: [
+                train(encoded=encoded, config={**CONFIG, **changes}, layer_sizes=[64, 32],
+                      seed=seed, model=f"{scratch}/model")
+                for seed in range(options.seeds)
+            ]
+            for kind, changes in KINDS.items()
+        }  # fmt: skip
+    for kind, results in kinds.items():
+        print(
+            json.dumps(
+                {
+                    "negatives": kind,
+                    "device": results[0]["device"],
+                    "samples_per_second": [result["samples_per_second"] for result in results],
+                    "validation": [round(result["validation"], 4) for result in results],
+                }
+            )
         )
-    )
 
 
 if __name__ == "__main__":
