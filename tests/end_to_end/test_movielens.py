@@ -25,7 +25,8 @@ def example(movielens_archive: Path, output: Path) -> RunResult:
 
 @pytest.fixture(scope="module")
 def shipped(movielens_archive: Path, output: Path) -> RunResult:
-    config = load_config("movielens-100k", [f"source.path={movielens_archive}"])
+    fewer = ["layer_stacks=[[], [32]]", "train.epochs=60"]
+    config = load_config("movielens-100k", [f"source.path={movielens_archive}", *fewer])
     return run_locally(config, str(output))
 
 
