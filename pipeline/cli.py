@@ -306,7 +306,10 @@ def _compare(options: argparse.Namespace) -> int:
     names = options.configs or ["sample"]
     from pipeline.comparison import compare, default_metrics, render, write
 
-    comparison = compare(names, options.overrides, options.change, options.seeds, options.output)
+    comparison = compare(
+        names, options.overrides, options.change, options.seeds, options.output,
+        options.metrics or (),
+    )  # fmt: skip
     metrics = options.metrics or default_metrics(
         (load_config(name, options.overrides) for name in names),
         {metric for row in comparison.rows for metric in row.metrics},

@@ -1,5 +1,6 @@
 """Models of several configs, changes and seeds, and the baselines, side by side in one table."""
 
+import math
 import shlex
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from components.errors import InputError
-from components.tables import read_json, write_json
+from components.tables import read_json, write_json, written_aside
 from components.train.config import stack_name
 from pipeline.config import PipelineConfig, load_config
 from pipeline.experiments import Experiments
@@ -75,6 +76,7 @@ def compare(
     changes: Sequence[Sequence[str]],
     seeds: int,
     output: str,
+    metrics: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> Comparison:
     """Trains and measures everything that is asked for, where that is not done already.
@@ -87,6 +89,7 @@ def compare(
         seeds: How many trainings of each model: the config's seed and those
             after it. The split stays that of the config.
         output: A folder; what is trained is kept in `work/experiments` in it.
+        metrics: Those that will be shown; each has to be measured.
         say: Takes lines of progress.
 
     Raises:
@@ -101,6 +104,21 @@ def compare(
     ]
     if len({config.name for change, config in variants if change == AS_IT_IS}) < len(names):
         raise InputError("--config: two of the configs have the same name.")
+    if len({config.seed for change, config in variants if change == AS_IT_IS}) > 1:
+        raise InputError("--config: the configs have different seeds. Add --set seed=42, say.")
+    for number, (change, config) in enumerate(variants):
+        of = variants[number - number % (len(changes) + 1)][1]
+        if (config.name, _data(config)) != (of.name, _data(of)):
+            raise InputError(
+                f"--change {change}: it changes the name or the data, so the test part is not that "
+                "of the other rows. Write it to a config of its own, and add that with --config."
+            )
+    for metric in metrics:
+        if not any(_is_measured(metric, config.evaluate.ks) for _, config in variants):
+            raise InputError(
+                f"--metric {metric}: nothing is measured by it. Metrics are hit_rate, recall, "
+                "ndcg, mrr and coverage, _at_ one of evaluate.ks, _raw or _filtered."
+            )
     experiments = Experiments(output)
     rows: list[Row] = []
     data, monitors, baselines = {}, {}, {}
@@ -111,8 +129,8 @@ def compare(
             monitors[config.name] = config.train.monitor
             baselines[config.name] = {key: measured[key] for key in ("settings", "left_out")}
             say(f"{config.name}: baselines are measured")
-            for baseline, metrics in measured["metrics"].items():
-                one = {name: [value] for name, value in metrics.items()}
+            for baseline, values in measured["metrics"].items():
+                one = {name: [value] for name, value in values.items()}
                 rows.append(Row(config.name, baseline, AS_IT_IS, [], one))
         for layer_sizes in config.layer_stacks:
             row = _row(experiments, config, change, layer_sizes, seeds)
@@ -120,6 +138,24 @@ def compare(
             say(f"{config.name}, {change}, {row.name}: validation {_spread(row.validation)}")
     first = variants[0][1].seed
     return Comparison(rows, data, monitors, baselines, list(range(first, first + seeds)))
+
+
+def _data(config: PipelineConfig) -> dict[str, Any]:
+    """What the test part depends on, and which of its rows are relevant."""
+    values = config.parameters()
+    label = values["features"]["label"]
+    return {key: values[key] for key in ("source", "data_until", "ingest", "seed")} | label
+
+
+def _is_measured(metric: str, ks: Sequence[int]) -> bool:
+    name, _, k_and_protocol = metric.removeprefix("cold_").partition("_at_")
+    k, _, protocol = k_and_protocol.partition("_")
+    if protocol not in ("raw", "filtered"):
+        return metric in ("top_100_accuracy_raw", "top_100_accuracy_filtered")
+    if metric.startswith("cold_coverage"):
+        return False
+    names = ("hit_rate", "recall", "ndcg", "mrr", "coverage")
+    return name in names and k in map(str, ks)
 
 
 def _row(
@@ -150,7 +186,7 @@ def default_metrics(configs: Iterable[PipelineConfig], measured: Container[str] 
         configs: Their headlines are columns, raw and filtered, and what is
             known of the first 10.
         measured: All metrics that there are; where new users are many enough,
-            the headlines of these are columns, too.
+            the same of these are columns, too.
     """
     names: list[str] = []
     for config in configs:
@@ -207,7 +243,7 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -218,19 +254,20 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def write(comparison: Comparison, metrics: Sequence[str], folder: Path) -> None:
-    """Writes `comparison.json`, `comparison.md` and `comparison.svg`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        {
-            "seeds": comparison.seeds,
-            "data": comparison.data,
-            "baselines": comparison.baselines,
-            "rows": [vars(row) for row in comparison.rows],
-        },
-        folder / "comparison.json",
-    )
-    (folder / "comparison.md").write_text(render(comparison, metrics), encoding="utf-8")
-    _plot(comparison, metrics, folder / "comparison.svg")
+    """Writes `comparison.json`, `comparison.md` and `comparison.svg`, in place of former ones."""
+    with written_aside(folder) as partial:
+        write_json(
+            {
+                "seeds": comparison.seeds,
+                "monitors": comparison.monitors,
+                "data": comparison.data,
+                "baselines": comparison.baselines,
+                "rows": [vars(row) for row in comparison.rows],
+            },
+            partial / "comparison.json",
+        )
+        (partial / "comparison.md").write_text(render(comparison, metrics), encoding="utf-8")
+        _plot(comparison, metrics, partial / "comparison.svg")
 
 
 def _plot(comparison: Comparison, metrics: Sequence[str], path: Path) -> None:
@@ -238,6 +275,7 @@ def _plot(comparison: Comparison, metrics: Sequence[str], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "comparison"  # the same file each time
     from matplotlib import pyplot
 
     configs = list(comparison.data)
@@ -260,7 +298,7 @@ def _plot(comparison: Comparison, metrics: Sequence[str], path: Path) -> None:
                 axis.set_visible(False)
                 continue
             metric = panels[config][number]
-            values = [row.metrics.get(metric, [0.0]) for row in rows]
+            values = [row.metrics.get(metric, [math.nan]) for row in rows]
             means = [fmean(each) for each in values]
             ranges = [
                 [mean - min(each) for mean, each in zip(means, values, strict=True)],

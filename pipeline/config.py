@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -311,6 +312,9 @@ def _options(annotation: Any) -> dict[str, Any]:
     members = getattr(annotation, "__args__", ())
     options = {}
     for member in members:
+        for mark in getattr(member, "__metadata__", ()):
+            if isinstance(mark, Tag):
+                options[mark.tag] = member.__origin__
         for key in ("kind", "type"):
             field: FieldInfo | None = getattr(member, "model_fields", {}).get(key)
             if field is not None:

@@ -5,14 +5,17 @@ hash of all that it depends on, the step's code among it, so whatever was stoppe
 goes on where it was, and what two commands have in common is done once.
 """
 
+import fcntl
 import hashlib
 import importlib
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +141,11 @@ class Experiments:
         code = [code_fingerprint(step) for step in steps]
         content = json.dumps([code, settings], sort_keys=True).encode()
         folder = self._folder / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}"
-        if not folder.is_dir():  # jobs write aside, then rename
-            make(folder, settings)
+        # Another command may be making it; the lock goes with the process.
+        with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():  # jobs write aside, then rename
+                make(folder, settings)
         return folder
 
     def _run(self, module: str, job: str, **arguments: Any) -> Any:
@@ -147,14 +153,23 @@ class Experiments:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             try:
                 return pool.submit(_call, str(self.log_path), module, job, arguments).result()
-            except BrokenProcessPool as error:
+            except (BrokenProcessPool, SystemExit) as error:  # SIGTERM makes train exit
                 raise InputError(
                     f"{module} was killed, perhaps for want of memory. Its last output is at the "
                     f"end of {self.log_path}."
                 ) from error
 
 
+def _end_with_parent() -> None:
+    """Ends this process when the command is gone: nobody waits for its result."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
 def _call(log_path: str, module: str, job: str, arguments: dict[str, Any]) -> Any:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with open(log_path, "a", encoding="utf-8") as log:
         for stream in (1, 2):  # of this process, which does nothing else; libraries write to both
             os.dup2(log.fileno(), stream)

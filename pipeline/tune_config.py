@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from components.train.config import TrainConfig
 
 LAYER_SIZES = "layer_sizes"
 _TRAIN = "train."
+# Trials are compared by the one, and do without the other.
+_FIXED = ("monitor", "refit")
 
 
 class Choices(BaseModel):
@@ -34,8 +36,8 @@ class Range(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    low: float
-    high: float
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
     log: bool = False
     integer: bool = False
 
@@ -50,13 +52,24 @@ class Range(BaseModel):
         return self
 
 
+def _kind(values: Any) -> str:
+    has_choices = isinstance(values, Choices) or (isinstance(values, dict) and "choices" in values)
+    return "choices" if has_choices else "range"
+
+
+Values = Annotated[
+    Annotated[Choices, Tag("choices")] | Annotated[Range, Tag("range")], Discriminator(_kind)
+]
+
+
 class TuneConfig(BaseModel):
     """What a search tries, and how.
 
     Args:
         space: What may change: keys of the section `train`, as `train.dropout`,
             and `layer_sizes`, the dense layers of both towers. What is not
-            named stays as the config has it.
+            named stays as the config has it; of its layer stacks, the first is
+            taken.
         sampler: `tpe`: tree-structured Parzen estimator (Bergstra et al.,
             "Algorithms for hyper-parameter optimization", NeurIPS 2011).
             `random`: random search (Bergstra & Bengio, JMLR 2012).
@@ -67,17 +80,17 @@ class TuneConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    space: dict[str, Annotated[Choices | Range, Field(union_mode="smart")]] = {}
+    space: dict[str, Values] = {}
     sampler: Annotated[str, Field(pattern="^(tpe|random)$")] = "tpe"
     trials: int = Field(30, ge=1)
     seeds: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _space_is_of_train(self) -> "TuneConfig":
+        known = [f"{_TRAIN}{name}" for name in TrainConfig.model_fields if name not in _FIXED]
         for key in self.space:
-            name = key.removeprefix(_TRAIN)
-            if key != LAYER_SIZES and (key == name or name not in TrainConfig.model_fields):
-                names = ", ".join(f"{_TRAIN}{name}" for name in TrainConfig.model_fields)
+            if key not in (LAYER_SIZES, *known):
+                names = ", ".join(known)
                 raise ValueError(
                     f"space: {key} cannot be tuned. What can be is {LAYER_SIZES}, {names}"
                 )

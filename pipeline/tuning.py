@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 from typing import Any
 
 import optuna
@@ -78,21 +78,23 @@ def tune(
     folder = Path(output).resolve() / "tune" / config.name
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(direction="maximize", sampler=_sampler(search, config.seed))
+    space = {key: _distribution(what) for key, what in search.space.items()}
     own = _own_settings(config)
     trials: list[Trial] = []
     for number in range(1, search.trials + 1):
-        if number == 1:
-            settings, tell = own, None
-        else:
-            asked = study.ask()
-            settings = {key: _suggest(asked, key, what) for key, what in search.space.items()}
-            tell = asked
+        asked = study.ask(space) if number > 1 else None
+        settings = own if asked is None else _settings(asked.params, search)
         trial = _tried(experiments, config, number, settings)
         trials.append(trial)
-        if tell is not None and trial.values:
-            study.tell(tell, trial.mean)
-        elif tell is not None:
-            study.tell(tell, state=optuna.trial.TrialState.FAIL)
+        if asked is not None and trial.values:
+            study.tell(asked, trial.mean)
+        elif asked is not None:
+            # The sampler forgets what has failed; of what was pruned it keeps away.
+            study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+        elif trial.values and all(_is_in(own[key], what) for key, what in search.space.items()):
+            params = {key: _parameter(own[key], what) for key, what in search.space.items()}
+            known = optuna.trial.create_trial(params=params, distributions=space, value=trial.mean)
+            study.add_trial(known)
         best = max(trials, key=lambda trial: trial.mean)
         say(f"trial {number}/{search.trials}: {_described(trial, config)}"
             + ("  <- best so far" if best is trial and trial.values else ""))  # fmt: skip
@@ -110,14 +112,40 @@ def _sampler(search: TuneConfig, seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed)
 
 
-def _suggest(trial: optuna.Trial, key: str, what: Choices | Range) -> Any:
+def _distribution(what: Choices | Range) -> optuna.distributions.BaseDistribution:
     if isinstance(what, Choices):
         # optuna takes no lists.
-        return json.loads(trial.suggest_categorical(key, [json.dumps(v) for v in what.choices]))
+        return optuna.distributions.CategoricalDistribution([json.dumps(v) for v in what.choices])
     if what.integer:
-        return trial.suggest_int(key, int(what.low), int(what.high), log=what.log)
-    # Three digits: nobody wants to read a rate of 0.0031415926535.
-    return float(f"{trial.suggest_float(key, what.low, what.high, log=what.log):.3g}")
+        return optuna.distributions.IntDistribution(int(what.low), int(what.high), log=what.log)
+    return optuna.distributions.FloatDistribution(what.low, what.high, log=what.log)
+
+
+def _settings(params: dict[str, Any], search: TuneConfig) -> dict[str, Any]:
+    """The values of what optuna suggests."""
+    settings = {}
+    for key, what in search.space.items():
+        value = params[key]
+        if isinstance(what, Choices):
+            value = json.loads(value)
+        elif not what.integer:
+            # Three digits: nobody wants to read a rate of 0.0031415926535.
+            value = min(max(float(f"{value:.3g}"), what.low), what.high)
+        settings[key] = value
+    return settings
+
+
+def _is_in(value: Any, what: Choices | Range) -> bool:
+    if isinstance(what, Choices):
+        return value in what.choices
+    return isinstance(value, int | float) and what.low <= value <= what.high
+
+
+def _parameter(value: Any, what: Choices | Range) -> Any:
+    """A value as optuna knows it."""
+    if isinstance(what, Choices):
+        return json.dumps(what.choices[what.choices.index(value)])
+    return value
 
 
 def _own_settings(config: PipelineConfig) -> dict[str, Any]:
@@ -152,7 +180,10 @@ def _tried(
             for n in range(config.tune.seeds)
         ]
     except ValidationError as error:
-        problems = "; ".join(problem["msg"] for problem in error.errors())
+        problems = "; ".join(
+            ": ".join([*map(str, problem["loc"][1:2]), problem["msg"]])
+            for problem in error.errors()
+        )
         return Trial(number, settings, [], [], problems.replace("Value error, ", ""))
     except InputError as error:
         return Trial(number, settings, [], [], str(error))
@@ -171,7 +202,7 @@ def _described(trial: Trial, config: PipelineConfig) -> str:
     )
     if not trial.values:
         return f"cannot be trained: {trial.problem} ({settings})"
-    spread = f" ± {pstdev(trial.values):.4f}" if len(trial.values) > 1 else ""
+    spread = f" ± {stdev(trial.values):.4f}" if len(trial.values) > 1 else ""
     return f"{config.train.monitor} {trial.mean:.4f}{spread} ({settings})"
 
 
@@ -184,7 +215,7 @@ def _table(trials: list[Trial], search: TuneConfig) -> str:
             [
                 trial.number,
                 f"{trial.mean:.6f}" if trial.values else "",
-                f"{pstdev(trial.values):.6f}" if trial.values else "",
+                f"{stdev(trial.values):.6f}" if len(trial.values) > 1 else "",
                 " ".join(map(str, trial.best_epochs)),
                 *(json.dumps(value) for value in trial.settings.values()),
                 trial.problem,

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.measuring import list_length, measure, towers_lists
+from components.evaluate.measuring import check, list_length, measure, towers_lists
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.metrics import ranking_metrics
 from components.towers import CandidateModel, QueryModel
@@ -35,6 +35,7 @@ def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str,
     """
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
+    check(settings, data)
     query_tower: QueryModel = keras.models.load_model(Path(model) / "query_tower.keras")
     candidate_tower: CandidateModel = keras.models.load_model(Path(model) / "candidate_tower.keras")
     k = list_length(settings.ks, data.candidates)
@@ -55,6 +56,7 @@ def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:
     """
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
+    check(settings, data)
     k = list_length(settings.ks, data.candidates)
     baselines = baseline_lists(data, settings, Path(encoded), k)
     return {

@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import InputError
 from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.intervals import Intervals, intervals
-from components.evaluate.measuring import list_length, measure, scored_lists, towers_lists
+from components.evaluate.measuring import check, list_length, measure, scored_lists, towers_lists
 from components.evaluate.published import Comparison
 from components.evaluate.report import render_report
 from components.evaluate.slices import NAMED_TYPES, slices, value_names
@@ -77,7 +76,7 @@ def evaluate(
     """
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
-    _check(settings, data)
+    check(settings, data)
     catalogue = read_table(Path(export) / "candidates")
     embeddings = to_numpy(catalogue[EMBEDDING])
     query_tower: QueryModel = keras.models.load_model(Path(export) / "query_tower.keras")
@@ -157,21 +156,6 @@ def _replace(path: str, text: str) -> None:
     partial.parent.mkdir(parents=True, exist_ok=True)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def _check(settings: EvaluateConfig, data: TestData) -> None:
-    too_large = [k for k in settings.ks if k > data.candidates]
-    if too_large:
-        raise InputError(
-            f"evaluate.ks: {too_large[0]} is larger than the catalogue, which has "
-            f"{data.candidates} candidates. Choose a smaller k."
-        )
-    if not len(data.targets):
-        raise InputError(
-            f"features.label.relevant_above: no label in the test part is above "
-            f"{data.spec.relevant_above}; training labels are {data.spec.label_range[0]:g} to "
-            f"{data.spec.label_range[1]:g}."
-        )
 
 
 def _intervals(

@@ -7,6 +7,8 @@ left; by protocol, `raw` and `filtered`.
 import keras
 import numpy as np
 
+from components.errors import InputError
+from components.evaluate.config import EvaluateConfig
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.metrics import ranking_metrics
 from components.ranking import retrieve
@@ -14,6 +16,22 @@ from components.towers import embed
 
 # The keras.io example looks at 100 items.
 EXAMPLE_K = 100
+
+
+def check(settings: EvaluateConfig, data: TestData) -> None:
+    """Refuses a k larger than the catalogue, and a test part without a relevant row."""
+    too_large = [k for k in settings.ks if k > data.candidates]
+    if too_large:
+        raise InputError(
+            f"evaluate.ks: {too_large[0]} is larger than the catalogue, which has "
+            f"{data.candidates} candidates. Choose a smaller k."
+        )
+    if not len(data.targets):
+        raise InputError(
+            f"features.label.relevant_above: no label in the test part is above "
+            f"{data.spec.relevant_above}; training labels are {data.spec.label_range[0]:g} to "
+            f"{data.spec.label_range[1]:g}."
+        )
 
 
 def list_length(ks: list[int], candidates: int) -> int:

@@ -115,6 +115,7 @@ def train(
         if settings.refit:
             fits[0].save_all()
             everything = data.interactions(settings.positives_above, with_validation=True)
+            _check_labels(data, settings, everything[LABEL])
             log("train", f"{name}: once more, on the training and the validation part, "
                          f"{validation.best_epoch} epochs")  # fmt: skip
             notes = EpochNotes(settings, name)
