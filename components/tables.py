@@ -284,6 +284,15 @@ def latest_first(values: pa.Array, begin: np.ndarray, end: np.ndarray, most: int
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), taken)
 
 
+def replace_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a file aside, then renames it; makes its folder if need be."""
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(final.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(final)
+
+
 def write_json(value: Any, path: str | os.PathLike[str]) -> None:
     """Writes a value as indented JSON with a final newline; NaN is refused."""
     Path(path).write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -21,6 +21,9 @@ RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraint
  && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib
 
 FROM ${PYTHON_IMAGE}
+# OpenMP, which implicit's wheel does not bring.
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=dependencies /opt/venv /opt/venv
 # HOME: Keras and matplotlib write their settings there; the root file system may be read-only.
 ENV PATH=/opt/venv/bin:${PATH} \
@@ -29,7 +32,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
 COPY components /opt/deep-retrieval/components
-RUN python -m compileall -q /opt/deep-retrieval
+RUN python -m compileall -q /opt/deep-retrieval && python -c "import implicit.als"
 ARG VERSION=0
 ARG REVISION=unknown
 ENV DEEP_RETRIEVAL_REVISION=${REVISION}

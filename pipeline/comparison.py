@@ -1,5 +1,7 @@
 """Models of several configs, changes and seeds, and the baselines, side by side in one table."""
 
+import io
+import json
 import math
 import shlex
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -9,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from components.errors import InputError
-from components.tables import read_json, write_json, written_aside
+from components.tables import read_json, replace_text
 from components.train.config import stack_name
 from pipeline.config import PipelineConfig, load_config
 from pipeline.experiments import Experiments
@@ -97,6 +99,9 @@ def compare(
     """
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: one seed at least.")
+    for pair in (pair for change in changes for pair in change):
+        if "=" not in pair:
+            raise InputError(f"--change {pair}: write key=value, e.g. --change train.dropout=0.")
     variants = [
         (shlex.join(change) or AS_IT_IS, load_config(name, [*overrides, *change]))
         for name in names
@@ -113,13 +118,17 @@ def compare(
                 f"--change {change}: it changes the name or the data, so the test part is not that "
                 "of the other rows. Write it to a config of its own, and add that with --config."
             )
+        if config.train.monitor != of.train.monitor:
+            raise InputError(
+                f"--change {change}: validation would be of another metric than in the other rows."
+            )
     for metric in metrics:
         if not any(_is_measured(metric, config.evaluate.ks) for _, config in variants):
             raise InputError(
                 f"--metric {metric}: nothing is measured by it. Metrics are hit_rate, recall, "
                 "ndcg, mrr and coverage, _at_ one of evaluate.ks, _raw or _filtered."
             )
-    experiments = Experiments(output)
+    experiments = Experiments(output, say)
     rows: list[Row] = []
     data, monitors, baselines = {}, {}, {}
     for change, config in variants:
@@ -143,8 +152,13 @@ def compare(
 def _data(config: PipelineConfig) -> dict[str, Any]:
     """What the test part depends on, and which of its rows are relevant."""
     values = config.parameters()
-    label = values["features"]["label"]
-    return {key: values[key] for key in ("source", "data_until", "ingest", "seed")} | label
+    derived = ("history_length", "time_columns")  # columns, which leave the rows as they are
+    ingest = {key: value for key, value in values["ingest"].items() if key not in derived}
+    return {
+        "ingest": ingest,
+        "label": values["features"]["label"],
+        **{key: values[key] for key in ("source", "data_until", "seed")},
+    }
 
 
 def _is_measured(metric: str, ks: Sequence[int]) -> bool:
@@ -255,23 +269,21 @@ def _spread(values: Sequence[float]) -> str:
 
 def write(comparison: Comparison, metrics: Sequence[str], folder: Path) -> None:
     """Writes `comparison.json`, `comparison.md` and `comparison.svg`, in place of former ones."""
-    with written_aside(folder) as partial:
-        write_json(
-            {
-                "seeds": comparison.seeds,
-                "monitors": comparison.monitors,
-                "data": comparison.data,
-                "baselines": comparison.baselines,
-                "rows": [vars(row) for row in comparison.rows],
-            },
-            partial / "comparison.json",
-        )
-        (partial / "comparison.md").write_text(render(comparison, metrics), encoding="utf-8")
-        _plot(comparison, metrics, partial / "comparison.svg")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "seeds": comparison.seeds,
+        "monitors": comparison.monitors,
+        "data": comparison.data,
+        "baselines": comparison.baselines,
+        "rows": [vars(row) for row in comparison.rows],
+    }
+    replace_text(folder / "comparison.json", json.dumps(content, indent=2) + "\n")
+    replace_text(folder / "comparison.md", render(comparison, metrics))
+    replace_text(folder / "comparison.svg", _plot(comparison, metrics))
 
 
-def _plot(comparison: Comparison, metrics: Sequence[str], path: Path) -> None:
-    """A panel for each config and metric: a bar for each row, the seeds' range on it."""
+def _plot(comparison: Comparison, metrics: Sequence[str]) -> str:
+    """An SVG: a panel for each config and metric: a bar for each row, the seeds' range on it."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -312,5 +324,7 @@ def _plot(comparison: Comparison, metrics: Sequence[str], path: Path) -> None:
             axis.tick_params(labelsize=8)
             axis.spines[["top", "right"]].set_visible(False)
         line[0].set_ylabel(config, fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    svg = io.StringIO()
+    figure.savefig(svg, metadata={"Date": None})
     pyplot.close(figure)
+    return svg.getvalue()

@@ -132,6 +132,20 @@ class PipelineConfig(BaseModel):
             item_id_feature(self.features, schema.role("candidate_id").name)
         return self
 
+    @model_validator(mode="after")
+    def _published_models_know_no_held_out_rows(self) -> "PipelineConfig":
+        if self.publish.warm_start and self.train.refit:
+            raise ValueError(
+                "publish.warm_start begins from a model that train.refit has trained on the "
+                "validation part, which then could choose nothing: set one of them to false"
+            )
+        if self.publish.location and self.ingest.split == "random_by_user":
+            raise ValueError(
+                "ingest.split random_by_user moves rows from part to part as the log grows, so a "
+                "published model may have been trained on rows of the test part: use random"
+            )
+        return self
+
     def on_this_machine(self) -> "PipelineConfig":
         """The same config with absolute paths to the source's files."""
         source = self.source.model_dump(exclude_none=True)

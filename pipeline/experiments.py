@@ -23,9 +23,14 @@ from pydantic import ValidationError
 
 from components.errors import InputError
 from components.step import describe_os_error, without_beam
+from components.storage import is_remote
 from components.tables import read_json, write_json, written_aside
 from pipeline.config import PipelineConfig
 from pipeline.images import code_fingerprint
+
+
+class JobFailed(InputError):
+    """A job ended for reasons that are not those of its settings: no memory, a full disk."""
 
 
 class Experiments:
@@ -33,9 +38,12 @@ class Experiments:
 
     Args:
         output: A folder; what is kept goes to `work/experiments` in it.
+        say: Takes lines of progress.
     """
 
-    def __init__(self, output: str):
+    def __init__(self, output: str, say: Callable[[str], None] = print):
+        self._say = say
+        self._told: set[Path] = set()  # tables of which it is known how old they are
         self._folder = Path(output).resolve() / "work" / "experiments"
         self.log_path = self._folder / "experiments.log"
         try:
@@ -46,7 +54,8 @@ class Experiments:
     def encoded(self, config: PipelineConfig) -> Path:
         """The encoded tables of a config: runs ingest and adapt.
 
-        A source that is not on this machine is read once.
+        What a source that is not on this machine holds now is not known: it is
+        read once, and who asks again is told so.
 
         Raises:
             InputError: If the source or the features cannot be used.
@@ -56,7 +65,11 @@ class Experiments:
             name: values[name]
             for name in ("source", "source_fingerprint", "data_until", "ingest", "seed")
         }
+        former = set(self._folder.iterdir())
         tables = self._made("tables", ("ingest",), data, self._ingest)
+        if tables in former - self._told and any(map(is_remote, map(str, data["source"].values()))):
+            self._say(f"takes what a former command has read; to read it anew, delete {tables}")
+        self._told.add(tables)
         features = {"tables": tables.name, "features": values["features"], "adapt": values["adapt"]}
         return self._made(
             "encoded",
@@ -143,7 +156,11 @@ class Experiments:
         folder = self._folder / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}"
         # Another command may be making it; the lock goes with the process.
         with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say(f"waits for another command that makes {folder.name}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.is_dir():  # jobs write aside, then rename
                 make(folder, settings)
         return folder
@@ -154,7 +171,7 @@ class Experiments:
             try:
                 return pool.submit(_call, str(self.log_path), module, job, arguments).result()
             except (BrokenProcessPool, SystemExit) as error:  # SIGTERM makes train exit
-                raise InputError(
+                raise JobFailed(
                     f"{module} was killed, perhaps for want of memory. Its last output is at the "
                     f"end of {self.log_path}."
                 ) from error
@@ -180,5 +197,5 @@ def _call(log_path: str, module: str, job: str, arguments: dict[str, Any]) -> An
             if isinstance(error, InputError | ValidationError):
                 raise InputError(str(error)) from None
             if isinstance(error, OSError):
-                raise InputError(describe_os_error(error)) from None
+                raise JobFailed(describe_os_error(error)) from None
             raise

@@ -14,9 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from components.errors import InputError
-from components.tables import read_json
+from components.tables import read_json, replace_text
 from pipeline.config import PipelineConfig
-from pipeline.experiments import Experiments
+from pipeline.experiments import Experiments, JobFailed
 from pipeline.tune_config import LAYER_SIZES, Choices, Range, TuneConfig
 
 
@@ -74,7 +74,7 @@ def tune(
             "log: true}}."
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    experiments = Experiments(output)
+    experiments = Experiments(output, say)
     folder = Path(output).resolve() / "tune" / config.name
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(direction="maximize", sampler=_sampler(search, config.seed))
@@ -98,9 +98,9 @@ def tune(
         best = max(trials, key=lambda trial: trial.mean)
         say(f"trial {number}/{search.trials}: {_described(trial, config)}"
             + ("  <- best so far" if best is trial and trial.values else ""))  # fmt: skip
-        _write(folder / "trials.csv", _table(trials, search))
+        replace_text(folder / "trials.csv", _table(trials, search))
         if best.values:
-            _write(folder / "best.yaml", _with_settings(config, best.settings).to_yaml())
+            replace_text(folder / "best.yaml", _with_settings(config, best.settings).to_yaml())
     if not best.values:
         raise InputError(f"No trial could be trained. The first: {trials[0].problem}")
     return sorted(trials, key=lambda trial: -trial.mean), folder
@@ -185,6 +185,8 @@ def _tried(
             for problem in error.errors()
         )
         return Trial(number, settings, [], [], problems.replace("Value error, ", ""))
+    except JobFailed:
+        raise
     except InputError as error:
         return Trial(number, settings, [], [], str(error))
     summaries = [read_json(folder / "training.json") for folder in folders]
@@ -222,9 +224,3 @@ def _table(trials: list[Trial], search: TuneConfig) -> str:
             ]
         )
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -143,6 +143,12 @@ def _left_out(data: TestData, settings: EvaluateConfig) -> dict[str, str]:
             f"evaluate.ease_max_candidates ({settings.ease_max_candidates:,}); memory grows with "
             "the square of their number and time with the cube. Raise that setting to have it"
         )
+    if "ials" in settings.baselines and data.known.num_rows > settings.ials_max_interactions:
+        reasons["ials"] = (
+            f"the log has {data.known.num_rows:,} interactions before the test part, more than "
+            f"evaluate.ials_max_interactions ({settings.ials_max_interactions:,}); tuning it fits "
+            f"it {len(IALS_GRID)} times. Raise that setting to have it"
+        )
     return reasons
 
 

@@ -28,6 +28,8 @@ class EvaluateConfig(BaseModel):
             `components.evaluate.baselines`. `most_popular` is always among them.
         ease_max_candidates: For a larger catalogue `ease` is left out: its
             memory grows with the square of it, its time with the cube.
+        ials_max_interactions: For a larger log `ials` is left out: tuning it would
+            take longer than training.
         bootstrap_samples: How often users are drawn anew for the 95% intervals.
         margin: The model is good enough if its headline metric exceeds that of
             most-popular by at least this much, and not by chance: the lower end
@@ -47,6 +49,7 @@ class EvaluateConfig(BaseModel):
     headline: MetricName = "hit_rate_at_100_filtered"
     baselines: list[BaselineName] = ["most_popular", "most_liked", "ease", "ials"]
     ease_max_candidates: int = Field(10_000, ge=0)
+    ials_max_interactions: int = Field(5_000_000, ge=0)
     bootstrap_samples: int = Field(1000, ge=100)
     margin: float = Field(0.0, ge=0)
     compare_with_published: bool = True

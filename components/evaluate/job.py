@@ -33,6 +33,7 @@ from components.tables import (
     TITLE,
     read_json,
     read_table,
+    replace_text,
     to_numpy,
     write_json,
     write_table,
@@ -143,19 +144,11 @@ def evaluate(
             }
         )
         write_table(lists, folder / "recommendations")
-    _replace(report, page)
+    replace_text(report, page)
     # kfp 2.17 reuses a Metrics artifact in a local run only if there is a file at its path.
-    _replace(metrics, json.dumps(flat, indent=2) + "\n")
+    replace_text(metrics, json.dumps(flat, indent=2) + "\n")
     _log(results)
     return {"metrics": flat, "good_enough": results["headline"]["good_enough"]}
-
-
-def _replace(path: str, text: str) -> None:
-    """Writes a file aside, then renames it."""
-    partial = Path(path + ".partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _intervals(
@@ -217,6 +210,7 @@ def _depths(
                 "monitor": training["monitor"],
                 "validation": training["validation"],
                 "best_epoch": training["best_epoch"],
+                "refit": training["refit"],
                 "samples_per_second": training["samples_per_second"],
                 "device": training["device"],
                 "test": {

@@ -102,8 +102,9 @@ class IngestConfig(BaseModel):
     Args:
         split: `random`: by a hash of user, item and seed, so a row keeps its
             part when the log grows. `random_by_user`: by the same hash, but of
-            each user's rows exactly the fractions, rounded to whole rows; at
-            least one row is left to train on. `temporal`: the latest rows are
+            each user's rows exactly the fractions, rounded to whole rows, so
+            that rows may change their part when the log grows; at least one
+            row is left to train on. `temporal`: the latest rows are
             the test part. `leave_last_out`: each user's last interaction is.
         test_fraction: Share of the rows in the test part (not for
             `leave_last_out`).

@@ -274,6 +274,11 @@ class ResumableFit(keras.callbacks.Callback):
         """Saves the state after the last epoch, where something else is to come before the end."""
         self._save(len(self._notes.history), 0, 0.0)
 
+    def release(self) -> None:
+        """Lets go of the model, so that another one has its memory; `discard` still works."""
+        del self.retrieval_model
+        self.set_model(None)
+
     def discard(self) -> None:
         """Deletes the state of a training that is done and saved."""
         if self._location:

@@ -65,6 +65,9 @@ class TrainConfig(BaseModel):
         refit: Whether the model that is kept is trained once more from the
             start, on the training and the validation part, for as many epochs
             as were best. Validation metrics are those of the first training.
+            Vocabularies stay those of the training part: who is in the
+            validation part only stays unknown. Not with a warm start, as
+            validation would be of rows that the model has seen.
         checkpoint_seconds: How long the work of the last epochs may be that a
             killed training loses; state is saved between epochs.
     """

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 from components import keras_backend
@@ -15,7 +16,7 @@ import numpy as np
 from components.errors import InputError
 from components.published_models import Published
 from components.step import log
-from components.tables import LABEL, write_json, written_aside
+from components.tables import LABEL, read_json, write_json, written_aside
 from components.towers import CandidateModel, QueryModel, shared_embeddings
 from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig, stack_name
@@ -76,6 +77,8 @@ def train(
     name = stack_name(layer_sizes)
     device = jax.devices()[0].device_kind
     former = Published.read(published).version if warm_start else None
+    if former is not None and published is not None:
+        _check_validation_is_unseen(settings, published, former)
     key = (
         training_key(encoded, config=config, layer_sizes=layer_sizes, seed=seed, begins_from=former)
         if checkpoints
@@ -111,9 +114,12 @@ def train(
         validation = RetrievalValidation(data, settings, name)
         began = time.perf_counter()
         fits = [fit_on(interactions, validation, settings.epochs, key)]
-        validation.restore_best()
-        if settings.refit:
+        if not settings.refit:
+            validation.restore_best()
+        else:
             fits[0].save_all()
+            fits[0].release()
+            validation.release()
             everything = data.interactions(settings.positives_above, with_validation=True)
             _check_labels(data, settings, everything[LABEL])
             log("train", f"{name}: once more, on the training and the validation part, "
@@ -136,6 +142,7 @@ def train(
             "validation": validation.best,
             "best_epoch": validation.best_epoch,
             "epochs": len(validation.history),
+            "refit": settings.refit,
             "fit_seconds": round(seconds, 2),
             "samples_per_second": round(rows / float(np.median(steady))),
             "device": f"{jax.default_backend()}: {device}",
@@ -165,6 +172,18 @@ def _check_gpus(gpus: int) -> None:
             "--gpu, does the node have NVIDIA's driver for CUDA 12 and its container toolkit, and "
             "does the cluster run NVIDIA's device plugin? To train without: set "
             "train_accelerator_count to ''."
+        )
+
+
+def _check_validation_is_unseen(settings: TrainConfig, published: str, version: str) -> None:
+    """Refuses to begin from a model that knows the validation part, or to publish one."""
+    training = read_json(Path(published) / "model" / "training.json")
+    if settings.refit or training.get("refit"):
+        which = "This one would" if settings.refit else f"The published {version} does"
+        raise InputError(
+            "publish.warm_start: a model that train.refit has trained on the validation part, too, "
+            f"cannot be begun from, as validation could choose nothing then. {which} have it. Set "
+            "train.refit or publish.warm_start to false."
         )
 
 

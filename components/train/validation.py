@@ -149,6 +149,11 @@ class RetrievalValidation(EpochNotes):
         """Whether the metric has not improved for too long."""
         return self._config.patience is not None and self._since_best >= self._config.patience
 
+    def release(self) -> None:
+        """Lets go of the model and of its best weights; what was noted stays."""
+        self.best_weights = []
+        self.set_model(None)
+
     def restore_best(self) -> None:
         """Gives the towers the weights of the best epoch."""
         for tower, weights in zip(self._towers, self.best_weights, strict=True):

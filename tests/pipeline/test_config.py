@@ -80,6 +80,34 @@ def test_a_wrong_key_or_value_is_named_with_what_is_allowed(
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["publish.warm_start=true", "train.refit=true"], ["publish.warm_start", "train.refit"]),
+        (["ingest.split=random_by_user"], ["random_by_user", "published"]),
+    ],
+)
+def test_a_published_model_must_not_know_rows_that_are_held_out(
+    changes: list[str], words: list[str]
+) -> None:
+    with pytest.raises(InputError) as error:
+        load_config("sample", ["publish.location=models", *changes])
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["publish.location=models", "train.refit=true"],
+        ["publish.location=models", "publish.warm_start=true"],
+        ["ingest.split=random_by_user"],
+    ],
+)
+def test_what_a_published_model_may_know_is_accepted(changes: list[str]) -> None:
+    assert load_config("sample", changes).name == "sample"
+
+
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(InputError) as error:
         load_config("sample", ["train.epoch=5", "ingest.splits=random"])

@@ -484,6 +484,18 @@ def test_ease_is_left_out_for_a_large_catalogue_and_says_how_to_have_it(world: W
     assert enough.left_out == {}
 
 
+def test_ials_is_left_out_for_a_large_log_and_says_how_to_have_it(world: World) -> None:
+    rows = world.data.known.num_rows
+    large = world.lists(ials_max_interactions=rows - 1, baselines=["most_popular", "ials"])
+    enough = world.lists(ials_max_interactions=rows, baselines=["most_popular", "ials"])
+
+    assert list(large.lists) == ["most_popular"]
+    assert f"the log has {rows:,} interactions" in large.left_out["ials"]
+    assert "Raise that setting" in large.left_out["ials"]
+    assert list(enough.lists) == ["most_popular", "ials"]
+    assert enough.left_out == {}
+
+
 def test_most_liked_is_left_out_where_everything_is_liked(tmp_path: Path) -> None:
     parts = _planted()
     world = _write(tmp_path, parts, relevant_above=None)

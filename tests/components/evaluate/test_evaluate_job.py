@@ -231,6 +231,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "monitor": "mrr_at_5_raw",
                 "validation": seed / 10,
                 "best_epoch": 1,
+                "refit": False,
                 "samples_per_second": 1000,
                 "device": "cpu: cpu",
             },

@@ -34,6 +34,7 @@ def _depth(layer_sizes: str, hit_rate: float, *, exported: bool = False) -> dict
         "monitor": "recall_at_50_filtered",
         "validation": hit_rate + 0.2,
         "best_epoch": 4,
+        "refit": False,
         "samples_per_second": 123_456,
         "device": "cpu: cpu",
         "test": {"raw": _metrics(hit_rate), "filtered": _metrics(hit_rate + 0.04)},
@@ -222,6 +223,18 @@ def test_the_verdict_says_what_was_reached_and_what_was_required(html: str) -> N
     assert "EASE 0.4400 0.4200 to 0.4700" in page.text
     # most-popular, the margin, and from the lead to the lower end of its interval
     assert "at least 0.4200, what most-popular has" in page.text
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_page_says_what_the_model_has_learned_from(
+    results: dict[str, Any], refit: bool
+) -> None:
+    for depth in results["depths"]:
+        depth["refit"] = refit
+    page = _Page(render_report(results))
+    assert ("so a little more than the model" in page.text) != refit
+    assert ("In the end the model was trained once more" in page.text) == refit
+    assert ("The ring marks the best epoch, whose weights were kept." in page.text) != refit
 
 
 def test_a_model_that_is_behind_is_not_good_enough(results: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """A second run, on a log that has grown, begins from the model of the first one."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pytest
 from conftest import FEATURES
 from killed_training import Moment, signal_at
 
+from components.errors import InputError
 from components.feature_spec import FeatureSpec
 from components.published_models import Move, Published
 from components.tables import SPLITS, read_json, read_table, to_numpy
@@ -418,6 +420,29 @@ def test_training_json_and_the_log_say_what_a_model_begins_from(
         f"24: begins from {VERSION}: 8 of its layers, with {new} new embeddings; "
         "not query dense 1, candidate dense 1\n"
     ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("whose", ["this", "the published"])
+def test_validation_has_to_be_unseen_by_what_a_model_begins_from(
+    runs: Runs, tmp_path: Path, whose: str
+) -> None:
+    published = tmp_path / "published"
+    shutil.copytree(runs.published, published)
+    if whose == "the published":
+        path = published / "model" / "training.json"
+        path.write_text(json.dumps({**read_json(path), "refit": True}))
+    arguments: dict[str, Any] = {
+        "encoded": str(runs.warm), "config": {**SHORT, "refit": whose == "this"},
+        "layer_sizes": LAYERS, "seed": 7, "published": str(published),
+        "model": str(tmp_path / "model"),
+    }  # fmt: skip
+
+    with pytest.raises(InputError, match=r"train\.refit .* validation part") as error:
+        train(**arguments, warm_start=True)
+    assert (VERSION in str(error.value)) == (whose == "the published")
+    assert not (tmp_path / "model").exists()
+
+    train(**arguments, warm_start=False)
 
 
 @pytest.mark.parametrize("case", ["no warm start", "nothing published", "no folder"])
