@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--metric", action="append", metavar="METRIC", dest="metrics",
         help="a column, e.g. recall_at_50_filtered or cold_hit_rate_at_100_filtered; may be "
-        "repeated (default: the headline, and the hit rate and NDCG of the first 10)",
+        "repeated (default: each config's headline, and the hit rate and NDCG of the first 10)",
     )  # fmt: skip
     compare.add_argument("--output", default="runs", help="folder for results (default: runs)")
 
@@ -304,15 +304,11 @@ def _tune(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     names = options.configs or ["sample"]
-    from pipeline.comparison import compare, default_metrics, render, write
+    from pipeline.comparison import compare, render, write
 
+    metrics = options.metrics or ()
     comparison = compare(
-        names, options.overrides, options.change, options.seeds, options.output,
-        options.metrics or (),
-    )  # fmt: skip
-    metrics = options.metrics or default_metrics(
-        (load_config(name, options.overrides) for name in names),
-        {metric for row in comparison.rows for metric in row.metrics},
+        names, options.overrides, options.change, options.seeds, options.output, metrics
     )
     print("\n" + render(comparison, metrics))
     folder = Path(options.output).resolve() / "compare"

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import shlex
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -54,6 +54,7 @@ class Comparison:
         monitors: By config, what validation measures.
         baselines: By config, their settings, and which were left out and why.
         seeds: The seeds.
+        columns: By config, the metrics to show where none are asked for.
     """
 
     rows: list[Row]
@@ -61,6 +62,12 @@ class Comparison:
     monitors: dict[str, str]
     baselines: dict[str, dict[str, Any]]
     seeds: list[int]
+    columns: dict[str, list[str]]
+
+    def shown(self, config: str, metrics: Sequence[str]) -> list[str]:
+        """The metrics that are asked for and that this config has; its own, if none are."""
+        measured = {name for row in self.of(config) for name in row.metrics}
+        return [name for name in metrics or self.columns[config] if name in measured]
 
     def of(self, config: str) -> list[Row]:
         """The rows of a config."""
@@ -130,12 +137,13 @@ def compare(
             )
     experiments = Experiments(output, say)
     rows: list[Row] = []
-    data, monitors, baselines = {}, {}, {}
+    data, monitors, baselines, columns = {}, {}, {}, {}
     for change, config in variants:
         if change == AS_IT_IS:
             measured = experiments.baselines(config)
             data[config.name] = measured["data"]
             monitors[config.name] = config.train.monitor
+            columns[config.name] = default_metrics(config, measured["metrics"]["most_popular"])
             baselines[config.name] = {key: measured[key] for key in ("settings", "left_out")}
             say(f"{config.name}: baselines are measured")
             for baseline, values in measured["metrics"].items():
@@ -146,7 +154,8 @@ def compare(
             rows.append(row)
             say(f"{config.name}, {change}, {row.name}: validation {_spread(row.validation)}")
     first = variants[0][1].seed
-    return Comparison(rows, data, monitors, baselines, list(range(first, first + seeds)))
+    seeds_used = list(range(first, first + seeds))
+    return Comparison(rows, data, monitors, baselines, seeds_used, columns)
 
 
 def _data(config: PipelineConfig) -> dict[str, Any]:
@@ -193,23 +202,21 @@ def _row(
     )
 
 
-def default_metrics(configs: Iterable[PipelineConfig], measured: Container[str] = ()) -> list[str]:
-    """The columns where none are asked for.
+def default_metrics(config: PipelineConfig, measured: Container[str] = ()) -> list[str]:
+    """A config's columns where none are asked for.
 
     Args:
-        configs: Their headlines are columns, raw and filtered, and what is
-            known of the first 10.
-        measured: All metrics that there are; where new users are many enough,
-            the same of these are columns, too.
+        config: Its headline is a column, raw and filtered, and hit rate and
+            NDCG of the first 10.
+        measured: What was measured of it; where new users are many enough, the
+            headline and NDCG of these are columns, too.
     """
-    names: list[str] = []
-    for config in configs:
-        settings = config.evaluate
-        names += [f"{settings.headline_metric}_{protocol}" for protocol in ("raw", "filtered")]
-        if 10 in settings.ks:
-            names += ["hit_rate_at_10_filtered", "ndcg_at_10_filtered"]
-    names += [f"cold_{name}" for name in names if f"cold_{name}" in measured]
-    return list(dict.fromkeys(names))
+    settings = config.evaluate
+    names = [f"{settings.headline_metric}_{protocol}" for protocol in ("raw", "filtered")]
+    if 10 in settings.ks:
+        names += ["hit_rate_at_10_filtered", "ndcg_at_10_filtered"]
+    cold = [f"cold_{name}" for name in (f"{settings.headline_metric}_filtered", *names[3:])]
+    return list(dict.fromkeys([*names, *(name for name in cold if name in measured)]))
 
 
 def render(comparison: Comparison, metrics: Sequence[str]) -> str:
@@ -217,7 +224,8 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
 
     Args:
         comparison: What was compared.
-        metrics: Its columns, `hit_rate_at_100_filtered` say.
+        metrics: Its columns, `hit_rate_at_100_filtered` say; each config's own,
+            if there are none.
 
     Raises:
         InputError: If no row has a metric.
@@ -232,7 +240,7 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
     parts = [f"Mean ± standard deviation of models with seeds {seeds}. Of the layer stacks, "
              "**the one with the best validation** is in bold."]  # fmt: skip
     for config, data in comparison.data.items():
-        shown = [name for name in metrics if any(name in r.metrics for r in comparison.of(config))]
+        shown = comparison.shown(config, metrics)
         header = ["", *shown, f"validation: {comparison.monitors[config]}"]
         lines = [
             f"{config}: {data['train']:,} training, {data['validation']:,} validation, "
@@ -291,10 +299,7 @@ def _plot(comparison: Comparison, metrics: Sequence[str]) -> str:
     from matplotlib import pyplot
 
     configs = list(comparison.data)
-    panels = {
-        config: [name for name in metrics if any(name in r.metrics for r in comparison.of(config))]
-        for config in configs
-    }
+    panels = {config: comparison.shown(config, metrics) for config in configs}
     most = max(len(comparison.of(config)) for config in configs)
     figure, axes = pyplot.subplots(
         len(configs),

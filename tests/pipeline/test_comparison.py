@@ -542,21 +542,28 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(
 def test_default_metrics_are_those_of_new_users_too_where_they_were_measured() -> None:
     measured = {"cold_hit_rate_at_20_filtered", "cold_mrr_at_20_raw"}
 
-    assert default_metrics([tiny()], measured) == [
+    assert default_metrics(tiny(), measured) == [
         "hit_rate_at_20_raw", "hit_rate_at_20_filtered", "cold_hit_rate_at_20_filtered"
     ]  # fmt: skip
 
 
 def test_default_metrics_are_the_headlines_and_the_first_10() -> None:
-    assert default_metrics([tiny()]) == ["hit_rate_at_20_raw", "hit_rate_at_20_filtered"]
+    assert default_metrics(tiny()) == ["hit_rate_at_20_raw", "hit_rate_at_20_filtered"]
     ten = tiny(evaluate={"ks": [10], "headline": "ndcg_at_10_raw"})
-    assert default_metrics([ten, tiny(), ten]) == [
+    assert default_metrics(ten) == [
         "ndcg_at_10_raw",
         "ndcg_at_10_filtered",
         "hit_rate_at_10_filtered",
-        "hit_rate_at_20_raw",
-        "hit_rate_at_20_filtered",
     ]
+
+
+def test_each_config_has_columns_of_its_own_where_none_are_asked_for() -> None:
+    found = _comparison()
+
+    assert found.shown("a", []) == [HEADLINE]
+    assert found.shown("b", []) == ["mrr_at_5_raw"]
+    assert found.shown("b", [HEADLINE, "mrr_at_5_raw"]) == ["mrr_at_5_raw"]
+    assert _tables(render(found, [])) == _tables(render(found, [HEADLINE, "mrr_at_5_raw"]))
 
 
 def _comparison(**changes: Any) -> Comparison:
@@ -574,6 +581,7 @@ def _comparison(**changes: Any) -> Comparison:
         "monitors": {"a": "hit_rate_at_20_raw", "b": "mrr_at_5_filtered"},
         "baselines": {name: {"settings": {}, "left_out": {}} for name in "ab"},
         "seeds": [1, 2],
+        "columns": {"a": [HEADLINE], "b": ["mrr_at_5_raw"]},
     }
     return Comparison(**{**values, **changes})
 
