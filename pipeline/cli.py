@@ -15,7 +15,8 @@ from pipeline.config import load_config, shipped_configs
 _CONFIG_HELP = "a shipped config (see 'deep-retrieval configs') or the path of a YAML file"
 _SET_HELP = (
     "change a value of the config; the key is a path with dots, the value is YAML: "
-    "--set train.epochs=5 --set layer_stacks='[[32],[64,32]]'; may be repeated"
+    "--set train.epochs=5 --set layer_stacks='[[32],[64,32]]'; null takes the key away; may be "
+    "repeated"
 )
 
 _LOCATION_HELP = "where models are published: a folder, s3:// or gs://"
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "where it was.",
         epilog="Examples:\n"
         "  deep-retrieval tune --config movielens-100k --trials 40\n"
-        "  deep-retrieval tune --set 'tune.space={train.dropout: {choices: [0, 0.3]}}' --trials 4\n"
+        "  deep-retrieval tune --set 'tune.space={train.dropout: {low: 0, high: 0.5}}' --trials 5\n"
         "  deep-retrieval run --config runs/tune/movielens-100k/best.yaml\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

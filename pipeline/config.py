@@ -223,7 +223,8 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> PipelineCon
     Args:
         name_or_path: A shipped config's name, or the path of a YAML file.
         overrides: `key=value` each; the key is a path with dots
-            (`train.epochs`), the value is YAML.
+            (`train.epochs`), the value is YAML. `null` takes the key away, so
+            that its default counts, or a feature is gone.
 
     Raises:
         InputError: If there is no such config, or a key or value is wrong. The
@@ -269,7 +270,10 @@ def _override(values: dict[str, Any], override: str) -> None:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
             raise InputError(f"--set {override}: {parent} is a value, nothing is below it.")
-    node[last] = value
+    if value is None and last in node:
+        del node[last]
+    else:
+        node[last] = value
 
 
 def _explain(error: ValidationError) -> str:

@@ -108,6 +108,18 @@ def test_what_a_published_model_may_know_is_accepted(changes: list[str]) -> None
     assert load_config("sample", changes).name == "sample"
 
 
+def test_null_takes_a_key_away() -> None:
+    config = load_config("sample", ["train.patience=null", "features.query.raw_user_age=null",
+                                    "features.crosses=null"])  # fmt: skip
+    assert config.train.patience is None
+    assert "raw_user_age" not in config.features.query
+    assert config.features.crosses == []
+    with pytest.raises(InputError, match="features: is missing"):
+        load_config("sample", ["features=null"])
+    with pytest.raises(InputError, match=r"train\.patiense: unknown key"):
+        load_config("sample", ["train.patiense=null"])
+
+
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(InputError) as error:
         load_config("sample", ["train.epoch=5", "ingest.splits=random"])
