@@ -67,15 +67,19 @@ class QuerySet:
 
 @dataclass(frozen=True)
 class SeenItems:
-    """The candidates to leave out for each query, as a ragged array.
+    """The candidates to leave out for each query: those of its user, as a ragged array.
+
+    A user with several queries is there once.
 
     Args:
-        offsets: `(queries + 1,) int64`, where each query's items begin.
+        offsets: `(users + 1,) int64`, where each user's items begin.
         items: `(pairs,) int32` candidate indices.
+        user: `(queries,) int64`, which user asks each query.
     """
 
     offsets: np.ndarray
     items: np.ndarray
+    user: np.ndarray
 
     @classmethod
     def of(cls, queries: QuerySet, *tables: pa.Table) -> "SeenItems":
@@ -90,13 +94,19 @@ class SeenItems:
         found = ~np.isnan(user)
         user, item = user[found].astype(np.int64), item[found]
         order = np.lexsort((item, user))
-        user, item = user[order], item[order]
-        starts = np.searchsorted(user, np.arange(len(known) + 1))
+        offsets = np.searchsorted(user[order], np.arange(len(known) + 1))
         of_query = pc.index_in(queries.ids, known).to_numpy(zero_copy_only=False)
-        lengths = np.diff(starts)[of_query]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return cls(offsets, item[np.repeat(starts[of_query], lengths) + within].astype(np.int32))
+        return cls(offsets, item[order].astype(np.int32), of_query.astype(np.int64))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """`(queries,) int64`, how many items each query leaves out."""
+        return np.diff(self.offsets)[self.user]
+
+    def of_query(self, query: int) -> np.ndarray:
+        """The items of one query, ascending: `(items,) int32`."""
+        user = self.user[query]
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def translated(self, place: np.ndarray) -> "SeenItems":
         """The same items by their places in another catalogue.
@@ -108,18 +118,18 @@ class SeenItems:
         items = place[self.items]
         kept = items >= 0
         before = np.concatenate([[0], np.cumsum(kept)])
-        return SeenItems(before[self.offsets], items[kept])
+        return SeenItems(before[self.offsets], items[kept], self.user)
 
     def padded(self, first: int, last: int, padding: int) -> np.ndarray:
         """The items of some queries: `(last - first, width) int32`, width a power of two."""
-        lengths = np.diff(self.offsets[first : last + 1])
+        user = self.user[first:last]
+        begin = self.offsets[user]
+        lengths = self.offsets[user + 1] - begin
         width = 1 << int(max(lengths.max(initial=0) - 1, 0)).bit_length()
         table = np.full((last - first, width), padding, np.int32)
         row = np.repeat(np.arange(last - first), lengths)
-        column = np.arange(len(row)) - np.repeat(
-            self.offsets[first:last] - self.offsets[first], lengths
-        )
-        table[row, column] = self.items[self.offsets[first] : self.offsets[last]]
+        column = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        table[row, column] = self.items[np.repeat(begin, lengths) + column]
         return table
 
 

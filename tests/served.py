@@ -142,8 +142,8 @@ class Reference:
     def seen_ids(self) -> list[list[Any]]:
         """The items of each query's user."""
         return [
-            [self.ids[item] for item in self.seen.items[first:last]]
-            for first, last in itertools.pairwise(self.seen.offsets)
+            [self.ids[item] for item in self.seen.of_query(query)]
+            for query in range(len(self.seen.user))
         ]
 
     def exclude(self, ids: list[list[Any]]) -> list[Any]:

@@ -73,7 +73,7 @@ def _metrics(
     data: TestData, lists: dict[str, np.ndarray], settings: EvaluateConfig
 ) -> dict[str, float]:
     metrics = {}
-    cold = np.diff(data.seen.offsets)[data.targets.query] == 0
+    cold = data.seen.counts[data.targets.query] == 0
     for protocol in PROTOCOLS:
         for name, value in measure(data, lists[protocol], settings.ks).items():
             metrics[f"{name}_{protocol}"] = value

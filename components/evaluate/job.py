@@ -178,7 +178,7 @@ def _slices(
     """The hit rate in each slice, at the headline's k and in its protocol."""
     k, protocol = settings.headline_k, settings.headline_protocol
     ranks = {who: data.targets.ranks(lists[protocol]) for who, lists in retrieved.items()}
-    user_interactions = np.diff(data.seen.offsets)
+    user_interactions = data.seen.counts
     return [
         {
             "by": part.by,

@@ -35,12 +35,13 @@ def _interactions(
 
 
 def _no_history(queries: int) -> SeenItems:
-    return SeenItems(np.zeros(queries + 1, np.int64), np.empty(0, np.int32))
+    return SeenItems(np.zeros(2, np.int64), np.empty(0, np.int32), np.zeros(queries, np.int64))
 
 
 def _seen(lists: list[list[int]]) -> SeenItems:
     offsets = np.cumsum([0, *map(len, lists)])
-    return SeenItems(offsets, np.array([item for items in lists for item in items], np.int32))
+    items = np.array([item for items in lists for item in items], np.int32)
+    return SeenItems(offsets, items, np.arange(len(lists)))
 
 
 def _slow_retrieve(
@@ -236,7 +237,7 @@ def test_every_row_asks_the_query_with_its_own_features() -> None:
 
 
 def _items_of(seen: SeenItems) -> list[list[int]]:
-    return [part.tolist() for part in np.split(seen.items, seen.offsets[1:-1])]
+    return [seen.of_query(query).tolist() for query in range(len(seen.user))]
 
 
 @pytest.mark.parametrize("id_type", ["string", "int64"])
@@ -249,8 +250,11 @@ def test_seen_items_are_those_of_the_querys_user_in_all_tables(id_type: IdType) 
 
     seen = SeenItems.of(queries, train, validation)
 
-    # bob's two queries share his history; cleo asks nothing.
+    # bob's two queries share his history, which is there once; cleo asks nothing.
     assert _items_of(seen) == [[0, 2], [1, 5], [0, 2]]
+    assert seen.counts.tolist() == [2, 2, 2]
+    assert len(seen.items) == 4
+    assert seen.padded(1, 3, padding=-1).tolist() == [[1, 5], [0, 2]]
 
 
 @pytest.mark.parametrize("id_type", ["string", "int64"])

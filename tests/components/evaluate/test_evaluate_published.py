@@ -58,16 +58,14 @@ SHOP_EVALUATE: dict[str, Any] = {
 
 def _seen(lists: Lists) -> SeenItems:
     offsets = np.cumsum([0, *map(len, lists)])
-    return SeenItems(offsets, np.array([item for items in lists for item in items], np.int32))
+    items = np.array([item for items in lists for item in items], np.int32)
+    return SeenItems(offsets, items, np.arange(len(lists)))
 
 
 def _lists(seen: SeenItems) -> Lists:
     assert seen.offsets[0] == 0
     assert seen.offsets[-1] == len(seen.items)
-    return [
-        seen.items[first:last].tolist()
-        for first, last in zip(seen.offsets[:-1], seen.offsets[1:], strict=True)
-    ]
+    return [seen.of_query(query).tolist() for query in range(len(seen.user))]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -31,7 +31,7 @@ def cut(sample_encoded: Path, spec: FeatureSpec) -> Callable[..., list[Slice]]:
     train = read_table(sample_encoded / "interactions" / "train")
     queries = QuerySet.of(test, spec.query)
     targets = Targets.of(test, queries, None)
-    earlier = np.diff(SeenItems.of(queries, train).offsets)
+    earlier = SeenItems.of(queries, train).counts
     counts = np.bincount(to_numpy(train[CANDIDATE_INDEX]), minlength=80)
 
     def make(
