@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from components.errors import InputError
 from components.tables import read_json, replace_text
 from components.train.config import stack_name
 from pipeline.config import PipelineConfig, load_config
-from pipeline.experiments import Experiments
+from pipeline.experiments import Experiments, mean_and_spread
 
 AS_IT_IS = "as it is"
 
@@ -37,6 +37,11 @@ class Row:
     change: str
     validation: list[float]
     metrics: dict[str, list[float]]
+
+    @property
+    def label(self) -> str:
+        """What the table calls it."""
+        return self.name if self.change == AS_IT_IS else f"{self.name}, {self.change}"
 
     @property
     def is_baseline(self) -> bool:
@@ -152,7 +157,8 @@ def compare(
         for layer_sizes in config.layer_stacks:
             row = _row(experiments, config, change, layer_sizes, seeds)
             rows.append(row)
-            say(f"{config.name}, {change}, {row.name}: validation {_spread(row.validation)}")
+            say(f"{config.name}, {change}, {row.name}: validation "
+                f"{mean_and_spread(row.validation)}")  # fmt: skip
     first = variants[0][1].seed
     seeds_used = list(range(first, first + seeds))
     return Comparison(rows, data, monitors, baselines, seeds_used, columns)
@@ -251,12 +257,12 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
             _line(["---", *["---:"] * (len(header) - 1)]),
         ]
         for row in comparison.of(config):
-            name = row.name if row.change == AS_IT_IS else f"{row.name}, {row.change}"
             bold = not row.is_baseline and row == comparison.chosen(config, row.change)
-            cells = [name, *(_spread(row.metrics.get(metric, [])) for metric in shown)]
+            spreads = [mean_and_spread(row.metrics.get(metric, [])) for metric in shown]
+            cells = [row.label, *spreads]
             lines.append(
                 _line([f"**{cell}**" if bold and cell else cell for cell in cells]
-                      + [_spread(row.validation)])
+                      + [mean_and_spread(row.validation)])
             )  # fmt: skip
         for name, reason in comparison.baselines[config]["left_out"].items():
             lines.append(f"\n{name} is left out: {reason}")
@@ -266,13 +272,6 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{fmean(values):.4f}{spread}"
 
 
 def write(comparison: Comparison, metrics: Sequence[str], folder: Path) -> None:
@@ -322,7 +321,7 @@ def _plot(comparison: Comparison, metrics: Sequence[str]) -> str:
                 [max(each) - mean for mean, each in zip(means, values, strict=True)],
             ]
             colours = ["0.7" if row.is_baseline else "tab:blue" for row in rows]
-            names = [r.name if r.change == AS_IT_IS else f"{r.name}, {r.change}" for r in rows]
+            names = [row.label for row in rows]
             axis.barh(range(len(rows)), means, xerr=ranges, color=colours, height=0.7)
             axis.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows))
             axis.set_title(metric, fontsize=9)

@@ -12,11 +12,12 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,6 +28,14 @@ from components.storage import is_remote
 from components.tables import read_json, write_json, written_aside
 from pipeline.config import PipelineConfig
 from pipeline.images import code_fingerprint
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Writes the mean of some seeds' values and their standard deviation; nothing of none."""
+    if not values:
+        return ""
+    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{fmean(values):.4f}{spread}"
 
 
 class JobFailed(InputError):

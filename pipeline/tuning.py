@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from components.errors import InputError
 from components.tables import read_json, replace_text
 from pipeline.config import PipelineConfig
-from pipeline.experiments import Experiments, JobFailed
+from pipeline.experiments import Experiments, JobFailed, mean_and_spread
 from pipeline.tune_config import LAYER_SIZES, Choices, Range, TuneConfig
 
 
@@ -204,8 +204,7 @@ def _described(trial: Trial, config: PipelineConfig) -> str:
     )
     if not trial.values:
         return f"cannot be trained: {trial.problem} ({settings})"
-    spread = f" ± {stdev(trial.values):.4f}" if len(trial.values) > 1 else ""
-    return f"{config.train.monitor} {trial.mean:.4f}{spread} ({settings})"
+    return f"{config.train.monitor} {mean_and_spread(trial.values)} ({settings})"
 
 
 def _table(trials: list[Trial], search: TuneConfig) -> str:

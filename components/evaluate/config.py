@@ -28,8 +28,8 @@ class EvaluateConfig(BaseModel):
             `components.evaluate.baselines`. `most_popular` is always among them.
         ease_max_candidates: For a larger catalogue `ease` is left out: its
             memory grows with the square of it, its time with the cube.
-        ials_max_interactions: For a larger log `ials` is left out: tuning it would
-            take longer than training.
+        ials_max_interactions: For a larger log `ials` is left out: it is fitted
+            many times, to be tuned.
         bootstrap_samples: How often users are drawn anew for the 95% intervals.
         margin: The model is good enough if its headline metric exceeds that of
             most-popular by at least this much, and not by chance: the lower end

@@ -7,15 +7,13 @@ from components import keras_backend
 
 keras_backend.choose("jax")
 
-import keras
 import numpy as np
 
 from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.measuring import check, list_length, measure, towers_lists
+from components.evaluate.measuring import check, list_length, measure, model_lists
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.metrics import ranking_metrics
-from components.towers import CandidateModel, QueryModel
 
 LEAST_TARGETS = 20
 
@@ -36,10 +34,8 @@ def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str,
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)
-    query_tower: QueryModel = keras.models.load_model(Path(model) / "query_tower.keras")
-    candidate_tower: CandidateModel = keras.models.load_model(Path(model) / "candidate_tower.keras")
     k = list_length(settings.ks, data.candidates)
-    return _metrics(data, towers_lists(data, query_tower, candidate_tower, k), settings)
+    return _metrics(data, model_lists(data, Path(model), k), settings)
 
 
 def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.intervals import Intervals, intervals
-from components.evaluate.measuring import check, list_length, measure, scored_lists, towers_lists
+from components.evaluate.measuring import check, list_length, measure, model_lists, scored_lists
 from components.evaluate.published import Comparison
 from components.evaluate.report import render_report
 from components.evaluate.slices import NAMED_TYPES, slices, value_names
@@ -39,7 +39,7 @@ from components.tables import (
     write_table,
     written_aside,
 )
-from components.towers import CandidateModel, QueryModel, embed
+from components.towers import QueryModel, embed
 
 
 def evaluate(
@@ -199,10 +199,8 @@ def _depths(
     depths = []
     for folder in map(Path, models):
         training = read_json(folder / "training.json")
-        query_tower: QueryModel = keras.models.load_model(folder / "query_tower.keras")
-        candidate_tower: CandidateModel = keras.models.load_model(folder / "candidate_tower.keras")
         k = list_length(settings.ks, data.candidates)
-        lists = towers_lists(data, query_tower, candidate_tower, k)
+        lists = model_lists(data, folder, k)
         depths.append(
             {
                 "layer_sizes": training["layer_sizes"],

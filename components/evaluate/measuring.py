@@ -4,6 +4,8 @@ Lists are `(queries, k) int32` candidate indices, best first, -1 where nothing i
 left; by protocol, `raw` and `filtered`.
 """
 
+from pathlib import Path
+
 import keras
 import numpy as np
 
@@ -12,7 +14,7 @@ from components.evaluate.config import EvaluateConfig
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.metrics import ranking_metrics
 from components.ranking import retrieve
-from components.towers import embed
+from components.towers import CandidateModel, QueryModel, embed
 
 # The keras.io example looks at 100 items.
 EXAMPLE_K = 100
@@ -94,20 +96,19 @@ def scored_lists(
     return lists, scores
 
 
-def towers_lists(
-    data: TestData, query_tower: keras.Model, candidate_tower: keras.Model, k: int
-) -> dict[str, np.ndarray]:
-    """Retrieves for the test part's queries with two towers.
+def model_lists(data: TestData, model: Path, k: int) -> dict[str, np.ndarray]:
+    """Retrieves for the test part's queries with a model.
 
     Args:
         data: The test part.
-        query_tower: Takes `data.queries.features`.
-        candidate_tower: Takes `data.candidate_features`.
+        model: What train wrote.
         k: How many items.
 
     Returns:
         By protocol, the lists `(queries, k) int32`.
     """
+    query_tower: QueryModel = keras.models.load_model(model / "query_tower.keras")
+    candidate_tower: CandidateModel = keras.models.load_model(model / "candidate_tower.keras")
     queries = embed(query_tower, data.queries.features)
     candidates = embed(candidate_tower, data.candidate_features)
     return scored_lists(data, queries, candidates, k)[0]

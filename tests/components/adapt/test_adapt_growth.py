@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from published_features import published_features
 from shop_source import FEATURES, FIRST_ITEM, FIRST_USER, shop_encoded, shop_tables, write_shop
 
 from components.adapt.former import grown_vocabulary
 from components.adapt.statistics import words
 from components.errors import InputError
 from components.feature_spec import EncodedFeature, FeatureSpec
-from components.published_models import Move, Published
+from components.published_models import Published
 from components.tables import (
     CANDIDATE_INDEX,
     LABEL,
@@ -121,21 +122,6 @@ def _old_tables(folder: Path) -> Path:
     )
 
 
-def _published(encoded: Path, folder: Path) -> Path:
-    """What fetch_published leaves of the part that adapt looks at."""
-    features = folder / "features"
-    features.mkdir(parents=True)
-    for path in encoded.iterdir():
-        if path.is_file():
-            shutil.copy(path, features)
-    shutil.copytree(encoded / "vocabularies", features / "vocabularies")
-    move = Move(
-        number=1, version=VERSION, previous=None, action="publish", time="2026-01-01T00:00:00+00:00"
-    )
-    Published(move=move).write(folder)
-    return folder
-
-
 @dataclass(frozen=True)
 class Encoded:
     """The folders of a run."""
@@ -190,7 +176,9 @@ def old(adapt: Callable[..., Encoded], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def published(old: Encoded, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _published(old.encoded, tmp_path_factory.mktemp("published") / "published")
+    return published_features(
+        old.encoded, tmp_path_factory.mktemp("published") / "published", VERSION
+    )
 
 
 @pytest.fixture(scope="module")

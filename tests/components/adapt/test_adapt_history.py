@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from published_features import published_features
 from walk_source import (
     FIRST_ITEM,
     INGEST,
@@ -28,7 +29,6 @@ from components.errors import InputError
 from components.feature_spec import EncodedFeature, FeatureSpec
 from components.ingest.config import IngestConfig
 from components.ingest.context import with_context
-from components.published_models import Move, Published
 from components.tables import (
     SPLITS,
     Column,
@@ -234,23 +234,10 @@ def test_the_shared_name_is_that_of_the_encoded_table(
 # --- a log that has grown -------------------------------------------------------------------------
 
 
-def _published(encoded: Path, folder: Path) -> Path:
-    features = folder / "features"
-    features.mkdir(parents=True)
-    for path in encoded.iterdir():
-        if path.is_file():
-            shutil.copy(path, features)
-    shutil.copytree(encoded / "vocabularies", features / "vocabularies")
-    time = "2026-01-01T00:00:00+00:00"
-    move = Move(number=1, version="walks-1", previous=None, action="publish", time=time)
-    Published(move=move).write(folder)
-    return folder
-
-
 def test_the_vocabulary_grows_with_that_of_the_items(
     tmp_path: Path, in_tensorflow: RunStep, encoded: Path
 ) -> None:
-    published = _published(encoded, tmp_path / "published")
+    published = published_features(encoded, tmp_path / "published", "walks-1")
     source = write_walks(tmp_path / "source")
     items = pq.read_table(source["candidates"])
     more = pa.table({"item_id": [5, FIRST_ITEM + 900], "shape": ["round", "flat"]})
