@@ -12,6 +12,7 @@
         <candidate columns>, ordered by id; the row number is the candidate index
     schema.json           `Schema`: every column, its type and its role
     statistics.json       counts by split, rejects by reason
+    split.json            `components.split.Split`: how the log was divided
 
 and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 
@@ -29,7 +30,7 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
         <candidate features>
     vocabularies/<feature>.parquet   token, count; most frequent first
     query_feature_space.keras, candidate_feature_space.keras
-    feature_spec.json
+    feature_spec.json, split.json
     published/                       where a model is published, for comparison:
         part-*.parquet               the test part as that model's query tower takes it
         comparison.json              reason: why there is no such part, or null

@@ -96,7 +96,7 @@ class _Tower(keras.Model):
         embedding_dimension: Width of every embedding table; of the output, too,
             where there is no layer.
         normalize: Whether outputs have length 1.
-        l2: Penalty on the squares of all weights; only for training.
+        l2: Penalty on the squares of embeddings and kernels; only for training.
         dropout: Share of the joined, or added, features that is left out; only
             while training.
         id_dropout: Share of ids that is taken for out-of-vocabulary while
@@ -234,7 +234,7 @@ def shared_embeddings(
         query: Features of the query tower.
         candidate: Features of the candidate tower.
         embedding_dimension: Width of every embedding table.
-        l2: Penalty on the squares of all weights.
+        l2: Penalty on the squares of embeddings.
 
     Returns:
         A layer for each candidate feature that a history is made of, for

@@ -30,6 +30,8 @@ class Row:
         validation: The monitored metric of each seed's validation; none for
             baselines.
         metrics: Each metric of each seed.
+        queries: How many queries the test part is; of recall, NDCG and MRR the
+            mean is over these.
     """
 
     config: str
@@ -37,6 +39,7 @@ class Row:
     change: str
     validation: list[float]
     metrics: dict[str, list[float]]
+    queries: int
 
     @property
     def label(self) -> str:
@@ -78,10 +81,13 @@ class Comparison:
         """The rows of a config."""
         return [row for row in self.rows if row.config == config]
 
-    def chosen(self, config: str, change: str) -> Row:
-        """The layer stack with the best mean validation metric, test metrics unseen."""
+    def chosen(self, config: str, change: str) -> Row | None:
+        """The layer stack with the best mean validation metric, test metrics unseen.
+
+        None where there is but one, and nothing to choose.
+        """
         stacks = [row for row in self.of(config) if not row.is_baseline and row.change == change]
-        return max(stacks, key=lambda row: fmean(row.validation))
+        return max(stacks, key=lambda row: fmean(row.validation)) if len(stacks) > 1 else None
 
 
 def compare(
@@ -153,7 +159,8 @@ def compare(
             say(f"{config.name}: baselines are measured")
             for baseline, values in measured["metrics"].items():
                 one = {name: [value] for name, value in values.items()}
-                rows.append(Row(config.name, baseline, AS_IT_IS, [], one))
+                queries = measured["data"]["queries"]
+                rows.append(Row(config.name, baseline, AS_IT_IS, [], one, queries))
         for layer_sizes in config.layer_stacks:
             row = _row(experiments, config, change, layer_sizes, seeds)
             rows.append(row)
@@ -194,17 +201,19 @@ def _row(
     layer_sizes: list[int],
     seeds: int,
 ) -> Row:
-    validation, metrics = [], []
+    validation, measured = [], []
     for seed in range(config.seed, config.seed + seeds):
         trained = experiments.trained(config, layer_sizes, seed)
         validation.append(read_json(trained / "training.json")["validation"])
-        metrics.append(experiments.measured(config, layer_sizes, seed))
+        measured.append(experiments.measured(config, layer_sizes, seed))
+    metrics = [of_seed["metrics"] for of_seed in measured]
     return Row(
         config.name,
         f"layers {stack_name(layer_sizes)}",
         change,
         validation,
         {name: [of_seed[name] for of_seed in metrics] for name in metrics[0]},
+        measured[0]["queries"],
     )
 
 
@@ -243,7 +252,7 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
                 f"--metric {name}: nothing was measured by it. There is {', '.join(known)}."
             )
     seeds = ", ".join(map(str, comparison.seeds))
-    parts = [f"Mean ± standard deviation of models with seeds {seeds}. Of the layer stacks, "
+    parts = [f"Mean ± standard deviation of models with seeds {seeds}. Of several layer stacks, "
              "**the one with the best validation** is in bold."]  # fmt: skip
     for config, data in comparison.data.items():
         shown = comparison.shown(config, metrics)
@@ -259,15 +268,32 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
         for row in comparison.of(config):
             bold = not row.is_baseline and row == comparison.chosen(config, row.change)
             spreads = [mean_and_spread(row.metrics.get(metric, [])) for metric in shown]
+            marks = ["†" if cell and _is_other(row, metric, data) else ""
+                     for metric, cell in zip(shown, spreads, strict=True)]  # fmt: skip
             cells = [row.label, *spreads]
+            cells = [f"**{cell}**" if bold and cell else cell for cell in cells]
+            cells = [cell + mark for cell, mark in zip(cells, ["", *marks], strict=True)]
+            validated = mean_and_spread(row.validation)
+            if validated and _is_other(row, comparison.monitors[config], data):
+                validated += "†"
+            lines.append(_line([*cells, validated]))
+        others = {row.queries for row in comparison.of(config)} - {data["queries"]}
+        if others and any("†" in line for line in lines):
             lines.append(
-                _line([f"**{cell}**" if bold and cell else cell for cell in cells]
-                      + [mean_and_spread(row.validation)])
-            )  # fmt: skip
+                f"\n† A mean over {', '.join(f'{other:,}' for other in sorted(others))} queries; "
+                f"that of the rows without this mark is over {data['queries']:,}. Features of a "
+                "user differ from row to row there. The two are not to be compared."
+            )
         for name, reason in comparison.baselines[config]["left_out"].items():
             lines.append(f"\n{name} is left out: {reason}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _is_other(row: Row, metric: str, data: dict[str, Any]) -> bool:
+    """Whether a metric is a mean over other queries than that of the baselines."""
+    by_query = metric.removeprefix("cold_").startswith(("recall", "ndcg", "mrr"))
+    return by_query and row.queries != data["queries"]
 
 
 def _line(cells: Sequence[str]) -> str:

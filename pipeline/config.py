@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import yaml
 from pydantic import (
@@ -30,13 +30,12 @@ from components.ingest.config import SOURCE, SOURCE_PATHS, IngestConfig, SourceC
 from components.ingest.schemas import known_schema
 from components.ingest.window import DataWindow
 from components.storage import is_remote
-from components.train.config import TrainConfig
+from components.train.config import LayerSizes, TrainConfig
 from pipeline.cluster_config import ClusterConfig
 from pipeline.tune_config import TuneConfig
 
 # What Kubeflow replaces by the time that a scheduled run is for.
 SCHEDULED_TIME = "[[ScheduledTime]]"
-LayerSizes = list[Annotated[int, Field(ge=1)]]
 _CONFIGS = resources.files("pipeline") / "configs"
 
 
@@ -234,7 +233,10 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> PipelineCon
         path = Path(name_or_path)
         if not path.is_file():
             raise InputError(f"--config {name_or_path}: there is no such file.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name_or_path} is not UTF-8: {error}. Save it as UTF-8.") from error
     elif name_or_path in shipped_configs():
         text = (_CONFIGS / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     else:
@@ -270,8 +272,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
             raise InputError(f"--set {override}: {parent} is a value, nothing is below it.")
-    if value is None and last in node:
-        del node[last]
+    if value is None and (last in node or _is_key(parents, last)):
+        node.pop(last, None)
     else:
         node[last] = value
 
@@ -342,6 +344,12 @@ def _options(annotation: Any) -> dict[str, Any]:
 
 def _written(location: list[str]) -> list[str]:
     return [part for part, written, _ in _walk(location) if written]
+
+
+def _is_key(parents: list[str], key: str) -> bool:
+    """Whether a config may have a key there."""
+    types = [PipelineConfig, *(annotation for _, _, annotation in _walk(parents))]
+    return get_origin(types[-1]) is dict or key in getattr(types[-1], "model_fields", {})
 
 
 def _allowed_keys(location: list[str]) -> list[str]:

@@ -119,9 +119,7 @@ class Experiments:
             ),
         )  # fmt: skip
 
-    def measured(
-        self, config: PipelineConfig, layer_sizes: list[int], seed: int
-    ) -> dict[str, float]:
+    def measured(self, config: PipelineConfig, layer_sizes: list[int], seed: int) -> dict[str, Any]:
         """The metrics of a model on the test part; see `measure_model`."""
         encoded, model = self.encoded(config), self.trained(config, layer_sizes, seed)
         return self._measured(

@@ -1,10 +1,19 @@
 """The section `tune`: what a search tries."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from components.train.config import TrainConfig
+from components.train.config import LayerSizes, TrainConfig
 
 LAYER_SIZES = "layer_sizes"
 _TRAIN = "train."
@@ -62,6 +71,15 @@ Values = Annotated[
 ]
 
 
+def _type_of(key: str) -> tuple[Any, TypeAdapter[Any]]:
+    """The type of what a key stands for, and what checks a value of it."""
+    if key == LAYER_SIZES:
+        return LayerSizes, TypeAdapter(LayerSizes)
+    field = TrainConfig.model_fields[key.removeprefix(_TRAIN)]
+    checked: Any = Annotated[field.annotation, field]
+    return field.annotation, TypeAdapter(checked)
+
+
 class TuneConfig(BaseModel):
     """What a search tries, and how.
 
@@ -94,4 +112,23 @@ class TuneConfig(BaseModel):
                 raise ValueError(
                     f"space: {key} cannot be tuned. What can be is {LAYER_SIZES}, {names}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _values_are_valid(self) -> "TuneConfig":
+        for key, what in self.space.items():
+            annotation, adapter = _type_of(key)
+            if isinstance(what, Range):
+                numbers = {int, float}.intersection([annotation, *get_args(annotation)])
+                if not numbers or key == LAYER_SIZES:
+                    raise ValueError(f"space: {key} is no number, so it has no range: give choices")
+                if int in numbers and not what.integer:
+                    raise ValueError(f"space: {key} is a whole number: set integer to true")
+            for value in what.choices if isinstance(what, Choices) else (what.low, what.high):
+                try:
+                    adapter.validate_python(value)
+                except ValidationError as error:
+                    raise ValueError(
+                        f"space: {key} cannot be {value!r}: {error.errors()[0]['msg']}"
+                    ) from error
         return self

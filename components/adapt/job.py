@@ -19,8 +19,10 @@ from components.adapt.feature_spaces import ItemIds, adapt_feature, build_featur
 from components.adapt.former import FormerFeature, former_features
 from components.adapt.statistics import ComputeStatistics, TableStatistics
 from components.beam import pipeline_options
+from components.errors import InputError
 from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.published_models import Published
+from components.split import Split
 from components.step import log
 from components.tables import (
     CANDIDATE_ID,
@@ -68,8 +70,9 @@ def adapt(
         The number of features and of their embedding rows.
 
     Raises:
-        InputError: If a feature does not fit its column, or there is a history
-            but no feature of the items' ids.
+        InputError: If a feature does not fit its column, there is a history but
+            no feature of the items' ids, or the model to begin from may know
+            rows of the validation or the test part.
     """
     wanted = FeaturesConfig.model_validate(features)
     settings = AdaptConfig.model_validate(config)
@@ -80,11 +83,15 @@ def adapt(
 
     with written_aside(encoded) as folder, tempfile.TemporaryDirectory(prefix="adapt-") as notes:
         version = Published.read(published).version
+        split = Split.read(tables)
         former = published if warm_start and version else None
+        if former is not None:
+            _check_nothing_is_known(split, former, f"{version}")
         _analyze(Path(tables), schema, wanted, item_id, settings, folder, Path(notes), former)
         spec = _spec(schema, wanted, query, candidate, Path(notes))
         _encode(Path(tables), schema, spec, settings, folder)
         spec.write(folder)
+        split.write(folder)
         if published is not None and version:
             _encode_for_published(Path(tables), schema, published, settings, folder)
     for warning in spec.warnings:
@@ -104,6 +111,17 @@ def adapt(
             feature.cardinality or 0 for feature in all_features if feature.shared_with is None
         ),
     }
+
+
+def _check_nothing_is_known(split: Split, published: str, version: str) -> None:
+    """Refuses to begin from a model that knows rows which the new one is measured on."""
+    former = Split.read(Path(published) / "features")
+    reason = split.known_to(former, "test") or split.known_to(former, "validation")
+    if reason is not None:
+        raise InputError(
+            f"publish.warm_start: the published {version} may know rows of the validation or the "
+            f"test part: {reason}. Split as it was, or set publish.warm_start to false."
+        )
 
 
 def _read_row_group(group: tuple[str, int], columns: list[str]) -> pa.Table:
@@ -346,7 +364,7 @@ def _encode_for_published(
     """Encodes the test part as the published model wants it, or notes why that cannot be."""
     features = Path(published) / "features"
     spec = FeatureSpec.read(features)
-    reason = _cannot_encode(schema, spec)
+    reason = _cannot_encode(schema, spec) or _knows(Split.read(tables), Split.read(features))
     comparison = folder / "published"
     comparison.mkdir()
     write_json({"reason": reason}, comparison / "comparison.json")
@@ -363,6 +381,11 @@ def _encode_for_published(
                 _interactions(schema, spec, features / "query_feature_space.keras", settings)
             )
         )
+
+
+def _knows(split: Split, former: Split) -> str | None:
+    reason = split.known_to(former, "test")
+    return None if reason is None else f"it may know rows of the test part: {reason}"
 
 
 def _cannot_encode(schema: Schema, spec: FeatureSpec) -> str | None:

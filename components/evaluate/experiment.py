@@ -18,7 +18,7 @@ from components.metrics import ranking_metrics
 LEAST_TARGETS = 20
 
 
-def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str, float]:
+def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str, Any]:
     """Measures a model that train wrote.
 
     Args:
@@ -27,15 +27,19 @@ def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str,
         config: An `EvaluateConfig`.
 
     Returns:
-        Each metric by its name and protocol, `hit_rate_at_100_raw` say; those
-        of users without any interaction before the test part with `cold_`
-        before it, if they have 20 relevant interactions or more.
+        `queries`, how many recall, NDCG and MRR are means of; and `metrics`,
+        each by its name and protocol, `hit_rate_at_100_raw` say; those of users
+        without any interaction before the test part with `cold_` before it, if
+        they have 20 relevant interactions or more.
     """
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)
     k = list_length(settings.ks, data.candidates)
-    return _metrics(data, model_lists(data, Path(model), k), settings)
+    return {
+        "queries": len(data.queries),
+        "metrics": _metrics(data, model_lists(data, Path(model), k), settings),
+    }
 
 
 def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:
         config: An `EvaluateConfig`.
 
     Returns:
-        `data` (rows of each part), `metrics` by baseline as of `measure_model`,
+        `data` (rows of each part), `metrics` by baseline as those of `measure_model`,
         `settings` that were chosen on the validation part, and `left_out`, with
         reasons.
     """

@@ -114,7 +114,7 @@ def evaluate(
             retrieved[MODEL]["filtered"],
             scores["filtered"],
         ),
-        "warnings": data.spec.warnings,
+        "warnings": [*data.spec.warnings, *_warnings(data)],
     }
     results["headline"] = verdict(
         settings, results["metrics"], comparison, _intervals(settings, data, retrieved)
@@ -149,6 +149,20 @@ def evaluate(
     replace_text(metrics, json.dumps(flat, indent=2) + "\n")
     _log(results)
     return {"metrics": flat, "good_enough": results["headline"]["good_enough"]}
+
+
+def _warnings(data: TestData) -> list[str]:
+    known = data.known_targets
+    if not known:
+        return []
+    warning = (
+        f"{known:,} of {len(data.targets):,} relevant test interactions are with items that the "
+        "user had before. No filtered list has those, so filtered metrics count them as misses; "
+        "where users come back to items (ingest.duplicates keep), take a raw metric for "
+        "evaluate.headline and train.monitor."
+    )
+    log("evaluate", f"warning: {warning}")
+    return [warning]
 
 
 def _intervals(

@@ -106,10 +106,19 @@ class Comparison:
             return cls(version, "it knows no item of today's catalogue")
         rows = known.drop_null().to_numpy(zero_copy_only=False)
         spec = FeatureSpec.read(Path(published) / "features")
+        # The rows are those of today's test part.
         test = read_table(comparison, [feature.name for feature in spec.query])
-        # The rows are those of today's test part, so a query's features are its first row's.
         _, first = np.unique(queries.row_query, return_index=True)
-        features = {feature.name: to_numpy(test[feature.name])[first] for feature in spec.query}
+        features = {}
+        for feature in spec.query:
+            values = to_numpy(test[feature.name])
+            features[feature.name] = values[first]
+            if not np.array_equal(values, values[first][queries.row_query]):
+                return cls(
+                    version,
+                    f"for it {feature.name} differs between test rows that are one query for this "
+                    "model",
+                )
         tower: QueryModel = keras.models.load_model(
             Path(published) / "export" / "query_tower.keras"
         )

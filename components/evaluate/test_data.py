@@ -84,6 +84,14 @@ class TestData:
         """`(candidates,)`, interactions before the test part."""
         return np.bincount(to_numpy(self.known[CANDIDATE_INDEX]), minlength=self.candidates)
 
+    @property
+    def known_targets(self) -> int:
+        """How many targets are items that the user knew before: no filtered list has them."""
+        users = np.repeat(np.arange(len(self.seen.offsets) - 1), np.diff(self.seen.offsets))
+        seen = users * np.int64(self.candidates) + self.seen.items
+        user = self.seen.user[self.targets.query]
+        return int(np.isin(user * np.int64(self.candidates) + self.targets.candidate, seen).sum())
+
     def left_out(self, protocol: str) -> SeenItems | None:
         """The items that a protocol does not rank; none, if it ranks all."""
         return self.seen if protocol == "filtered" else None

@@ -105,7 +105,10 @@ class IngestConfig(BaseModel):
             each user's rows exactly the fractions, rounded to whole rows, so
             that rows may change their part when the log grows; at least one
             row is left to train on. `temporal`: the latest rows are
-            the test part. `leave_last_out`: each user's last interaction is.
+            the test part. `leave_last_out`: each user's last interaction is,
+            and the one before it is the validation part; users with fewer than
+            three have none in either. Of interactions of the same time, the
+            hash says which is later.
         test_fraction: Share of the rows in the test part (not for
             `leave_last_out`).
         validation_fraction: Share of the remaining rows in the validation part.

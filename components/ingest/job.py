@@ -25,6 +25,7 @@ from components.ingest.splitting import assign_splits, hash_ids
 from components.ingest.validation import InteractionChecker, check_rows, first_of_each
 from components.ingest.window import DataWindow
 from components.quantiles import QuantileSummary
+from components.split import Split
 from components.step import log
 from components.tables import (
     CANDIDATE_INDEX,
@@ -107,6 +108,13 @@ def ingest(
         _report(statistics, settings, window, tables_folder, rejects_folder)
         statistics["fingerprint"] = _fingerprint(tables_folder)
         write_json(statistics, tables_folder / "statistics.json")
+        Split(
+            kind=settings.split,
+            seed=seed,
+            test_fraction=settings.test_fraction,
+            validation_fraction=settings.validation_fraction,
+            times=statistics["times"],
+        ).write(tables_folder)
     return {
         "interactions": sum(statistics["rows"].values()),
         **{f"{split}_rows": rows for split, rows in statistics["rows"].items()},
@@ -287,7 +295,7 @@ class _Counts:
         self.rows: collections.Counter[str] = collections.Counter()
         self.ratings: collections.Counter[float] = collections.Counter()
         self.users = 0
-        self.timestamps: list[int] = []  # the first and the last
+        self.times: dict[str, list[int]] = {}  # by part, the first and the last
 
 
 def _add_counts(parts: Iterable[_Counts]) -> _Counts:
@@ -296,8 +304,9 @@ def _add_counts(parts: Iterable[_Counts]) -> _Counts:
         total.rows.update(part.rows)
         total.ratings.update(part.ratings)
         total.users += part.users
-        timestamps = [*total.timestamps, *part.timestamps]
-        total.timestamps = [min(timestamps), max(timestamps)] if timestamps else []
+        for split, times in part.times.items():
+            both = [*total.times.get(split, []), *times]
+            total.times[split] = [min(both), max(both)]
     return total
 
 
@@ -373,10 +382,10 @@ class _SplitShard(beam.DoFn):
             if part.num_rows:
                 folder = self._folder / "interactions" / split
                 write_table(part, folder, number, self._settings.shards)
+                extent = pc.min_max(part[timestamp]).as_py()
+                counts.times[split] = [extent["min"], extent["max"]]
         for entry in pc.value_counts(rows[schema.role("rating").name]).to_pylist():
             counts.ratings[entry["values"]] += entry["counts"]
-        extent = pc.min_max(rows[timestamp]).as_py()
-        counts.timestamps = [extent["min"], extent["max"]]
         yield counts
 
 
@@ -424,7 +433,7 @@ def _write_statistics(
             "users": counts.users,
             "candidates": candidates,
             "ratings": {f"{value:g}": count for value, count in ratings[:100]},
-            "timestamps": counts.timestamps,
+            "times": counts.times,
             "rejects": rejects,
             "outside_window": outside,
         },

@@ -77,31 +77,27 @@ def assign_splits(
         `(rows,) int8`: 0 train, 1 validation, 2 test.
     """
     splits = np.full(rows.num_rows, TRAIN, np.int8)
-    if config.split in ("random", "random_by_user"):
-        number = uniform(
-            hash_ids(rows[schema.role("query_id").name].combine_chunks()),
-            candidate_hashes[rows[CANDIDATE_INDEX].to_numpy()],
-            seed,
-        )
-        if config.split == "random_by_user":
-            return _split_by_user(_first_rows(rows, schema), number, config)
+    timestamp = rows[schema.role("timestamp").name].to_numpy()
+    if config.split == "temporal":
+        if time_boundaries is None:
+            raise ValueError("the temporal split needs time_boundaries")
+        splits[timestamp >= time_boundaries[0]] = VALIDATION
+        splits[timestamp >= time_boundaries[1]] = TEST
+        return splits
+    number = uniform(
+        hash_ids(rows[schema.role("query_id").name].combine_chunks()),
+        candidate_hashes[rows[CANDIDATE_INDEX].to_numpy()],
+        seed,
+    )
+    if config.split == "random":
         held_out = config.test_fraction
         splits[number < held_out + (1 - held_out) * config.validation_fraction] = VALIDATION
         splits[number < held_out] = TEST
-    elif config.split == "temporal":
-        if time_boundaries is None:
-            raise ValueError("the temporal split needs time_boundaries")
-        timestamp = rows[schema.role("timestamp").name].to_numpy()
-        splits[timestamp >= time_boundaries[0]] = VALIDATION
-        splits[timestamp >= time_boundaries[1]] = TEST
-    else:
-        first = _first_rows(rows, schema)
-        count = np.diff([*first, rows.num_rows])
-        enough = count >= 3  # the others would have nothing left to train on
-        last = (first + count - 1)[enough]
-        splits[last] = TEST
-        splits[last - 1] = VALIDATION
-    return splits
+        return splits
+    first = _first_rows(rows, schema)
+    if config.split == "random_by_user":
+        return _split_by_user(first, number, config)
+    return _split_last(first, timestamp, number)
 
 
 def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
@@ -111,6 +107,31 @@ def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
         pc.dictionary_encode(user).combine_chunks().indices.to_numpy(), return_index=True
     )
     return np.sort(first)
+
+
+def _split_last(first: np.ndarray, timestamp: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Holds out each user's last row, and the one before it; those of users with two rows stay.
+
+    Of rows of the same time, the one with the greater number is the later one. By
+    an item's place in the catalogue it would always be one of the newest items.
+
+    Args:
+        first: `(users,)`, each user's first row.
+        timestamp: `(rows,) int64`.
+        number: `(rows,) float64`.
+
+    Returns:
+        `(rows,) int8`: 0 train, 1 validation, 2 test.
+    """
+    count = np.diff([*first, len(number)])
+    user = np.repeat(np.arange(len(first)), count)
+    order = np.lexsort((number, timestamp, user))
+    enough = count >= 3  # the others would have nothing left to train on
+    last = (first + count - 1)[enough]
+    splits = np.full(len(number), TRAIN, np.int8)
+    splits[order[last]] = TEST
+    splits[order[last - 1]] = VALIDATION
+    return splits
 
 
 def _split_by_user(first: np.ndarray, number: np.ndarray, config: IngestConfig) -> np.ndarray:

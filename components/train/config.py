@@ -1,10 +1,13 @@
 """The settings of train."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.metrics import MetricName
+
+# Units of each dense layer of both towers.
+LayerSizes = list[Annotated[int, Field(ge=1)]]
 
 
 class TrainConfig(BaseModel):
@@ -46,7 +49,7 @@ class TrainConfig(BaseModel):
         id_dropout: Share of ids that a training step takes for
             out-of-vocabulary, so that unknown users and new items have an
             embedding that was trained.
-        l2: Penalty on the squares of all weights.
+        l2: Penalty on the squares of embeddings and kernels; not of biases.
         weight_decay: Times the learning rate, the share of each weight that a
             training step takes off, whatever its gradient (Loshchilov & Hutter,
             "Decoupled weight decay regularization", ICLR 2019).

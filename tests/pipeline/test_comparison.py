@@ -53,7 +53,9 @@ from pipeline.config import PipelineConfig
 from pipeline.experiments import Experiments
 
 HEADLINE = "hit_rate_at_20_filtered"
-DATA = {"train": 1200, "validation": 100, "test": 90, "relevant": 40, "candidates": 38}
+DATA = {
+    "train": 1200, "validation": 100, "test": 90, "queries": 30, "relevant": 40, "candidates": 38
+}  # fmt: skip
 
 
 class Steps:
@@ -64,6 +66,7 @@ class Steps:
         self.arguments: list[dict[str, Any]] = []
         self.validation: Callable[[dict[str, Any]], float] = lambda training: 0.5
         self.test: Callable[[dict[str, Any]], float] = lambda training: 0.25
+        self.queries = DATA["queries"]
 
     def __call__(self, module: str, job: str, **arguments: Any) -> Any:
         step = "evaluate" if job.startswith("measure") else job
@@ -82,7 +85,7 @@ class Steps:
                  for p in ("raw", "filtered")]  # fmt: skip
         if job == "measure_model":
             value = self.test(read_json(Path(arguments["model"]) / "training.json"))
-            return dict.fromkeys(names, value)
+            return {"queries": self.queries, "metrics": dict.fromkeys(names, value)}
         return {
             "data": DATA,
             "metrics": {"most_popular": dict.fromkeys(names, 0.125)},
@@ -436,6 +439,7 @@ def test_the_best_on_the_validation_part_is_chosen_whatever_the_test_part_says(
     found = compare([config()], [], [], 2, str(tmp_path))
 
     chosen = found.chosen("tiny", AS_IT_IS)
+    assert chosen is not None
     assert chosen.name == "layers 16-8"
     assert fmean(chosen.metrics[HEADLINE]) == pytest.approx(0.1)
     lines = render(found, [HEADLINE]).splitlines()
@@ -464,8 +468,8 @@ def test_each_change_has_rows_and_a_choice_of_its_own(
         ("layers 8", "train.loss=mse train.l2=0.1"),
         ("layers 16-8", "train.loss=mse train.l2=0.1"),
     ]
-    assert found.chosen("tiny", AS_IT_IS).name == "layers 16-8"
-    assert found.chosen("tiny", "train.dropout=0.5").name == "layers 8"
+    chosen = [found.chosen("tiny", change) for change in (AS_IT_IS, "train.dropout=0.5")]
+    assert [row and row.name for row in chosen] == ["layers 16-8", "layers 8"]
     trained = [arguments for arguments in steps.arguments if "layer_sizes" in arguments]
     assert [arguments["config"]["epochs"] for arguments in trained] == [1] * 6
     assert [arguments["config"]["dropout"] for arguments in trained] == [0, 0, 0.5, 0.5, 0, 0]
@@ -477,6 +481,36 @@ def test_each_change_has_rows_and_a_choice_of_its_own(
         "| **layers 8, train.dropout=0.5**",
         "| **layers 16-8, train.loss=mse train.l2=0.1**",
     ]
+
+
+def test_means_over_other_queries_are_marked(
+    tmp_path: Path, steps: Steps, config: Callable[..., str]
+) -> None:
+    """Features that differ from row to row make each row a query."""
+    shown = [HEADLINE, "ndcg_at_20_filtered"]
+    names = [config(layer_stacks=[[4]], train={**TRAIN_VALUES, "monitor": "ndcg_at_20_raw"})]
+    same = render(compare(names, [], [], 1, str(tmp_path / "same")), shown)
+    steps.queries = 90
+
+    other = render(compare(names, [], [], 1, str(tmp_path / "other")), shown)
+
+    assert "†" not in same
+    lines = other.splitlines()
+    assert "| most_popular | 0.1250 | 0.1250 |  |" in lines
+    assert "| layers 4 | 0.2500 | 0.2500† | 0.5000† |" in lines
+    (note,) = [line for line in lines if line.startswith("†")]
+    assert "over 90 queries" in note
+    assert "over 30" in note
+
+
+def test_of_one_layer_stack_there_is_no_choice(
+    tmp_path: Path, steps: Steps, config: Callable[..., str]
+) -> None:
+    found = compare([config(layer_stacks=[[4]])], [], [["train.l2=0.1"]], 1, str(tmp_path))
+
+    lines = render(found, [HEADLINE]).splitlines()
+    assert "| layers 4, train.l2=0.1 | 0.2500 | 0.5000 |" in lines
+    assert not [line for line in lines if line.startswith("| **")]
 
 
 @pytest.mark.parametrize("change", ["seed=5", "data_until=2030-01-01", "name=other"])
@@ -571,11 +605,11 @@ def _comparison(**changes: Any) -> Comparison:
     metrics = {HEADLINE: [0.25, 0.5]}
     values: dict[str, Any] = {
         "rows": [
-            Row("a", "most_popular", AS_IT_IS, [], {HEADLINE: [0.125]}),
-            Row("a", "layers none", AS_IT_IS, [0.5, 0.75], metrics),
-            Row("b", "most_popular", AS_IT_IS, [], {"mrr_at_5_raw": [0.1]}),
-            Row("b", "layers 8", AS_IT_IS, [0.5, 0.75], {"mrr_at_5_raw": [0.2, 0.3]}),
-            Row("b", "layers 8", "train.dropout=0.5", [0.5, 0.7], {"mrr_at_5_raw": [0.2, 0.3]}),
+            Row("a", "most_popular", AS_IT_IS, [], {HEADLINE: [0.125]}, 30),
+            Row("a", "layers none", AS_IT_IS, [0.5, 0.75], metrics, 30),
+            Row("b", "most_popular", AS_IT_IS, [], {"mrr_at_5_raw": [0.1]}, 30),
+            Row("b", "layers 8", AS_IT_IS, [0.5, 0.75], {"mrr_at_5_raw": [0.2, 0.3]}, 30),
+            Row("b", "layers 8", "train.dropout=0.5", [0.5, 0.7], {"mrr_at_5_raw": [0.2, 0.3]}, 30),
         ],
         "data": {"a": DATA, "b": DATA},
         "monitors": {"a": "hit_rate_at_20_raw", "b": "mrr_at_5_filtered"},
@@ -630,12 +664,12 @@ def test_tables_are_well_formed_and_have_the_columns_that_a_config_has() -> None
         assert {len(line) for line in table} == {3}
     assert tables[0][2:] == [
         ["most_popular", "0.1250", ""],
-        ["**layers none**", "**0.3750 ± 0.1768**", "0.6250 ± 0.1768"],
+        ["layers none", "0.3750 ± 0.1768", "0.6250 ± 0.1768"],
     ]
     assert [line[0] for line in tables[1][2:]] == [
         "most_popular",
-        "**layers 8**",
-        "**layers 8, train.dropout=0.5**",
+        "layers 8",
+        "layers 8, train.dropout=0.5",
     ]
 
 
@@ -684,7 +718,7 @@ def with_cold_users(sample_encoded: Path, tmp_path_factory: pytest.TempPathFacto
 def measured(with_cold_users: Path, sample_model: Path) -> dict[str, float]:
     return measure_model(
         str(with_cold_users), str(sample_model), {"ks": [5, 20], "headline": HEADLINE}
-    )
+    )["metrics"]
 
 
 def _slow_lists(encoded: Path, model: Path, protocol: str) -> tuple[list[Any], list[list[int]]]:
@@ -754,7 +788,7 @@ def test_users_without_a_past_are_measured_only_if_they_are_some(
     sample_encoded: Path, sample_model: Path, with_cold_users: Path
 ) -> None:
     config = {"ks": [5], "headline": "mrr_at_5_raw", "baselines": ["most_popular"]}
-    few = measure_model(str(sample_encoded), str(sample_model), config)
+    few = measure_model(str(sample_encoded), str(sample_model), config)["metrics"]
     baselines = [
         measure_baselines(str(encoded), config)["metrics"]["most_popular"]
         for encoded in (sample_encoded, with_cold_users)
@@ -785,7 +819,8 @@ def test_models_and_baselines_have_the_numbers_of_evaluate(
     assert baselines["data"] == results["data"]
     assert baselines["settings"] == results["baselines"]["settings"]
     assert baselines["left_out"] == results["baselines"]["left_out"]
-    by_who = {"model": model, **baselines["metrics"]}
+    assert model["queries"] == results["data"]["queries"]
+    by_who = {"model": model["metrics"], **baselines["metrics"]}
     names = {f"{n}_{p}" for p, by in results["metrics"].items() for n in by["model"]}
     assert set(by_who) >= {"model", "most_popular", "most_liked", "ease", "ials"}
     for who, metrics in by_who.items():
@@ -850,6 +885,6 @@ def test_a_search_and_a_comparison_share_what_they_train(
     assert {row["name"] for row in rows} == {
         "most_popular", "most_liked", "ease", "ials", "layers none"
     }  # fmt: skip
-    measured = [read_json(path) for path in kept.glob("metrics-*/metrics.json")]
+    measured = [read_json(path)["metrics"] for path in kept.glob("metrics-*/metrics.json")]
     for row in models.values():
         assert {name: values[0] for name, values in row["metrics"].items()} in measured

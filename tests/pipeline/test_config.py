@@ -110,7 +110,8 @@ def test_what_a_published_model_may_know_is_accepted(changes: list[str]) -> None
 
 def test_null_takes_a_key_away() -> None:
     config = load_config("sample", ["train.patience=null", "features.query.raw_user_age=null",
-                                    "features.crosses=null"])  # fmt: skip
+                                    "features.crosses=null", "train.hard_negatives=null",
+                                    "features.query.history=null"])  # fmt: skip
     assert config.train.patience is None
     assert "raw_user_age" not in config.features.query
     assert config.features.crosses == []
@@ -118,6 +119,14 @@ def test_null_takes_a_key_away() -> None:
         load_config("sample", ["features=null"])
     with pytest.raises(InputError, match=r"train\.patiense: unknown key"):
         load_config("sample", ["train.patiense=null"])
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_bytes("name: café\n".encode("latin-1"))
+
+    with pytest.raises(InputError, match=r"shop\.yaml is not UTF-8.*Save it as UTF-8"):
+        load_config(str(path))
 
 
 def test_all_problems_are_told_at_once() -> None:

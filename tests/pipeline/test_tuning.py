@@ -113,6 +113,16 @@ def in_order(trials: list[Trial]) -> list[Trial]:
         ({"train.dropout": {"choices": []}}, "at least 1 item"),
         ({"train.dropout": {"choices": [0], "low": 0, "high": 1}}, "Extra inputs"),
         ({"train.dropout": 0.5}, "train.dropout"),
+        ({"train.dropout": {"choices": [0, 1]}}, "train.dropout cannot be 1: .* less than 1"),
+        ({"train.l2": {"low": -1, "high": 1}}, "train.l2 cannot be -1.0: .* greater than or equal"),
+        ({"train.dropout": {"low": 0, "high": 2}}, "train.dropout cannot be 2.0: .* less than 1"),
+        ({"train.loss": {"choices": ["mse", "bpr"]}}, "train.loss cannot be 'bpr'"),
+        ({"layer_sizes": {"choices": [[8, 0]]}}, r"layer_sizes cannot be \[8, 0\]"),
+        ({"train.batch_size": {"low": 50, "high": 99}}, "whole number: set integer to true"),
+        ({"train.patience": {"low": 1, "high": 9}}, "whole number: set integer to true"),
+        ({"train.loss": {"low": 0, "high": 1}}, "train.loss is no number.*: give choices"),
+        ({"train.logq_correction": {"low": 0, "high": 1}}, "no number.*: give choices"),
+        ({"layer_sizes": {"low": 1, "high": 8, "integer": True}}, "no number.*: give choices"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], message: str) -> None:
@@ -498,10 +508,18 @@ def test_best_yaml_is_the_config_with_the_best_settings(tmp_path: Path, steps: S
     )
     assert put_back == own
     assert trials[0].number > 1
+
+    def of(training: dict[str, Any]) -> dict[str, Any]:
+        return {key: training.get(key, training["config"].get(key)) for key in best_training}
+
     done = len(steps.trained)
     again, _ = tune(best.model_copy(update={"tune": own.tune}), str(tmp_path))
     assert in_order(again)[0].mean == trials[0].mean
-    assert steps.trained[done:] == [] or steps.trained[done] != steps.trained[0]
+    best_training = {"seed": own.seed, "layer_sizes": settings["layer_sizes"]} | {
+        key: settings[f"train.{key}"] for key in ("dropout", "learning_rate", "batch_size")
+    }
+    assert best_training in map(of, steps.trained[:done])
+    assert best_training not in map(of, steps.trained[done:])
 
 
 def test_layer_stacks_stay_where_they_are_not_searched(tmp_path: Path, steps: Steps) -> None:

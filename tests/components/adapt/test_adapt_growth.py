@@ -20,6 +20,7 @@ from components.adapt.statistics import words
 from components.errors import InputError
 from components.feature_spec import EncodedFeature, FeatureSpec
 from components.published_models import Published
+from components.split import Split
 from components.tables import (
     CANDIDATE_INDEX,
     LABEL,
@@ -545,6 +546,53 @@ def test_a_list_that_became_a_string_or_a_string_that_became_a_list_is_not_compa
     run = adapt(tables, FEW, published=str(published))
 
     assert read_json(run.encoded / "published" / "comparison.json") == {"reason": reason}
+
+
+OTHER_SEED = "its data was split with seed 4, and this with 5"
+
+
+@pytest.fixture
+def knows_test_rows(published: Path, tmp_path: Path) -> Path:
+    """The published model, of another split."""
+    other = tmp_path / "published"
+    shutil.copytree(published, other)
+    split = Split.read(other / "features")
+    split.model_copy(update={"seed": 4}).write(other / "features")
+    return other
+
+
+def test_a_published_model_that_may_know_test_rows_is_not_compared(
+    adapt: Callable[..., Encoded], cold: Encoded, knows_test_rows: Path
+) -> None:
+    run = adapt(cold.tables, FEW, published=str(knows_test_rows))
+
+    assert read_json(run.encoded / "published" / "comparison.json") == {
+        "reason": f"it may know rows of the test part: {OTHER_SEED}"
+    }
+    assert table_files(run.encoded / "published") == []
+    assert Split.read(run.encoded) == Split.read(cold.tables)
+
+
+def test_a_published_model_that_may_know_test_rows_is_not_begun_from(
+    adapt: Callable[..., Encoded], cold: Encoded, knows_test_rows: Path
+) -> None:
+    with pytest.raises(InputError, match=f"publish.warm_start: .*{VERSION}.*{OTHER_SEED}"):
+        adapt(cold.tables, FEW, published=str(knows_test_rows), warm_start=True)
+
+
+def test_a_published_model_that_may_know_validation_rows_is_compared_and_not_begun_from(
+    adapt: Callable[..., Encoded], published: Path, cold: Encoded, tmp_path: Path
+) -> None:
+    other = tmp_path / "published"
+    shutil.copytree(published, other)
+    split = Split.read(other / "features")
+    split.model_copy(update={"validation_fraction": 0.01}).write(other / "features")
+
+    run = adapt(cold.tables, FEW, published=str(other))
+
+    assert read_json(run.encoded / "published" / "comparison.json") == {"reason": None}
+    with pytest.raises(InputError, match=r"publish.warm_start.*validation_fraction 0\.01"):
+        adapt(cold.tables, FEW, published=str(other), warm_start=True)
 
 
 def test_a_feature_that_does_not_fit_the_log_is_refused_with_a_published_model_too(

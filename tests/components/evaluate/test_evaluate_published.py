@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from conftest import EVALUATE, FEATURES
 from published_shops import (
@@ -35,7 +36,9 @@ from components.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     EMBEDDING,
+    LABEL,
     QUERY_ID,
+    TIMESTAMP,
     read_json,
     read_table,
     write_json,
@@ -367,7 +370,6 @@ def served(shops: Shops, in_tensorflow: RunStep) -> list[dict[int, float]]:
         export=str(shops.old.export),
         tables=str(shops.today.tables),
     )
-    # A query's features are those of its first row.
     _, first = np.unique(_queries(shops).row_query, return_index=True)
     return [dict(zip(ids[row], scores[row], strict=True)) for row in first]
 
@@ -437,6 +439,33 @@ def test_its_metrics_are_those_of_its_own_exports_lists(
         assert measured[f"coverage_at_{k}"] == len(shown) / len(TODAYS_ITEMS)
 
 
+def test_items_that_users_came_back_to_are_counted_and_told(shops: Shops, tmp_path: Path) -> None:
+    encoded = tmp_path / "encoded"
+    shutil.copytree(shops.today.encoded, encoded)
+    columns = [QUERY_ID, CANDIDATE_INDEX, LABEL, TIMESTAMP, "user", "age"]
+    test, train = (
+        read_table(encoded / "interactions" / part, columns) for part in ("test", "train")
+    )
+    # Of all rows of some users, the items are known.
+    users = test[QUERY_ID].unique().slice(0, 5)
+    again = test.filter(pc.is_in(test[QUERY_ID], users))
+    shutil.rmtree(encoded / "interactions" / "train")
+    write_table(pa.concat_tables([train, again]), encoded / "interactions" / "train")
+    known = len(Targets.of(again, QuerySet.of(again, FeatureSpec.read(encoded).query), None))
+
+    run = Evaluated(tmp_path, shops.today, encoded, shops.published, SHOP_EVALUATE)
+
+    targets = len(Targets.of(test, _queries(shops), None))
+    assert 5 < known < targets / 2
+    warning = run.results["warnings"][-1]
+    assert warning.startswith(f"{known} of {targets} relevant test interactions are with items")
+    assert warning in _Text(run.html).text
+
+
+def test_no_warning_where_nobody_came_back(shop_run: Evaluated) -> None:
+    assert not [text for text in shop_run.results["warnings"] if "had before" in text]
+
+
 def test_new_items_count_against_the_model_that_does_not_know_them(shop_run: Evaluated) -> None:
     raw = shop_run.results["metrics"]["raw"]["published"]
 
@@ -453,11 +482,38 @@ def test_the_shops_are_what_the_tests_need_them_to_be(shops: Shops) -> None:
     old_features = [f.name for f in FeatureSpec.read(shops.published / "features").query]
     assert old_features == ["city", "plan", "user"]
     assert [f.name for f in FeatureSpec.read(shops.today.encoded).query] == ["age", "user"]
-    plans = read_table(shops.published_encoding).to_pydict()
-    rows: dict[int, set[int]] = {}
-    for query, plan in zip(_queries(shops).row_query.tolist(), plans["plan"], strict=True):
-        rows.setdefault(query, set()).add(plan)
-    assert max(map(len, rows.values())) > 1, "a query whose rows the published model tells apart"
+    test = read_table(shops.published_encoding).to_pydict()
+    plans: dict[str, set[int]] = {}
+    for user, plan in zip(test[QUERY_ID], test["plan"], strict=True):
+        plans.setdefault(user, set()).add(plan)
+    assert max(map(len, plans.values())) > 1, "a user with several queries"
+
+
+def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
+    shops: Shops, tmp_path: Path
+) -> None:
+    encoded = tmp_path / "encoded"
+    shutil.copytree(shops.today.encoded, encoded)
+    rows = read_table(encoded / "published")
+    row_query = _queries(shops).row_query
+    (again, *_) = np.flatnonzero(np.bincount(row_query) > 1)
+    plan = rows["plan"].to_numpy().copy()
+    row = np.flatnonzero(row_query == again)[-1]
+    plan[row] = plan[row] % 3 + 1
+    column = rows.schema.get_field_index("plan")
+    changed = rows.set_column(column, rows.schema.field(column), pa.array(plan))
+    shutil.rmtree(encoded / "published")
+    write_table(changed, encoded / "published")
+    write_json({"reason": None}, encoded / "published" / "comparison.json")
+
+    comparison = Comparison.of(
+        str(shops.published), str(encoded), _queries(shops), _todays_ids(shops)
+    )
+
+    assert comparison.model is None
+    assert comparison.reason == (
+        "for it plan differs between test rows that are one query for this model"
+    )
 
 
 # --- what evaluate makes of it --------------------------------------------------------------------

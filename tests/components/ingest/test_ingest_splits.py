@@ -135,6 +135,24 @@ def test_leave_last_out_leaves_users_of_fewer_than_three_rows_in_train(tmp_path:
     }
 
 
+def test_of_rows_of_one_time_leave_last_out_does_not_take_the_newest_items(tmp_path: Path) -> None:
+    rows = [(user, item, rating, 1000) for user, item, rating, _ in ROWS]
+    source = csv_source(tmp_path, rows, catalogue())
+    parts = {}
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        parts[name] = run(folder, source, seed=seed, split="leave_last_out").assignment()
+
+    held_out = {pair for pair, part in parts["one"].items() if part == "test"}
+    items = [int(item) for _, item in held_out]
+    assert len({user for user, _ in held_out}) == len(items) == 30
+    # Of 30 draws from 1 to 20 without replacement between users: 10.5, give or take 1.05.
+    assert 7 < sum(items) / len(items) < 14
+    assert parts["again"] == parts["one"]
+    assert parts["other"] != parts["one"]
+
+
 def test_each_users_rows_are_ordered_by_time(by_split: dict[str, Ingested]) -> None:
     order = [(row["user_id"], row["timestamp"]) for row in by_split["random"].split("train")]
     assert order == sorted(order)
@@ -163,7 +181,7 @@ def test_ingest_gives_the_same_bytes_twice(tmp_path: Path) -> None:
         for folder in (tmp_path / "a", tmp_path / "b")
         if not folder.mkdir()
     )
-    assert len(first) == 6 + 1 + 2 + 1
+    assert len(first) == 6 + 1 + 3 + 1
     assert first == second
 
 

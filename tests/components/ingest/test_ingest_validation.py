@@ -104,7 +104,11 @@ def test_statistics_describe_what_was_kept(checked: Ingested) -> None:
     assert checked.statistics["candidates"] == 11
     ratings = collections.Counter(f"{row['rating']:g}" for row in kept)
     assert checked.statistics["ratings"] == ratings
-    assert checked.statistics["timestamps"] == [7, max(row["ts"] for row in kept)]
+    assert min(first for first, _ in checked.statistics["times"].values()) == 7
+    for split, (first, last) in checked.statistics["times"].items():
+        times = [row["ts"] for row in checked.split(split)]
+        assert (first, last) == (min(times), max(times))
+    assert set(checked.statistics["times"]) == set(SPLITS)
 
 
 @pytest.mark.parametrize("number", GOOD_LINES)

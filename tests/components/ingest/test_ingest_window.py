@@ -159,10 +159,9 @@ def test_exactly_the_rows_in_the_window_are_taken(tmp_path: Path, days: float | 
         assert windowed.split(split) == inside(everything.split(split), since, until)
     assert windowed.candidates == everything.candidates
     assert windowed.statistics["candidates"] == 11
-    assert windowed.statistics["timestamps"] == [
-        min(row["ts"] for row in windowed.interactions),
-        max(row["ts"] for row in windowed.interactions),
-    ]
+    for split in SPLITS:
+        times = [row["ts"] for row in windowed.split(split)]
+        assert windowed.statistics["times"][split] == [min(times), max(times)]
     assert windowed.summary["interactions"] == len(windowed.interactions)
 
 
