@@ -93,7 +93,7 @@ def adapt(
         spec.write(folder)
         split.write(folder)
         if published is not None and version:
-            _encode_for_published(Path(tables), schema, published, settings, folder)
+            _encode_for_published(Path(tables), schema, split, published, settings, folder)
     for warning in spec.warnings:
         log("adapt", f"warning: {warning}")
     all_features = [*spec.query, *spec.candidate]
@@ -359,12 +359,12 @@ def _encode(
 
 
 def _encode_for_published(
-    tables: Path, schema: Schema, published: str, settings: AdaptConfig, folder: Path
+    tables: Path, schema: Schema, split: Split, published: str, settings: AdaptConfig, folder: Path
 ) -> None:
     """Encodes the test part as the published model wants it, or notes why that cannot be."""
     features = Path(published) / "features"
     spec = FeatureSpec.read(features)
-    reason = _cannot_encode(schema, spec) or _knows(Split.read(tables), Split.read(features))
+    reason = _cannot_encode(schema, spec) or _knows(split, Split.read(features))
     comparison = folder / "published"
     comparison.mkdir()
     write_json({"reason": reason}, comparison / "comparison.json")

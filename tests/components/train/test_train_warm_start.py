@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import FEATURES
 from killed_training import Moment, signal_at
+from published_features import published_features
 
 from components.errors import InputError
 from components.feature_spec import FeatureSpec
-from components.published_models import Move, Published
+from components.published_models import Published
 from components.tables import SPLITS, read_json, read_table, to_numpy
 from components.towers import CandidateModel, MeanEmbedding, QueryModel
 from components.train.job import train
@@ -100,21 +101,12 @@ def _ingest_parts(folder: Path) -> dict[str, Path]:
 
 def _fetched(encoded: Path, model: Path, export: Path, target: Path) -> Path:
     """A published model as fetch_published leaves it."""
-    features = target / "features"
-    features.mkdir(parents=True)
-    for path in encoded.iterdir():
-        if path.is_file():
-            shutil.copy(path, features)
-    shutil.copytree(encoded / "vocabularies", features / "vocabularies")
+    published_features(encoded, target, VERSION)
     shutil.copytree(model, target / "model")
     (target / "export").mkdir()
     shutil.copytree(export / "candidates", target / "export" / "candidates")
     for name in ("query_tower.keras", "export.json"):
         shutil.copy(export / name, target / "export")
-    move = Move(
-        number=1, version=VERSION, previous=None, action="publish", time="2026-01-01T00:00:00+00:00"
-    )
-    Published(move=move).write(target)
     return target
 
 

@@ -1,4 +1,4 @@
-"""A published model, as far as adapt looks at it."""
+"""A published model: what every test of one needs of it."""
 
 import shutil
 from pathlib import Path
