@@ -9,7 +9,7 @@ from pathlib import Path
 from components.errors import InputError
 from components.ingest.config import MovieLensSource
 from components.step import describe_os_error
-from pipeline import cluster_commands
+from pipeline.cluster import commands as cluster_commands
 from pipeline.config import load_config, shipped_configs
 
 _CONFIG_HELP = "a shipped config (see 'deep-retrieval configs') or the path of a YAML file"

@@ -12,7 +12,14 @@ from cluster_support import LASTING, PASSING, SECRET, by, clear, connected, no_s
 from kfp_server import Clock, Fault, KfpServer, Refusal, check, status
 
 from components.errors import InputError
-from pipeline.kfp_api import Cluster, ClusterError, Connection, connect, make_client, name_filter
+from pipeline.cluster.api import (
+    Cluster,
+    ClusterError,
+    Connection,
+    connect,
+    make_client,
+    name_filter,
+)
 
 __all__ = ["no_settings"]  # a fixture
 HEALTH = kfp_server_api.HealthzServiceApi.healthz_service_get_healthz

@@ -11,9 +11,9 @@ from typing import Any
 import kfp_server_api  # type: ignore[import-untyped]
 
 from components.errors import InputError
-from pipeline.cron import Cron, parse_cron
-from pipeline.kfp_api import Cluster, ClusterError
-from pipeline.submission import (
+from pipeline.cluster.api import Cluster, ClusterError
+from pipeline.cluster.cron import Cron, parse_cron
+from pipeline.cluster.submission import (
     Uploaded,
     find_experiment,
     runtime_config,

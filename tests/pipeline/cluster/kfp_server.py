@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 import kfp_server_api
 import yaml
 
-from pipeline.cron import Cron, parse_cron
+from pipeline.cluster.cron import Cron, parse_cron
 
 SERVICES = (
     kfp_server_api.ExperimentServiceApi,

@@ -23,13 +23,13 @@ from cluster_support import (
 from kfp_server import Fault, KfpServer, status
 
 from components.errors import InputError
-from pipeline import kfp_api
 from pipeline.cli import main
-from pipeline.kfp_api import ClusterError
-from pipeline.submission import (
+from pipeline.cluster import api
+from pipeline.cluster.api import ClusterError
+from pipeline.cluster.progress import follow
+from pipeline.cluster.submission import (
     Started,
     experiment,
-    follow,
     pipeline_parameters,
     read_parameters,
     start_run,
@@ -446,8 +446,8 @@ def test_submit_prints_where_the_run_is(
 
 def test_submit_uploads_the_pipeline_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     with KfpServer() as server:
-        options = functools.partial(kfp_api.connect, **by(server.clock, server))
-        monkeypatch.setattr(kfp_api, "connect", options)
+        options = functools.partial(api.connect, **by(server.clock, server))
+        monkeypatch.setattr(api, "connect", options)
         command = ["submit", "--host", server.url, "--registry", "registry.example.com/team"]
         assert main([*command, "--config", "sample", "--no-cache"]) == 0
         specification = server.versions[0]["pipeline_spec"]

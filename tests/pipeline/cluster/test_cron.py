@@ -6,8 +6,8 @@ import pytest
 from kfp_server import robfig
 
 from components.errors import InputError
-from pipeline.cron import parse_cron
-from pipeline.schedules import parse_interval
+from pipeline.cluster.cron import parse_cron
+from pipeline.cluster.schedules import parse_interval
 
 MONDAY = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

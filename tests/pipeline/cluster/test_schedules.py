@@ -19,12 +19,12 @@ from cluster_support import (
 from kfp_server import Clock, Fault, KfpServer, status
 
 from components.errors import InputError
-from pipeline import schedules
+from pipeline.cluster import schedules
+from pipeline.cluster.api import Cluster, ClusterError
+from pipeline.cluster.cron import parse_cron
+from pipeline.cluster.schedules import Created, Interval, Wish, parse_interval
+from pipeline.cluster.submission import experiment, upload
 from pipeline.config import SCHEDULED_TIME
-from pipeline.cron import parse_cron
-from pipeline.kfp_api import Cluster, ClusterError
-from pipeline.schedules import Created, Interval, Wish, parse_interval
-from pipeline.submission import experiment, upload
 
 __all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
 LOCAL = "--local-images"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from kfp_server import Clock, Fault, KfpServer, status
 
-from pipeline import kfp_api
 from pipeline.cli import main
-from pipeline.kfp_api import Cluster, Connection, connect
+from pipeline.cluster import api
+from pipeline.cluster.api import Cluster, Connection, connect
 
 IR = """\
 pipelineInfo:
@@ -96,7 +96,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
             monkeypatch.delenv(name)
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     yield
-    kfp_api._SECRETS.clear()
+    api._SECRETS.clear()
 
 
 @pytest.fixture
@@ -104,9 +104,7 @@ def command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command against a server, by its clock and with a small pipeline."""
 
     def run(server: KfpServer, *arguments: str) -> int:
-        monkeypatch.setattr(
-            kfp_api, "connect", functools.partial(connect, **by(server.clock, server))
-        )
+        monkeypatch.setattr(api, "connect", functools.partial(connect, **by(server.clock, server)))
         monkeypatch.setattr("pipeline.compilation.compile_pipeline", lambda config, images: IR)
         monkeypatch.setattr("pipeline.compilation.cluster_images", lambda config, registry, gpu: {})
         return main([*arguments, "--host", server.url])
@@ -119,9 +117,7 @@ def real_command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command against a server, with the pipeline as it is compiled."""
 
     def run(server: KfpServer, *arguments: str) -> int:
-        monkeypatch.setattr(
-            kfp_api, "connect", functools.partial(connect, **by(server.clock, server))
-        )
+        monkeypatch.setattr(api, "connect", functools.partial(connect, **by(server.clock, server)))
         return main([*arguments, "--host", server.url])
 
     return run
