@@ -15,8 +15,7 @@ number in `history`, which one writer only can do, so of two runs that were
 compared with the same model one alone takes its place. `latest.json` repeats
 the last entry for readers that want one file.
 
-In a run, `fetch_published` leaves the part of the latest version that later
-steps need:
+In a run, `fetch_published` leaves the part of a version that later steps need:
 
     published.json    `Published`: which version, or that there is none
     export/           candidates, query_tower.keras, export.json
@@ -139,6 +138,24 @@ class PublishedModels:
         content = self.location.read(names[-1]) if names else None
         return self._move(names[-1], content) if content is not None else None
 
+    def move(self, number: int) -> Move:
+        """Returns an entry of the history.
+
+        Args:
+            number: Its number, from 1.
+
+        Raises:
+            InputError: If there is no such entry.
+        """
+        name = _history_name(number)
+        content = self.location.read(name)
+        if content is None:
+            raise InputError(
+                f"{self.location}/{name} is not there, though this run has seen it. Was the "
+                "location emptied meanwhile? Start the run again."
+            )
+        return self._move(name, content)
+
     def _move(self, name: str, content: bytes) -> Move:
         try:
             return Move.model_validate_json(content)
@@ -226,7 +243,7 @@ class PublishedModels:
             action=action,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        name, content = f"history/{move.number:08d}.json", _model_json(move)
+        name, content = _history_name(move.number), _model_json(move)
         self.check_last(after)
         # Where the entry is there, it may be this one: S3's answer may have been lost, and the
         # storage library has tried again.
@@ -313,6 +330,10 @@ class PublishedModels:
                     "SHA-256 differs from the manifest's. Roll back to another version: "
                     "deep-retrieval rollback."
                 )
+
+
+def _history_name(number: int) -> str:
+    return f"history/{number:08d}.json"
 
 
 def version_name(folder: Path, name: str, identity: Iterable[str]) -> str:

@@ -144,6 +144,34 @@ class Location:
             if info["type"] == "file" and not path.endswith(PARTIAL)
         )
 
+    @classmethod
+    def states(cls, url: str) -> list[tuple[str, str]]:
+        """Lists the objects that a URL names, each with a text that changes with its content.
+
+        Args:
+            url: An object, a folder, or a glob pattern.
+
+        Returns:
+            Names and states, sorted by name: the size, and the ETag, generation
+            or time of change, whichever the store has.
+
+        Raises:
+            InputError: If the store cannot be read.
+        """
+        location = cls(url)
+        with location._reaching(""):
+            location._files.invalidate_cache()
+            root = location._root
+            if any(letter in root for letter in "*?["):
+                found = location._files.glob(root, detail=True)
+            else:
+                found = location._files.find(root, detail=True)
+        return sorted(
+            (path, _state(info))
+            for path, info in found.items()
+            if info["type"] == "file" and not path.endswith((PARTIAL, "/"))
+        )
+
     def write(self, name: str, content: bytes) -> None:
         """Writes or replaces a file at once: a reader gets the old content or the new one."""
         path = self._path(name)
@@ -209,6 +237,13 @@ class Location:
                 for left in glob.glob(f"{glob.escape(path)}.*{PARTIAL}"):
                     os.unlink(left)
             self._files.rm_file(path)
+
+
+def _state(info: dict[str, Any]) -> str:
+    """Returns an object's size and its store's own mark of its content."""
+    marks = ("ETag", "etag", "generation", "LastModified", "updated", "mtime", "created")
+    mark = next((str(info[key]) for key in marks if info.get(key)), "")
+    return f"{info['size']}\0{mark}"
 
 
 @contextlib.contextmanager

@@ -31,9 +31,11 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
     vocabularies/<feature>.parquet   token, count; most frequent first
     query_feature_space.keras, candidate_feature_space.keras
     feature_spec.json, split.json
-    published/                       where a model is published, for comparison:
-        part-*.parquet               the test part as that model's query tower takes it
-        comparison.json              reason: why there is no such part, or null
+
+`encode_for_published` writes, for the comparison with the published model:
+
+    part-*.parquet              the test part as that model's query tower takes it
+    comparison.json             reason: why there is no such part, or null
 
 `train` writes a **model**:
 

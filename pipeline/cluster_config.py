@@ -102,7 +102,11 @@ class Toleration(_Settings):
 
 
 class Retry(_Settings):
-    """How often a failed step is tried again.
+    """How often a step is tried again that fails or whose pod is lost.
+
+    A failed step starts again in its pod where Argo would not retry it, as with
+    the defaults of KFP 2.17; see `components.attempts`. Lost pods are retried by
+    Argo: with the defaults of KFP 2.17, not with those of 2.16.
 
     Args:
         count: Attempts after the first.
@@ -163,7 +167,8 @@ class StepScheduling(_Settings):
         node_selector: Labels that the node must have.
         tolerations: Taints that the node may have.
         shared_memory: Size of /dev/shm; a container's is 64 MiB by default.
-        timeout_seconds: After which the step's pod is stopped.
+        timeout_seconds: After which the step's pod is stopped; attempts that
+            start again in the same pod share it.
         retry: How often it is tried again.
         secrets: Secrets as environment variables.
         env: Other environment variables. No secrets: they are in the compiled
@@ -228,7 +233,8 @@ class ClusterConfig(_Settings):
         priority: The Kueue priority class of pods. (kfp 2.17 cannot set a pod's
             own `priorityClassName`.)
         ttl_seconds: How long a finished run's pods and workflow are kept.
-        ttl_seconds_after_failure: The same for a failed run.
+        ttl_seconds_after_failure: The same for a failed run; `ttl_seconds` by
+            default.
         deadline_seconds: How long a run may take.
         checkpoints: Where train keeps its state so that a retry goes on from
             it: a mounted volume's folder, s3:// or gs://.

@@ -9,7 +9,7 @@ from typing import Any
 
 from kfp import compiler
 
-from components.ingest.config import SOURCE_PATHS
+from components.source_files import SOURCE_PATHS
 from pipeline.config import PipelineConfig
 from pipeline.definition import NAME, STEPS, build_pipeline
 from pipeline.images import step_images
@@ -115,12 +115,15 @@ def differences(config: PipelineConfig, registry: str) -> list[str]:
         if (settings := cluster.of(step)).retry and settings.retry.count
     ]
     lines.append(
-        f"failed steps are tried again: {', '.join(retried)}" if retried else "no step is retried"
+        f"steps that fail are tried again, and lost pods where Argo retries errors (as KFP 2.17 "
+        f"installs it): {', '.join(retried)}"
+        if retried
+        else "no step is retried"
     )
     lines.append(
-        f"a retried train goes on from {cluster.checkpoints}"
+        f"a retried train resumes from {cluster.checkpoints}"
         if cluster.checkpoints
-        else "a retried train begins anew: cluster.checkpoints is not set"
+        else "a retried train starts from scratch: cluster.checkpoints is not set"
     )
     lines.append(
         f"what is good enough is published to {config.publish.location}"
@@ -132,7 +135,7 @@ def differences(config: PipelineConfig, registry: str) -> list[str]:
         + (f", and to the webhook of secret {cluster.webhook.secret}" if cluster.webhook else "")
     )
     lines.append(
-        "steps are reused by the cluster's cache; a source that has changed needs another "
-        "source_fingerprint, which submit and schedule give it"
+        "steps are reused from the cluster's cache while the files of the source, the time that "
+        "data_until stands for and the live version are the same: resolve finds out in each run"
     )
     return lines

@@ -1,9 +1,7 @@
 """The pipeline's config: one YAML file, typed and checked before anything runs."""
 
-import glob
-import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -26,16 +24,16 @@ from components.adapt.columns import columns_of, item_id_feature
 from components.adapt.config import AdaptConfig, FeaturesConfig
 from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
-from components.ingest.config import SOURCE, SOURCE_PATHS, IngestConfig, SourceConfig
+from components.ingest.config import SOURCE, IngestConfig, SourceConfig
 from components.ingest.schemas import known_schema
 from components.ingest.window import DataWindow
+from components.resolve.job import SCHEDULED
+from components.source_files import SOURCE_PATHS
 from components.storage import is_remote
 from components.train.config import LayerSizes, TrainConfig
 from pipeline.cluster_config import ClusterConfig
 from pipeline.tune_config import TuneConfig
 
-# What Kubeflow replaces by the time that a scheduled run is for.
-SCHEDULED_TIME = "[[ScheduledTime]]"
 _CONFIGS = resources.files("pipeline") / "configs"
 
 
@@ -69,7 +67,8 @@ class PipelineConfig(BaseModel):
         seed: Of the sample, the random splits, the weights and the order of rows.
         source: Where interactions come from.
         data_until: Interactions from this time on are left out, e.g.
-            `2026-11-24`; none are by default. A schedule sets it.
+            `2026-11-24`; none are by default. `scheduled`, which a schedule sets,
+            is the time that a run is scheduled for.
         ingest: How they are checked and split.
         features: What the towers see.
         adapt: How adapt runs.
@@ -102,12 +101,14 @@ class PipelineConfig(BaseModel):
     @field_validator("data_until", mode="before")
     @classmethod
     def _as_yaml_reads_it(cls, value: Any) -> Any:
-        """YAML reads 2026-11-24 as a date, 14 digits as a number, [[ScheduledTime]] as lists."""
+        """Takes dates and times as YAML reads them, as text."""
+        if value == [["ScheduledTime"]]:  # as YAML reads KFP 1's macro, which is in old configs
+            raise ValueError(
+                "Kubeflow Pipelines 2 does not replace [[ScheduledTime]]: write scheduled"
+            )
         if isinstance(value, date):
             return value.isoformat()
-        if value == [["ScheduledTime"]]:
-            return SCHEDULED_TIME
-        return str(value) if type(value) is int else value
+        return str(value) if type(value) is int else value  # 20261124
 
     @model_validator(mode="after")
     def _layer_stacks_differ(self) -> "PipelineConfig":
@@ -118,7 +119,7 @@ class PipelineConfig(BaseModel):
 
     @model_validator(mode="after")
     def _data_until_is_a_time(self) -> "PipelineConfig":
-        if self.data_until != SCHEDULED_TIME:
+        if self.data_until != SCHEDULED:
             DataWindow.ending(self.data_until, None)
         return self
 
@@ -171,40 +172,16 @@ class PipelineConfig(BaseModel):
     def parameters(self) -> dict[str, Any]:
         """The values of the pipeline's parameters, as plain JSON values."""
         # kfp 2.17 has no null in its structs; every default of none may be left out.
-        values = self.model_dump(
+        values: dict[str, Any] = self.model_dump(
             mode="json", exclude={"name", "description", "cluster", "tune"}, exclude_none=True
         )
-        return {**values, "source_fingerprint": source_fingerprint(values["source"])}
+        return values
 
 
 def _absolute(path: str) -> str:
     if is_remote(path):
         return path
     return os.path.abspath(Path(path.removeprefix("file://")).expanduser())
-
-
-def source_fingerprint(source: Mapping[str, Any]) -> str:
-    """Stands for the content of a source's files: names, sizes and times of change.
-
-    Returns:
-        A short text; empty for a source that is no file of this machine.
-    """
-    paths = [
-        source[key]
-        for key in sorted(SOURCE_PATHS)
-        if isinstance(source.get(key), str) and not is_remote(source[key])
-    ]
-    digest = hashlib.sha256()
-    found = False
-    for pattern in paths:
-        for name in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)):
-            files = sorted(Path(name).rglob("*")) if Path(name).is_dir() else [Path(name)]
-            for file in files:
-                if file.is_file():
-                    stat = file.stat()
-                    digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-                    found = True
-    return digest.hexdigest()[:16] if found else ""
 
 
 def shipped_configs() -> list[str]:

@@ -7,24 +7,28 @@ from typing import Any, NamedTuple
 from kfp import dsl
 
 from components.adapt.component import adapt
+from components.encode_for_published.component import encode_for_published
 from components.evaluate.component import evaluate
 from components.export.component import export
 from components.fetch_published.component import fetch_published
 from components.ingest.component import ingest
 from components.notify.component import notify
 from components.publish.component import publish
+from components.resolve.component import resolve
 from components.select_model.component import select_model
 from components.train.component import train
 from pipeline.cluster_config import ClusterConfig
 from pipeline.config import PipelineConfig
-from pipeline.scheduling import run_settings, schedule
+from pipeline.placement import place, run_settings
 
 NAME = "deep-retrieval"
 DESCRIPTION = "Trains, evaluates and publishes a two-tower retrieval recommender."
 STEPS = (
+    "resolve",
     "fetch_published",
     "ingest",
     "adapt",
+    "encode_for_published",
     "train",
     "select_model",
     "export",
@@ -76,12 +80,11 @@ def build_pipeline(
     def placed(task: dsl.PipelineTask, step: str, accelerator: Any = None) -> dsl.PipelineTask:
         task.set_container_image(images[step])
         if cluster:
-            schedule(task, step, cluster, accelerator)
+            place(task, step, cluster, accelerator)
         return task
 
     def deep_retrieval(
         source: dict[str, Any] = defaults["source"],
-        source_fingerprint: str = defaults["source_fingerprint"],
         data_until: str = defaults["data_until"],
         ingest_config: dict[str, Any] = defaults["ingest"],
         features: dict[str, Any] = defaults["features"],
@@ -91,7 +94,6 @@ def build_pipeline(
         evaluate_config: dict[str, Any] = defaults["evaluate"],
         seed: int = defaults["seed"],
         publish_location: str = defaults["publish"]["location"],
-        published_version: str = "",
         warm_start: bool = defaults["publish"]["warm_start"],
         checkpoints: str = cluster.checkpoints if cluster else "",
         train_accelerator_type: str = accelerator_type,
@@ -101,9 +103,8 @@ def build_pipeline(
 
         Args:
             source: Where interactions come from.
-            source_fingerprint: Stands for the source's content, for caching.
-            data_until: Interactions from this time on are left out; a schedule
-                sets it to [[ScheduledTime]].
+            data_until: Interactions from this time on are left out: ISO 8601,
+                or `scheduled` for the time that a run is scheduled for.
             ingest_config: How they are checked and split.
             features: What the towers see.
             adapt_config: How adapt runs.
@@ -111,24 +112,45 @@ def build_pipeline(
             layer_stacks: Dense layers of both towers, a list for each model.
             evaluate_config: What is measured, and what is good enough.
             seed: Of everything random.
-            publish_location: Where models are published; empty, if nowhere.
-            published_version: Stands for the version that is published, for caching.
+            publish_location: Where models are published; empty if nowhere.
             warm_start: Whether to begin from the published model.
-            checkpoints: Where train keeps its state for a retry; empty, if nowhere.
+            checkpoints: Where train keeps its state for a retry; empty if nowhere.
             train_accelerator_type: The node's resource, e.g. nvidia.com/gpu; empty for none.
             train_accelerator_count: How many of it; empty for none.
         """
-        fetched = fetch_published(location=publish_location, known_version=published_version)
+        resolved = resolve(
+            source=source,
+            data_until=data_until,
+            # KFP 2.17 replaces it only where it is a constant input of a task, never in a
+            # parameter's value. kfp's local runners leave it as it is.
+            scheduled_time=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER if cluster else "",
+            location=publish_location,
+            warm_start=warm_start,
+        )
+        # Never cached, so that the other steps can be: they depend on its values alone.
+        placed(resolved, "resolve").set_caching_options(False)
+        fetched = fetch_published(
+            location=publish_location,
+            number=resolved.outputs["published_number"],
+            purpose="comparison",
+        )
         placed(fetched, "fetch_published")
-        if cluster:  # there nobody knows the version before this step does
-            fetched.set_caching_options(False)
         published = fetched.outputs["published"]
+        # The same model as an input of its own, and no model without a warm start: so a new
+        # version that is only compared with makes neither adapt nor train run again.
+        based = fetch_published(
+            location=publish_location,
+            number=resolved.outputs["base_number"],
+            purpose="warm start",
+        )
+        placed(based, "fetch_published").set_display_name("fetch_base")
+        base = based.outputs["published"]
         ingested = ingest(
             source=source,
             config=ingest_config,
             seed=seed,
-            source_fingerprint=source_fingerprint,
-            data_until=data_until,
+            source_fingerprint=resolved.outputs["source_fingerprint"],
+            data_until=resolved.outputs["data_until"],
         )
         placed(ingested, "ingest")
         tables = ingested.outputs["tables"]
@@ -136,8 +158,7 @@ def build_pipeline(
             tables=tables,
             features=features,
             config=adapt_config,
-            published=published,
-            warm_start=warm_start,
+            base=base,
         )
         placed(adapted, "adapt")
         encoded = adapted.outputs["encoded"]
@@ -147,8 +168,7 @@ def build_pipeline(
                 config=train_config,
                 layer_sizes=layer_sizes,
                 seed=seed,
-                published=published,
-                warm_start=warm_start,
+                base=base,
                 checkpoints=checkpoints,
                 # kfp 2.17 hands a parameter on to a loop only if a task takes it as an input.
                 gpu_type=train_accelerator_type,
@@ -161,11 +181,14 @@ def build_pipeline(
         model = selected.outputs["model"]
         exported = export(tables=tables, encoded=encoded, model=model)
         placed(exported, "export")
+        compared = encode_for_published(tables=tables, published=published, config=adapt_config)
+        placed(compared, "encode_for_published")
         evaluated = evaluate(
             export=exported.outputs["export"],
             encoded=encoded,
             models=dsl.Collected(trained.outputs["model"]),
             published=published,
+            published_test=compared.outputs["published_test"],
             config=evaluate_config,
         )
         placed(evaluated, "evaluate")
@@ -184,8 +207,8 @@ def build_pipeline(
             run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             origin={"config": config.name, "images": dict(sorted(images.items()))},
             source=source,
-            source_fingerprint=source_fingerprint,
-            data_until=data_until,
+            source_fingerprint=resolved.outputs["source_fingerprint"],
+            data_until=resolved.outputs["data_until"],
             ingest_config=ingest_config,
             features=features,
             adapt_config=adapt_config,

@@ -14,7 +14,7 @@ from docker.types import DeviceRequest, Mount
 from kfp import local
 
 from components.errors import InputError
-from components.ingest.config import SOURCE_PATHS
+from components.source_files import SOURCE_PATHS
 from components.storage import is_remote
 
 _LABEL = "deep-retrieval.run"

@@ -23,8 +23,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.errors import InputError
+from components.source_files import source_fingerprint
 from components.step import describe_os_error, without_beam
-from components.storage import is_remote
 from components.tables import read_json, write_json, written_aside
 from pipeline.config import PipelineConfig
 from pipeline.images import code_fingerprint
@@ -52,7 +52,6 @@ class Experiments:
 
     def __init__(self, output: str, say: Callable[[str], None] = print):
         self._say = say
-        self._told: set[Path] = set()  # tables of which it is known how old they are
         self._folder = Path(output).resolve() / "work" / "experiments"
         self.log_path = self._folder / "experiments.log"
         try:
@@ -61,24 +60,15 @@ class Experiments:
             raise InputError(f"--output {output}: {describe_os_error(error)}") from error
 
     def encoded(self, config: PipelineConfig) -> Path:
-        """The encoded tables of a config: runs ingest and adapt.
-
-        What a source that is not on this machine holds now is not known: it is
-        read once, and who asks again is told so.
+        """Returns the encoded tables of a config: runs ingest and adapt.
 
         Raises:
             InputError: If the source or the features cannot be used.
         """
         values = config.on_this_machine().parameters()
-        data = {
-            name: values[name]
-            for name in ("source", "source_fingerprint", "data_until", "ingest", "seed")
-        }
-        former = set(self._folder.iterdir())
+        data = {name: values[name] for name in ("source", "data_until", "ingest", "seed")}
+        data["source_fingerprint"] = source_fingerprint(values["source"])
         tables = self._made("tables", ("ingest",), data, self._ingest)
-        if tables in former - self._told and any(map(is_remote, map(str, data["source"].values()))):
-            self._say(f"takes what a former command has read; to read it anew, delete {tables}")
-        self._told.add(tables)
         features = {"tables": tables.name, "features": values["features"], "adapt": values["adapt"]}
         return self._made(
             "encoded",

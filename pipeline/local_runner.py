@@ -24,7 +24,6 @@ from kfp import local
 
 from components.errors import InputError
 from components.publish.job import REVISION
-from components.published_models import PublishedModels
 from components.storage import is_remote
 from components.tables import read_json, write_json, written_aside
 from pipeline.config import PipelineConfig
@@ -94,9 +93,9 @@ class Progress:
                 self._step_line(thread, *match.groups())
             elif match := _STARTED.search(text):
                 self.last_lines[thread].clear()
-                self._show(match.group(1).replace("-", "_"), "started")
+                self._show(_step_of(match.group(1)), "started")
             elif match := _CACHED.search(text):
-                step = match.group(1).replace("-", "_")
+                step = _step_of(match.group(1))
                 self.steps.append(StepTime(step, 0.0, 0.0, reused=True))
                 self._show(step, "reused: its inputs and its code are those of a former run")
 
@@ -117,6 +116,11 @@ class Progress:
             self.console.flush()
         except BrokenPipeError:  # nobody reads any more, as after `| head`; the run goes on
             self.console = io.StringIO()
+
+
+def _step_of(task: str) -> str:
+    """Returns the step of a task: kfp numbers the second task of a step, `fetch-published-2`."""
+    return re.sub(r"_\d+$", "", task.replace("-", "_"))
 
 
 class _Lines(io.TextIOBase):
@@ -279,8 +283,6 @@ def _run_kfp(
     config: PipelineConfig, work: Path, reuse: bool, containers: "Containers | None"
 ) -> dict[str, Any]:
     source = config.parameters()["source"]
-    # A source that is no file of this machine has no fingerprint: what it holds may have changed.
-    reuse = reuse and not any(is_remote(str(value)) for value in source.values())
     local.init(
         # use_venv would install packages from the network for each step.
         containers.runner(source, work, config.publish.location)
@@ -294,7 +296,6 @@ def _run_kfp(
     location = config.publish.location
     if location and not is_remote(location):
         os.makedirs(location, exist_ok=True)  # before hours of training, not after
-    latest = PublishedModels.at(location).latest() if location else None
     os.environ[REVISION] = revision()
     with contextlib.ExitStack() as stack:
         if containers:
@@ -305,7 +306,6 @@ def _run_kfp(
         stack.enter_context(_interruptible(containers.stop if containers else _kill_children))
         try:
             task = build_pipeline(config, images)(
-                published_version=f"{latest.number} {latest.version}" if latest else "",
                 checkpoints=str(work / "checkpoints"),
             )
         except Exception as error:
@@ -371,11 +371,7 @@ def _failure(
     message: str, progress: Progress, log_path: Path, containers: "Containers | None"
 ) -> str:
     failed = _COLOURS.sub("", message).partition("Inner task failed: ")[2] or message
-    step = (
-        progress.failed[0]
-        if progress.failed
-        else failed.strip("'. ").split("'")[0].replace("-", "_")
-    )
+    step = progress.failed[0] if progress.failed else _step_of(failed.strip("'. ").split("'")[0])
     if progress.errors:
         return f"{step}: " + "\n".join(progress.errors)
     if containers and containers.failures:

@@ -9,12 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 STEPS = (
+    "resolve",
     "ingest",
     "adapt",
     "train",
     "select_model",
     "export",
     "fetch_published",
+    "encode_for_published",
     "evaluate",
     "publish",
     "notify",
@@ -73,7 +75,7 @@ def test_the_examples_of_the_steps_run_one_after_the_other(tmp_path: Path) -> No
     "path",
     [
         ROOT / "README.md",
-        ROOT / "pipeline" / "README.md",
+        ROOT / "docs" / "cluster.md",
         *(ROOT / "components" / step / "README.md" for step in STEPS),
     ],
 )

@@ -12,8 +12,7 @@ def adapt(
     tables: dsl.Input[dsl.Dataset],
     features: dict[str, Any],
     config: dict[str, Any],
-    published: dsl.Input[dsl.Model],
-    warm_start: bool,
+    base: dsl.Input[dsl.Model],
     encoded: dsl.Output[dsl.Dataset],
 ) -> None:
     """Learns the features from the training rows and encodes all tables.
@@ -22,8 +21,7 @@ def adapt(
         tables: What ingest wrote.
         features: The features; see `components.adapt.config.FeaturesConfig`.
         config: How the step runs; see `AdaptConfig`.
-        published: What fetch_published wrote.
-        warm_start: Whether to begin from the published model's features.
+        base: The published model to begin from, as fetch_published wrote it.
         encoded: Model-ready tables, FeatureSpaces, vocabularies, feature spec.
     """
     from components.adapt.job import adapt as job
@@ -32,6 +30,6 @@ def adapt(
     encoded.metadata.update(
         run_step(
             "adapt", job, tables=tables.path, features=features, config=config,
-            encoded=encoded.path, published=published.path, warm_start=warm_start,
+            encoded=encoded.path, base=base.path,
         )
     )  # fmt: skip

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.encoding_config import EncodingConfig
+
 
 class _Feature(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -263,15 +265,5 @@ class FeaturesConfig(BaseModel):
         return [cross for cross in self.crosses if set(cross.features) <= set(features)]
 
 
-class AdaptConfig(BaseModel):
-    """How adapt runs.
-
-    Args:
-        batch_rows: Rows that FeatureSpace encodes at once.
-        beam_options: Options for Apache Beam, e.g. `--runner=FlinkRunner`.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    batch_rows: int = Field(65_536, ge=1)
-    beam_options: list[str] = []
+class AdaptConfig(EncodingConfig):
+    """How adapt runs."""

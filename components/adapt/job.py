@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from components.adapt.columns import columns_of, encoded_names, item_id_feature
 from components.adapt.config import AdaptConfig, Cross, Feature, FeaturesConfig, Id
-from components.adapt.encoding import EncodeFiles
 from components.adapt.feature_spaces import ItemIds, adapt_feature, build_feature_space
 from components.adapt.former import FormerFeature, former_features
 from components.adapt.statistics import ComputeStatistics, TableStatistics
 from components.beam import pipeline_options
+from components.encoding import EncodeFiles, encode_interactions, paired_files
 from components.errors import InputError
 from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.published_models import Published
@@ -26,12 +26,7 @@ from components.split import Split
 from components.step import log
 from components.tables import (
     CANDIDATE_ID,
-    CANDIDATE_INDEX,
-    DERIVED,
-    LABEL,
-    QUERY_ID,
     SPLITS,
-    TIMESTAMP,
     TITLE,
     Column,
     Schema,
@@ -49,22 +44,17 @@ def adapt(
     features: dict[str, Any],
     config: dict[str, Any],
     encoded: str,
-    published: str | None = None,
-    warm_start: bool = False,
+    base: str | None = None,
 ) -> dict[str, Any]:
     """Learns the features from the training rows and encodes all tables.
-
-    Where a model is published, the test part is also encoded as that model
-    wants it, so that evaluate can compare the two on the same rows.
 
     Args:
         tables: What ingest wrote.
         features: A `FeaturesConfig`.
         config: An `AdaptConfig`.
         encoded: Where the encoded tables shall be (see `components.tables`).
-        published: What fetch_published wrote.
-        warm_start: Whether to begin from the published model's features: what
-            has an index keeps it, new values get new ones.
+        base: The published model to begin from, as fetch_published wrote it:
+            values that have an index keep it, new values get new ones.
 
     Returns:
         The number of features and of their embedding rows.
@@ -82,9 +72,9 @@ def adapt(
     item_id = item_id_feature(wanted, schema.role("candidate_id").name)
 
     with written_aside(encoded) as folder, tempfile.TemporaryDirectory(prefix="adapt-") as notes:
-        version = Published.read(published).version
+        version = Published.read(base).version
         split = Split.read(tables)
-        former = published if warm_start and version else None
+        former = base if version else None
         if former is not None:
             _check_nothing_is_known(split, former, f"{version}")
         _analyze(Path(tables), schema, wanted, item_id, settings, folder, Path(notes), former)
@@ -92,8 +82,6 @@ def adapt(
         _encode(Path(tables), schema, spec, settings, folder)
         spec.write(folder)
         split.write(folder)
-        if published is not None and version:
-            _encode_for_published(Path(tables), schema, split, published, settings, folder)
     for warning in spec.warnings:
         log("adapt", f"warning: {warning}")
     all_features = [*spec.query, *spec.candidate]
@@ -292,33 +280,6 @@ def _spec(
     )
 
 
-def _interactions(
-    schema: Schema,
-    spec: FeatureSpec,
-    space: Path,
-    settings: AdaptConfig,
-) -> EncodeFiles:
-    """How files of interactions are encoded with a query FeatureSpace."""
-    return EncodeFiles(
-        str(space),
-        spec.query_inputs,
-        spec.query,
-        {
-            QUERY_ID: schema.role("query_id").name,
-            CANDIDATE_INDEX: CANDIDATE_INDEX,
-            TIMESTAMP: schema.role("timestamp").name,
-        },
-        settings.batch_rows,
-        schema.role("rating").name,
-        (LABEL, spec.label_scale, spec.label_offset),
-    )
-
-
-def _files(source: Path, target: Path) -> list[tuple[str, str]]:
-    """A table's files, and what each becomes."""
-    return [(path, str(target / Path(path).name)) for path in table_files(source)]
-
-
 def _encode(
     tables: Path, schema: Schema, spec: FeatureSpec, settings: AdaptConfig, folder: Path
 ) -> None:
@@ -326,7 +287,7 @@ def _encode(
     interactions = [
         pair
         for split in SPLITS
-        for pair in _files(tables / "interactions" / split, folder / "interactions" / split)
+        for pair in paired_files(tables / "interactions" / split, folder / "interactions" / split)
     ]
     with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
         (
@@ -335,12 +296,13 @@ def _encode(
             | "Spread interactions" >> beam.Reshuffle()
             | "Encode interactions"
             >> beam.ParDo(
-                _interactions(schema, spec, folder / "query_feature_space.keras", settings)
+                encode_interactions(schema, spec, folder / "query_feature_space.keras", settings)
             )
         )
         (
             pipeline
-            | "Candidates" >> beam.Create(_files(tables / "candidates", folder / "candidates"))
+            | "Candidates"
+            >> beam.Create(paired_files(tables / "candidates", folder / "candidates"))
             | "Spread candidates" >> beam.Reshuffle()
             | "Encode candidates"
             >> beam.ParDo(
@@ -356,56 +318,3 @@ def _encode(
                 )
             )
         )
-
-
-def _encode_for_published(
-    tables: Path, schema: Schema, split: Split, published: str, settings: AdaptConfig, folder: Path
-) -> None:
-    """Encodes the test part as the published model wants it, or notes why that cannot be."""
-    features = Path(published) / "features"
-    spec = FeatureSpec.read(features)
-    reason = _cannot_encode(schema, spec) or _knows(split, Split.read(features))
-    comparison = folder / "published"
-    comparison.mkdir()
-    write_json({"reason": reason}, comparison / "comparison.json")
-    if reason:
-        log("adapt", f"warning: the published model cannot be compared with: {reason}")
-        return
-    with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
-        (
-            pipeline
-            | "Test part" >> beam.Create(_files(tables / "interactions" / "test", comparison))
-            | "Spread" >> beam.Reshuffle()
-            | "Encode"
-            >> beam.ParDo(
-                _interactions(schema, spec, features / "query_feature_space.keras", settings)
-            )
-        )
-
-
-def _knows(split: Split, former: Split) -> str | None:
-    reason = split.known_to(former, "test")
-    return None if reason is None else f"it may know rows of the test part: {reason}"
-
-
-def _cannot_encode(schema: Schema, spec: FeatureSpec) -> str | None:
-    """Why tables have not what a published model takes; none, if they have."""
-    columns = {column.name: column for column in schema.query}
-    list_types = ("multi_categorical", "history")
-    lists = {feature.output for feature in spec.query if feature.type in list_types}
-    for item in spec.query_inputs:
-        column = columns.get(item.name)
-        wanted = f"list<{item.dtype}>" if item.name in lists else item.dtype
-        if item.derived and (column is None or not column.derived):
-            return f"it takes {item.name}, which {DERIVED[item.name]} does not ask for any more"
-        if column is None:
-            return f"it takes {item.name}, which the log does not have any more"
-        if column.derived and not item.derived:
-            return f"it takes {item.name} of the log, but ingest derives it now"
-        if column.dtype != wanted:
-            return f"it takes {item.name} as {wanted}, but the log has it as {column.dtype}"
-    if spec.candidate_id_dtype != schema.id_dtypes[1]:
-        return (
-            f"its items' ids are {spec.candidate_id_dtype}, those of the log {schema.id_dtypes[1]}"
-        )
-    return None

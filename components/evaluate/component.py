@@ -13,6 +13,7 @@ def evaluate(
     encoded: dsl.Input[dsl.Dataset],
     models: dsl.Input[List[dsl.Model]],  # noqa: UP006
     published: dsl.Input[dsl.Model],
+    published_test: dsl.Input[dsl.Dataset],
     config: dict[str, Any],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
@@ -25,6 +26,7 @@ def evaluate(
         encoded: What adapt wrote.
         models: What train wrote, for each layer stack, to compare depths.
         published: What fetch_published wrote.
+        published_test: What encode_for_published wrote.
         config: Metrics, baselines and margins; see `components.evaluate.config.EvaluateConfig`.
         evaluation: All numbers, and the recommendations that were measured.
         metrics: The numbers for the UI.
@@ -38,7 +40,8 @@ def evaluate(
 
     summary = run_step(
         "evaluate", job, export=export.path, encoded=encoded.path,
-        models=[model.path for model in models], published=published.path, config=config,
+        models=[model.path for model in models], published=published.path,
+        published_test=published_test.path, config=config,
         evaluation=evaluation.path, metrics=metrics.path, report=report.path,
     )  # fmt: skip
     for name, value in summary.pop("metrics").items():

@@ -52,6 +52,7 @@ def evaluate(
     metrics: str,
     report: str,
     published: str | None = None,
+    published_test: str | None = None,
 ) -> dict[str, Any]:
     """Measures an export on the test part.
 
@@ -67,6 +68,7 @@ def evaluate(
         report: Where the HTML report shall be, a file.
         published: What fetch_published wrote; if a model is published, it is
             measured on the same test part.
+        published_test: What encode_for_published wrote.
 
     Returns:
         `metrics`, flat, for the UI; and `good_enough`.
@@ -87,7 +89,7 @@ def evaluate(
     model, scores = scored_lists(data, queries, embeddings, k)
     baselines = baseline_lists(data, settings, Path(encoded), k)
     retrieved = {MODEL: model, **baselines.lists}
-    comparison = Comparison.of(published, encoded, data.queries, catalogue[CANDIDATE_ID])
+    comparison = Comparison.of(published, published_test, data.queries, catalogue[CANDIDATE_ID])
     if comparison.model is not None:
         retrieved[PUBLISHED] = {
             protocol: comparison.model.retrieve(k, data.left_out(protocol))

@@ -79,21 +79,25 @@ class Comparison:
 
     @classmethod
     def of(
-        cls, published: str | None, encoded: str, queries: QuerySet, catalogue: pa.ChunkedArray
+        cls,
+        published: str | None,
+        published_test: str | None,
+        queries: QuerySet,
+        catalogue: pa.ChunkedArray,
     ) -> "Comparison":
         """Reads the published model.
 
         Args:
             published: What fetch_published wrote.
-            encoded: What adapt wrote; among it the test part as the published
-                model wants it.
+            published_test: What encode_for_published wrote: the test part as
+                the published model takes it.
             queries: Today's queries.
             catalogue: Today's candidates' ids.
         """
         version = Published.read(published).version
-        if published is None or version is None:
+        if published is None or published_test is None or version is None:
             return cls()
-        comparison = Path(encoded) / "published"
+        comparison = Path(published_test)
         reason = read_json(comparison / "comparison.json")["reason"]
         if reason is not None:
             return cls(version, reason)

@@ -6,18 +6,25 @@ from components.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
-def fetch_published(location: str, known_version: str, published: dsl.Output[dsl.Model]) -> None:
-    """Fetches the model that is published now.
+def fetch_published(
+    location: str, number: int, purpose: str, published: dsl.Output[dsl.Model]
+) -> None:
+    """Fetches the version that an entry of the history made the live one.
 
     Args:
-        location: Where models are published; empty, if nowhere.
-        known_version: Stands for the latest version, for caching.
-        published: What later steps need of it; nothing but a note, if there is none.
+        location: Where models are published; empty if nowhere.
+        number: The entry's number, as resolve returns it; 0 for no model.
+        purpose: What it is for, `comparison` or `warm start`. Each purpose has cache
+            entries of its own, so that two fetches of a run never swap theirs.
+        published: The parts of the version that later steps need; only a note
+            that says so if there is no model.
     """
     from components.fetch_published.job import fetch_published as job
     from components.step import run_step
 
     published.metadata.update(
-        run_step("fetch_published", job, location=location, published=published.path),
-        known_version=known_version,
-    )
+        run_step(
+            "fetch_published", job, location=location, number=number, published=published.path,
+            purpose=purpose,
+        )
+    )  # fmt: skip

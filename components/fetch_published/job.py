@@ -1,4 +1,4 @@
-"""The work of fetch_published: find the latest version, download what later steps need."""
+"""The work of fetch_published: download what later steps need of a published version."""
 
 from typing import Any
 
@@ -7,29 +7,33 @@ from components.step import log
 from components.tables import written_aside
 
 
-def fetch_published(*, location: str, published: str) -> dict[str, Any]:
-    """Fetches the model that is published now.
+def fetch_published(
+    *, location: str, number: int, published: str, purpose: str = "comparison"
+) -> dict[str, Any]:
+    """Fetches the version that an entry of the history made the live one.
 
     Args:
-        location: Where models are published; empty, if nowhere.
-        published: Where it shall be (see `components.published_models`).
+        location: Where models are published; empty if nowhere.
+        number: The entry's number; 0 for no model.
+        published: The folder to write (see `components.published_models`).
+        purpose: What it is for, for the log.
 
     Returns:
         The version, empty if there is none.
 
     Raises:
-        InputError: If the location cannot be read, or a file there is not what
-            was published.
+        InputError: If the location cannot be read, the history has no such
+            entry, or a file there is not what was published.
     """
     with written_aside(published) as folder:
-        models = PublishedModels.at(location) if location else None
-        latest = models.latest() if models else None
-        if models is not None and latest is not None:
-            models.fetch(latest.version, FETCHED, folder)
-        Published(move=latest).write(folder)
-    if latest is not None:
-        log("fetch_published", f"the latest version is {latest.version}, of {latest.time}")
+        move = None
+        if number:
+            models = PublishedModels.at(location)
+            move = models.move(number)
+            models.fetch(move.version, FETCHED, folder)
+        Published(move=move).write(folder)
+    if move is None:
+        log("fetch_published", f"there is no model to fetch ({purpose})")
     else:
-        where = f"at {location}" if location else "as publish.location is not set"
-        log("fetch_published", f"no version is published {where}")
-    return {"version": latest.version if latest else ""}
+        log("fetch_published", f"fetched {move.version}, published at {move.time} ({purpose})")
+    return {"version": move.version if move else ""}

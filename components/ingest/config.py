@@ -6,9 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 TimeColumn = Literal["hour_of_day", "day_of_week", "month_of_year"]
 
-# The keys of a source that name files.
-SOURCE_PATHS = {"path", "interactions", "candidates"}
-
 
 class SampleSource(BaseModel):
     """The built-in sample: made from the seed, shaped like MovieLens, with planted taste.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import InputError
-from components.ingest.config import SOURCE_PATHS
+from components.source_files import SOURCE_PATHS
 from components.step import log
 from components.storage import Location, is_remote
 

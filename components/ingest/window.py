@@ -1,16 +1,12 @@
 """Which interactions a run takes, by their time."""
 
 import math
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from components.errors import InputError
 
 _DAY = 24 * 3600
-# What Kubeflow writes for [[ScheduledTime]]: its scheduled-workflow controller formats it so, in
-# UTC (backend/src/crd/controller/scheduledworkflow/util/parameter_formatter.go).
-_SCHEDULED_TIME = re.compile(r"\d{14}")
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,7 @@ class DataWindow:
         """The window that ends at a time.
 
         Args:
-            until: ISO 8601 (UTC, where it names no zone), or 14 digits as
-                Kubeflow writes `[[ScheduledTime]]`; empty for no end.
+            until: ISO 8601 (UTC if it names no zone); empty for no end.
             days: Its length; none for no beginning.
 
         Raises:
@@ -60,13 +55,11 @@ class DataWindow:
 
 def _seconds(text: str) -> float:
     try:
-        if _SCHEDULED_TIME.fullmatch(text):
-            return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError(
-            f"data_until: {text!r} is no time. Write it as 2026-11-24 or 2026-11-24T03:00:00Z; "
-            "a schedule takes [[ScheduledTime]]."
+            f"data_until: {text!r} is not a time. Write it as 2026-11-24 or "
+            "2026-11-24T03:00:00Z; a run of a schedule takes `scheduled`."
         ) from error
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 

@@ -13,8 +13,7 @@ def train(
     config: dict[str, Any],
     layer_sizes: list[int],
     seed: int,
-    published: dsl.Input[dsl.Model],
-    warm_start: bool,
+    base: dsl.Input[dsl.Model],
     checkpoints: str,
     gpu_type: str,
     gpu_count: str,
@@ -27,8 +26,7 @@ def train(
         config: Loss, optimizer, epochs; see `components.train.config.TrainConfig`.
         layer_sizes: Units of each dense layer of both towers.
         seed: Of the weights and of the order of rows.
-        published: What fetch_published wrote.
-        warm_start: Whether to begin with the published model's weights.
+        base: The published model to begin from, as fetch_published wrote it.
         checkpoints: Where the state of a training is kept, from which a retry
             goes on; empty, if nowhere.
         gpu_type: The node's resource that was asked for; empty, if none.
@@ -42,7 +40,7 @@ def train(
         run_step(
             "train", job, encoded=encoded.path, config=config,
             layer_sizes=[int(units) for units in layer_sizes], seed=seed, model=model.path,
-            published=published.path, warm_start=warm_start, checkpoints=checkpoints or None,
+            base=base.path, checkpoints=checkpoints or None,
             gpus=int(gpu_count or 0) if gpu_type else 0,
         )
     )  # fmt: skip

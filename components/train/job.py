@@ -33,8 +33,7 @@ def train(
     layer_sizes: list[int],
     seed: int,
     model: str,
-    published: str | None = None,
-    warm_start: bool = False,
+    base: str | None = None,
     checkpoints: str | None = None,
     gpus: int = 0,
 ) -> dict[str, Any]:
@@ -51,8 +50,7 @@ def train(
             tower adds its features' embeddings up.
         seed: Of the weights and of the order of rows.
         model: Where the model shall be (see `components.tables`).
-        published: What fetch_published wrote.
-        warm_start: Whether to begin with the published model's weights.
+        base: The published model to begin from, as fetch_published wrote it.
         checkpoints: A folder, s3:// or gs:// that outlives this process, from
             which a killed training goes on; none, if it shall begin anew.
         gpus: How many GPUs have to be there; 0: train on what there is.
@@ -76,9 +74,9 @@ def train(
     _check_labels(data, settings, interactions[LABEL])
     name = stack_name(layer_sizes)
     device = jax.devices()[0].device_kind
-    former = Published.read(published).version if warm_start else None
-    if former is not None and published is not None:
-        _check_validation_is_unseen(settings, published, former)
+    former = Published.read(base).version
+    if former is not None and base is not None:
+        _check_validation_is_unseen(settings, base, former)
     key = (
         training_key(encoded, config=config, layer_sizes=layer_sizes, seed=seed, begins_from=former)
         if checkpoints
@@ -93,8 +91,8 @@ def train(
             interactions = grouped_by_query(interactions, settings.rows_per_query)
         groups = len(interactions[LABEL])
         retrieval_model = _model(data, interactions, settings, layer_sizes, seed)
-        if former is not None and published is not None:
-            _begin_from(retrieval_model, encoded, published, f"{name}: begins from {former}")
+        if former is not None and base is not None:
+            _begin_from(retrieval_model, encoded, base, f"{name}: begins from {former}")
         weights = sum(math.prod(weight.shape) for weight in retrieval_model.trainable_weights)
         log(
             "train",

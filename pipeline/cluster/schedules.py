@@ -22,7 +22,7 @@ from pipeline.cluster.submission import (
 
 # The server puts the time of the tick there, e.g. 20261124031500, in UTC. So each
 # scheduled run has its own window of data, and no cache serves a former one's.
-TIMED_PARAMETERS = ("data_until", "source_fingerprint")
+TIMED_PARAMETERS = ("data_until",)
 TIME_ZONE_NOTE = (
     "KFP reads cron in UTC, unless its administrator has set CRON_SCHEDULE_TIMEZONE; the API "
     "does not say."

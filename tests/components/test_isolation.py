@@ -30,6 +30,9 @@ FOREIGN = {
     "fetch_published": _HEAVY,
     "publish": _HEAVY,
     "notify": _HEAVY,
+    "resolve": _HEAVY,
+    # It has TensorFlow, and imports it where a model is published and takes the log.
+    "encode_for_published": _HEAVY,
 }
 WORKING = ("train", "evaluate")
 

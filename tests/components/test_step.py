@@ -1,5 +1,6 @@
 import errno
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,6 +42,54 @@ def test_bad_input_is_printed_line_by_line_and_ends_the_step(
         "[ingest]   none",
     ]
     assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        "{{$.pipeline_job_schedule_time_utc}}",
+        "{{$.pipeline_job_create_time_utc}}",
+        "[[ScheduledTime]]",
+        "[[ScheduledTime.2006-01-02]]",
+        "[[CurrentTime]]",
+        "[[RunUUID]]",
+        "[[Index]]",
+    ],
+)
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda text: text,
+        lambda text: f"s3://bucket/{text}/log.csv",
+        lambda text: {"kind": "files", "interactions": f"s3://bucket/{text}/log.csv"},
+        lambda text: {"columns": [{"name": "at"}, {"name": text}]},
+        lambda text: {text: 1},
+    ],
+    ids=["itself", "in a path", "in an object", "in a list in an object", "as a key"],
+)
+def test_a_placeholder_that_nobody_filled_in_is_refused_wherever_it_is(
+    capsys: pytest.CaptureFixture[str], placeholder: str, around: Callable[[str], Any]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_step("ingest", raises(AssertionError("it ran")), seed=1, source=around(placeholder))
+
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"[ingest] error: source: {placeholder} arrived as it is")
+    assert "2.17 or later" in line
+    assert "data_until: scheduled" in line
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{{name}}", "{$.name}", "[[Tag]]", "[ScheduledTime]", "ScheduledTime",
+        {"a": {"b": {"c": 1}}}, [["ScheduledTime"]], [[1, 2]], {"features": [["$.x"]]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_only_looks_like_a_placeholder_is_passed(value: Any) -> None:
+    assert run_step("ingest", lambda *, source: {"source": source}, source=value)["source"] == value
 
 
 def test_wrong_settings_are_printed_and_end_the_step(

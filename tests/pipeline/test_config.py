@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from components.errors import InputError
-from pipeline.config import PipelineConfig, load_config, shipped_configs, source_fingerprint
+from pipeline.config import PipelineConfig, load_config, shipped_configs
 
 
 @pytest.mark.parametrize("name", shipped_configs())
@@ -188,22 +188,7 @@ def test_parameters_hold_no_null_because_kfp_has_none() -> None:
 def test_parameters_without_nulls_mean_the_same() -> None:
     config = load_config("movielens-100k")
     values = config.parameters()
-    del values["source_fingerprint"]
     assert PipelineConfig.model_validate({**values, "name": config.name}).train == config.train
-
-
-def test_the_fingerprint_changes_with_a_files_content(tmp_path: Path) -> None:
-    path = tmp_path / "log.csv"
-    path.write_text("a,b\n1,2\n")
-    source = {"kind": "files", "interactions": str(tmp_path / "*.csv"), "candidates": "none.csv"}
-    before = source_fingerprint(source)
-    assert before == source_fingerprint(source)
-    path.write_text("a,b\n1,2\n3,4\n")
-    assert source_fingerprint(source) != before
-
-
-def test_a_source_without_files_has_no_fingerprint() -> None:
-    assert source_fingerprint({"kind": "sample"}) == ""
 
 
 def test_a_sources_paths_are_absolute_on_this_machine(

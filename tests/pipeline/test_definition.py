@@ -31,7 +31,8 @@ def test_every_step_is_in_the_pipeline_and_has_its_image() -> None:
         name.removeprefix("exec-").replace("-", "_"): executor["container"]["image"]
         for name, executor in executors.items()
     }
-    assert sorted(images) == sorted(STEPS)
+    # The second one fetches the model to begin from.
+    assert sorted(images) == sorted([*STEPS, "fetch_published_2"])
     assert images == {
         "ingest": "registry/data:1",
         "adapt": DATA,
@@ -40,6 +41,9 @@ def test_every_step_is_in_the_pipeline_and_has_its_image() -> None:
         "export": DATA,
         "evaluate": MODEL,
         "fetch_published": MODEL,
+        "fetch_published_2": MODEL,
+        "resolve": MODEL,
+        "encode_for_published": DATA,
         "publish": MODEL,
     }
 

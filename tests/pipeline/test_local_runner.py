@@ -48,7 +48,10 @@ def test_every_step_ran_and_its_time_is_known(first: RunResult) -> None:
     names = [step.step for step in first.steps]
     assert sorted(names) == sorted(
         [
+            "resolve",
             "fetch_published",
+            "fetch_published",
+            "encode_for_published",
             "ingest",
             "adapt",
             "train",
@@ -91,9 +94,12 @@ def test_a_second_run_reuses_every_step_and_says_so(
     first: RunResult, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     second = run_locally(tiny(), str(output))
-    assert [step.step for step in second.steps if not step.reused] == ["publish"]
+    assert [step.step for step in second.steps if not step.reused] == [
+        "resolve",
+        "publish",
+    ]
     assert len(second.steps) == len(first.steps)
-    assert capsys.readouterr().out.count("reused: its inputs and its code") == len(first.steps) - 1
+    assert capsys.readouterr().out.count("reused: its inputs and its code") == len(first.steps) - 2
     assert second.evaluation == first.evaluation
     assert (output / "latest").resolve() == second.folder
 
@@ -105,6 +111,7 @@ def test_a_changed_setting_runs_only_the_steps_that_it_changes(
     again = {step.step: step.reused for step in run_locally(changed, str(output)).steps}
     assert not again.pop("evaluate")
     assert not again.pop("publish")
+    assert not again.pop("resolve")
     assert all(again.values())
 
 
@@ -119,6 +126,7 @@ def test_changed_code_runs_its_step_and_those_after_it(
     assert not again.pop("export")
     assert not again.pop("evaluate")
     assert not again.pop("publish")
+    assert not again.pop("resolve")
     assert all(again.values())
 
 

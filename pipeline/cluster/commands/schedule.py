@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError
+from components.resolve.job import SCHEDULED
 from pipeline.cluster.commands.options import (
     CONNECTING,
     AddOptions,
@@ -15,7 +16,6 @@ from pipeline.cluster.commands.options import (
     prepared,
     service_account,
 )
-from pipeline.config import SCHEDULED_TIME
 
 if TYPE_CHECKING:
     from pipeline.cluster.api import Cluster
@@ -121,7 +121,7 @@ def _create(options: argparse.Namespace) -> None:
         raise InputError(f"--end {options.end}: it must be later than --start {options.start}.")
     config, compiled, given = prepared(options)
     known = pipeline_parameters(compiled)
-    timed = {name: SCHEDULED_TIME for name in TIMED_PARAMETERS if name in known}
+    timed = {name: SCHEDULED for name in TIMED_PARAMETERS if name in known}
     if config.source.kind == "files" and config.source.columns.timestamp is None:
         timed.pop("data_until", None)
         print("each run takes the whole log, as source.columns.timestamp is not set")

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError
@@ -79,7 +78,6 @@ def _submit(options: argparse.Namespace) -> int:
     from pipeline.cluster.submission import (
         check_size,
         experiment,
-        pipeline_parameters,
         start_run,
         upload,
         without_caching,
@@ -87,9 +85,6 @@ def _submit(options: argparse.Namespace) -> int:
 
     if options.no_cache:
         compiled = without_caching(compiled)
-    # What the source holds may have changed since a former run, whose result is in the cache.
-    if config.source.kind != "sample" and "source_fingerprint" in pipeline_parameters(compiled):
-        parameters.setdefault("source_fingerprint", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     check_size(parameters)
     cluster = connect(options)
     uploaded = upload(cluster, config.name, compiled)

@@ -11,9 +11,9 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from components.adapt.config import Feature
-from components.adapt.encoding import encode, raw_array
 from components.adapt.feature_spaces import adapt_feature, build_feature_space
 from components.adapt.statistics import column_statistics, merge_statistics
+from components.encoding import encode, raw_array
 from components.feature_spec import RawInput
 from components.tables import Column, DType, to_numpy
 

@@ -1,4 +1,4 @@
-"""Adapt on a log that has grown, where a model is published: what keeps its index, what is new."""
+"""Adapt on a log that has grown, from a published model: what keeps its index, what is new."""
 
 import shutil
 from collections import Counter
@@ -9,11 +9,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from published_features import published_features
-from shop_source import FEATURES, FIRST_ITEM, FIRST_USER, shop_encoded, shop_tables, write_shop
+from grown_shop import (
+    GONE_ITEM,
+    GONE_USER,
+    OLD_USERS,
+    VERSION,
+    ingested,
+    old_shop,
+    published_shop,
+    replaced,
+    shop,
+)
+from shop_source import FEATURES, FIRST_USER, shop_encoded, shop_tables
 
 from components.adapt.former import grown_vocabulary
 from components.adapt.statistics import words
@@ -22,23 +31,11 @@ from components.feature_spec import EncodedFeature, FeatureSpec
 from components.published_models import Published
 from components.split import Split
 from components.tables import (
-    CANDIDATE_INDEX,
-    LABEL,
-    QUERY_ID,
-    TIMESTAMP,
-    read_json,
     read_table,
-    table_files,
-    to_numpy,
 )
 
 RunStep = Callable[..., Any]
 SIDES = ("query", "candidate")
-VERSION = "shop-0123456789ab"
-# Of the log as it was: who came first bought what was there first. One user has left since, one
-# item was withdrawn.
-OLD_USERS, OLD_ITEMS, OLD_ROWS = 30, 25, 700
-GONE_USER, GONE_ITEM = FIRST_USER + 500, FIRST_ITEM - 1
 # With room for values that are new, and a city that is now read word by word.
 GROWN: dict[str, Any] = {
     **FEATURES,
@@ -50,77 +47,12 @@ GROWN: dict[str, Any] = {
         "city": {"type": "text"},
     },
 }
-# For runs of which only the comparison matters.
+# For runs of which only ids matter.
 FEW: dict[str, Any] = {
     "query": {"user_id": {"type": "id"}},
     "candidate": {"item_id": {"type": "id"}},
 }
 LOOKED_UP = ("id", "integer_categorical", "string_categorical", "text", "multi_categorical")
-
-
-def _ingested(log: pa.Table, catalogue: pa.Table, source: dict[str, Any], folder: Path) -> Path:
-    from components.ingest.job import ingest
-
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(log, folder / "log.parquet")
-    pq.write_table(catalogue, folder / "catalogue.parquet")
-    ingest(
-        source={
-            **source,
-            "interactions": str(folder / "log.parquet"),
-            "candidates": str(folder / "catalogue.parquet"),
-        },
-        config={"shards": 2, "duplicates": "keep"},
-        seed=5,
-        tables=str(folder / "tables"),
-        rejects=str(folder / "rejects"),
-    )
-    return folder / "tables"
-
-
-def _shop(folder: Path) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
-    source = write_shop(folder)
-    tables = (pq.read_table(source["interactions"]), pq.read_table(source["candidates"]))
-    return *tables, source
-
-
-def _replaced(table: pa.Table, **columns: Any) -> pa.Table:
-    for name, values in columns.items():
-        index = table.schema.get_field_index(name)
-        kind = values.type if isinstance(values, pa.Array) else table.schema.field(name).type
-        table = table.set_column(index, name, pa.array(values, kind))
-    return table
-
-
-def _old_tables(folder: Path) -> Path:
-    log, catalogue, source = _shop(folder)
-    old = log.slice(0, OLD_ROWS).filter(
-        pc.and_(
-            pc.less(log["user_id"].slice(0, OLD_ROWS), FIRST_USER + OLD_USERS),
-            pc.less(log["item_id"].slice(0, OLD_ROWS), FIRST_ITEM + OLD_ITEMS),
-        )
-    )
-    rows = 12
-    of_the_user = _replaced(
-        old.slice(0, rows),
-        user_id=[GONE_USER] * rows,
-        plan=["legacy"] * rows,
-        city=["Atlantis"] * rows,
-        interests=[["chess"]] * rows,
-        at=range(rows),
-    )
-    of_the_item = _replaced(old.slice(rows, rows), item_id=[GONE_ITEM] * rows, at=range(rows))
-    items = catalogue.filter(pc.less(catalogue["item_id"], FIRST_ITEM + OLD_ITEMS))
-    gone = _replaced(
-        items.slice(0, 1), item_id=[GONE_ITEM], title=["Withdrawn tea"], city=["Atlantis"],
-        year=[1890], tags=[["chess"]],
-    )  # fmt: skip
-    return _ingested(
-        pa.concat_tables([old, of_the_user, of_the_item]),
-        pa.concat_tables([items, gone]),
-        source,
-        folder / "old",
-    )
 
 
 @dataclass(frozen=True)
@@ -171,15 +103,13 @@ def adapt(
 
 
 @pytest.fixture(scope="module")
-def old(adapt: Callable[..., Encoded], tmp_path_factory: pytest.TempPathFactory) -> Encoded:
-    return adapt(_old_tables(tmp_path_factory.mktemp("old")), FEATURES)
+def old(in_tensorflow: RunStep, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    return Encoded(*old_shop(tmp_path_factory, in_tensorflow))
 
 
 @pytest.fixture(scope="module")
-def published(old: Encoded, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return published_features(
-        old.encoded, tmp_path_factory.mktemp("published") / "published", VERSION
-    )
+def published(in_tensorflow: RunStep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return published_shop(tmp_path_factory, in_tensorflow)
 
 
 @pytest.fixture(scope="module")
@@ -187,16 +117,14 @@ def warm(
     adapt: Callable[..., Encoded], published: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Encoded:
     """The grown log, beginning from what is published."""
-    tables = shop_tables(tmp_path_factory)
-    return adapt(tables, GROWN, published=str(published), warm_start=True)
+    return adapt(shop_tables(tmp_path_factory), GROWN, base=str(published))
 
 
 @pytest.fixture(scope="module")
-def cold(
-    adapt: Callable[..., Encoded], published: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Encoded:
-    """The grown log; what is published is only compared with."""
-    return adapt(shop_tables(tmp_path_factory), FEATURES, published=str(published))
+def cold(in_tensorflow: RunStep, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    """The grown log, beginning from nothing."""
+    encoded = shop_encoded(tmp_path_factory, in_tensorflow)
+    return Encoded(shop_tables(tmp_path_factory), encoded)
 
 
 def every_feature(*kinds: str) -> list[Any]:
@@ -352,30 +280,23 @@ def test_new_values_get_new_indices_and_unknown_ones_stay_unknown(
     assert len(set(encoded[:-1])) == len({row["user_id"] for row in newcomers})
 
 
-def test_without_warm_start_features_are_those_of_a_first_run(
-    cold: Encoded, in_tensorflow: RunStep, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    first = Encoded(cold.tables, shop_encoded(tmp_path_factory, in_tensorflow))
-
-    assert cold.spec == first.spec
-    names = sorted(path.name for path in (first.encoded / "vocabularies").iterdir())
-    assert sorted(path.name for path in (cold.encoded / "vocabularies").iterdir()) == names
-    for name in names:
-        path = f"vocabularies/{name}"
-        assert pq.read_table(cold.encoded / path).equals(pq.read_table(first.encoded / path))
-    for part in ("interactions/train", "interactions/test", "candidates"):
-        assert read_table(cold.encoded / part).equals(read_table(first.encoded / part))
-
-
 def test_warm_start_where_nothing_is_published_is_a_first_run(
     adapt: Callable[..., Encoded], cold: Encoded, tmp_path: Path
 ) -> None:
     Published().write(tmp_path)
 
-    run = adapt(cold.tables, FEW, published=str(tmp_path), warm_start=True)
+    run = adapt(cold.tables, FEW, base=str(tmp_path))
+    without = adapt(cold.tables, FEW)
 
     assert run.tokens("query", "user_id") == cold.tokens("query", "user_id")
-    assert not (run.encoded / "published").exists()
+    assert run.spec == without.spec
+
+
+def test_the_split_that_comes_out_is_that_of_the_log_and_not_of_the_published_model(
+    old: Encoded, warm: Encoded
+) -> None:
+    assert Split.read(warm.encoded) == Split.read(warm.tables)
+    assert Split.read(warm.encoded) != Split.read(old.encoded)
 
 
 @pytest.mark.parametrize("limit", [8, 9, 10])
@@ -391,7 +312,7 @@ def test_a_vocabulary_longer_than_max_tokens_keeps_all_its_tokens(
         **FEW, "query": {"motto": {"type": "text", "max_tokens": limit, "sequence_length": 3}},
     }  # fmt: skip
 
-    run = adapt(cold.tables, features, published=str(published), warm_start=True)
+    run = adapt(cold.tables, features, base=str(published))
 
     former = old.tokens("query", "motto")
     assert len(former) == 7
@@ -434,118 +355,7 @@ def test_a_vocabulary_in_several_chunks_grows_as_in_one() -> None:
     assert table["count"].to_pylist() == [1, 0, 9, 3, 1]
 
 
-# --- the test part for the published model --------------------------------------------------------
-
-
-@pytest.mark.parametrize("start", ["warm", "cold"])
-def test_the_test_part_is_encoded_for_the_published_model_row_for_row(
-    old: Encoded, in_tensorflow: RunStep, start: str, request: pytest.FixtureRequest
-) -> None:
-    run: Encoded = request.getfixturevalue(start)
-    rows = read_table(run.tables / "interactions/test").to_pylist()
-
-    theirs, ours = read_table(run.encoded / "published"), read_table(
-        run.encoded / "interactions/test"
-    )  # fmt: skip
-
-    assert read_json(run.encoded / "published" / "comparison.json") == {"reason": None}
-    assert theirs.num_rows == len(rows) > 100
-    for name in (QUERY_ID, CANDIDATE_INDEX, TIMESTAMP, LABEL):
-        assert theirs[name].equals(ours[name])
-    encoded = in_tensorflow(
-        "serving_values:encode_rows",
-        encoded=str(old.encoded), tables=str(run.tables), side="query", rows=rows,
-    )  # fmt: skip
-    for feature in old.spec.query:
-        assert to_numpy(theirs[feature.name]).tolist() == encoded[feature.name]
-
-
-def test_the_training_rows_are_not_encoded_for_the_published_model(cold: Encoded) -> None:
-    names = {path.name for path in (cold.encoded / "published").iterdir()}
-
-    assert names == {
-        "comparison.json",
-        *(Path(path).name for path in table_files(cold.tables / "interactions/test")),
-    }
-
-
-def _renamed_input(spec: FeatureSpec) -> FeatureSpec:
-    inputs = [
-        item.model_copy(update={"name": "mood"}) if item.name == "plan" else item
-        for item in spec.query_inputs
-    ]
-    return spec.model_copy(update={"query_inputs": inputs})
-
-
-def _other_dtype(spec: FeatureSpec) -> FeatureSpec:
-    inputs = [
-        item.model_copy(update={"dtype": "string"}) if item.name == "zone" else item
-        for item in spec.query_inputs
-    ]
-    return spec.model_copy(update={"query_inputs": inputs})
-
-
-def _other_item_ids(spec: FeatureSpec) -> FeatureSpec:
-    return spec.model_copy(update={"candidate_id_dtype": "string"})
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (_renamed_input, "it takes mood, which the log does not have any more"),
-        (_other_dtype, "it takes zone as string, but the log has it as int64"),
-        (_other_item_ids, "its items' ids are string, those of the log int64"),
-    ],
-)
-def test_a_published_model_that_cannot_take_the_log_is_not_compared_and_adapt_goes_on(
-    adapt: Callable[..., Encoded],
-    published: Path,
-    cold: Encoded,
-    tmp_path: Path,
-    change: Callable[[FeatureSpec], FeatureSpec],
-    reason: str,
-) -> None:
-    other = tmp_path / "published"
-    shutil.copytree(published, other)
-    change(FeatureSpec.read(other / "features")).write(other / "features")
-
-    run = adapt(cold.tables, FEW, published=str(other))
-
-    assert read_json(run.encoded / "published" / "comparison.json") == {"reason": reason}
-    assert table_files(run.encoded / "published") == []
-    assert read_table(run.encoded / "interactions/test").num_rows > 100
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "reason"),
-    [
-        (
-            "interests",
-            lambda column: ["|".join(value) or "none" for value in column.to_pylist()],
-            "it takes interests as list<string>, but the log has it as string",
-        ),
-        (
-            "plan",
-            lambda column: [[value] for value in column.to_pylist()],
-            "it takes plan as string, but the log has it as list<string>",
-        ),
-    ],
-)
-def test_a_list_that_became_a_string_or_a_string_that_became_a_list_is_not_compared(
-    adapt: Callable[..., Encoded],
-    published: Path,
-    tmp_path: Path,
-    name: str,
-    values: Callable[[pa.ChunkedArray], list[Any]],
-    reason: str,
-) -> None:
-    log, catalogue, source = _shop(tmp_path / "shop")
-    changed = _replaced(log, **{name: pa.array(values(log[name]))})
-    tables = _ingested(changed, catalogue, source, tmp_path / "changed")
-
-    run = adapt(tables, FEW, published=str(published))
-
-    assert read_json(run.encoded / "published" / "comparison.json") == {"reason": reason}
+# --- what is not begun from -----------------------------------------------------------------------
 
 
 OTHER_SEED = "its data was split with seed 4, and this with 5"
@@ -561,26 +371,14 @@ def knows_test_rows(published: Path, tmp_path: Path) -> Path:
     return other
 
 
-def test_a_published_model_that_may_know_test_rows_is_not_compared(
-    adapt: Callable[..., Encoded], cold: Encoded, knows_test_rows: Path
-) -> None:
-    run = adapt(cold.tables, FEW, published=str(knows_test_rows))
-
-    assert read_json(run.encoded / "published" / "comparison.json") == {
-        "reason": f"it may know rows of the test part: {OTHER_SEED}"
-    }
-    assert table_files(run.encoded / "published") == []
-    assert Split.read(run.encoded) == Split.read(cold.tables)
-
-
 def test_a_published_model_that_may_know_test_rows_is_not_begun_from(
     adapt: Callable[..., Encoded], cold: Encoded, knows_test_rows: Path
 ) -> None:
     with pytest.raises(InputError, match=f"publish.warm_start: .*{VERSION}.*{OTHER_SEED}"):
-        adapt(cold.tables, FEW, published=str(knows_test_rows), warm_start=True)
+        adapt(cold.tables, FEW, base=str(knows_test_rows))
 
 
-def test_a_published_model_that_may_know_validation_rows_is_compared_and_not_begun_from(
+def test_a_published_model_that_may_know_validation_rows_is_not_begun_from(
     adapt: Callable[..., Encoded], published: Path, cold: Encoded, tmp_path: Path
 ) -> None:
     other = tmp_path / "published"
@@ -588,11 +386,8 @@ def test_a_published_model_that_may_know_validation_rows_is_compared_and_not_beg
     split = Split.read(other / "features")
     split.model_copy(update={"validation_fraction": 0.01}).write(other / "features")
 
-    run = adapt(cold.tables, FEW, published=str(other))
-
-    assert read_json(run.encoded / "published" / "comparison.json") == {"reason": None}
     with pytest.raises(InputError, match=r"publish.warm_start.*validation_fraction 0\.01"):
-        adapt(cold.tables, FEW, published=str(other), warm_start=True)
+        adapt(cold.tables, FEW, base=str(other))
 
 
 def test_a_feature_that_does_not_fit_the_log_is_refused_with_a_published_model_too(
@@ -601,20 +396,18 @@ def test_a_feature_that_does_not_fit_the_log_is_refused_with_a_published_model_t
     features = {**FEW, "query": {"mood": {"type": "id"}}}
 
     with pytest.raises(InputError, match=r"features\.query\.mood: there is no such column"):
-        adapt(cold.tables, features, published=str(published), warm_start=True)
+        adapt(cold.tables, features, base=str(published))
 
 
 def test_a_column_whose_type_changed_begins_anew(
     adapt: Callable[..., Encoded], published: Path, tmp_path: Path
 ) -> None:
     """Ids that were integers and are strings now: no index of them means anything any more."""
-    log, catalogue, source = _shop(tmp_path / "shop")
+    log, catalogue, source = shop(tmp_path / "shop")
     ids = pa.array([str(value) for value in log["user_id"].to_pylist()])
-    tables = _ingested(_replaced(log, user_id=ids), catalogue, source, tmp_path / "changed")
+    tables = ingested(replaced(log, user_id=ids), catalogue, source, tmp_path / "changed")
 
-    run = adapt(tables, FEW, published=str(published), warm_start=True)
+    run = adapt(tables, FEW, base=str(published))
 
     counts = counted("id", run.training_values("query", "user_id"))
     assert run.tokens("query", "user_id") == by_frequency(counts)
-    reason = read_json(run.encoded / "published" / "comparison.json")["reason"]
-    assert reason == "it takes user_id as int64, but the log has it as string"

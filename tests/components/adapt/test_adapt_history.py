@@ -13,7 +13,6 @@ import pytest
 from published_features import published_features
 from walk_source import (
     FIRST_ITEM,
-    INGEST,
     ITEMS,
     LENGTH,
     WITH_HISTORY,
@@ -27,14 +26,11 @@ from components.adapt.columns import columns_of, item_id_feature
 from components.adapt.config import FeaturesConfig
 from components.errors import InputError
 from components.feature_spec import EncodedFeature, FeatureSpec
-from components.ingest.config import IngestConfig
-from components.ingest.context import with_context
 from components.tables import (
     SPLITS,
     Column,
     Schema,
     read_json,
-    read_schema,
     read_table,
     table_files,
     to_numpy,
@@ -253,7 +249,7 @@ def test_the_vocabulary_grows_with_that_of_the_items(
 
     spec = adapted(
         in_tensorflow, tables, tmp_path / "encoded", WITH_HISTORY,
-        published=str(published), warm_start=True,
+        base=str(published),
     )  # fmt: skip
 
     former, grown = (tokens_of(path, "history") for path in (encoded, tmp_path / "encoded"))
@@ -263,60 +259,18 @@ def test_the_vocabulary_grows_with_that_of_the_items(
     widths = {f.name: (f.width, f.cardinality) for f in spec.query}
     assert widths["history"] == (2 * LENGTH, ITEMS + 3)
     # The published model is compared with on histories as it takes them.
-    assert read_json(tmp_path / "encoded" / "published" / "comparison.json")["reason"] is None
-    comparison = to_numpy(read_table(tmp_path / "encoded" / "published")["history"])
+    in_tensorflow(
+        "components.encode_for_published.job:encode_for_published",
+        tables=str(tables), published=str(published), config={},
+        published_test=str(tmp_path / "published_test"),
+    )  # fmt: skip
+    assert read_json(tmp_path / "published_test" / "comparison.json")["reason"] is None
+    comparison = to_numpy(read_table(tmp_path / "published_test")["history"])
     today = to_numpy(read_table(tmp_path / "encoded" / "interactions" / "test")["history"])
     assert comparison.shape[1] == LENGTH
     former_index = np.where(today[:, :LENGTH] > ITEMS, 0, today[:, :LENGTH])
     assert np.array_equal(comparison, former_index)
     assert not np.array_equal(comparison, today[:, :LENGTH])
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"history_length": None}, "it takes history, which ingest.history_length does not ask "
-                                   "for any more"),
-        ({"time_columns": []}, "it takes hour_of_day, which ingest.time_columns does not ask for "
-                               "any more"),
-        ({}, None),
-    ],
-)  # fmt: skip
-def test_a_published_model_says_what_it_lacks(
-    in_tensorflow: RunStep,
-    tables: Path,
-    encoded: Path,
-    changes: dict[str, Any],
-    reason: str | None,
-) -> None:
-    schema = read_schema(str(tables))
-    plain = schema.model_copy(update={"query": [c for c in schema.query if not c.derived]})
-    today = with_context(plain, IngestConfig.model_validate({**INGEST, **changes}))
-
-    found = in_tensorflow(
-        "components.adapt.job:_cannot_encode", schema=today, spec=FeatureSpec.read(encoded)
-    )
-
-    assert found == reason
-
-
-@pytest.mark.parametrize("derived", [True, False])
-def test_a_column_of_the_log_is_not_taken_for_one_that_ingest_derives(
-    in_tensorflow: RunStep, tables: Path, encoded: Path, derived: bool
-) -> None:
-    schema, spec = read_schema(str(tables)), FeatureSpec.read(encoded)
-    if derived:  # now; the published model knows the log's own
-        inputs = [item.model_copy(update={"derived": False}) for item in spec.query_inputs]
-        spec = spec.model_copy(update={"query_inputs": inputs})
-        expected = "it takes history of the log, but ingest derives it now"
-    else:
-        query = [column.model_copy(update={"derived": False}) for column in schema.query]
-        schema = schema.model_copy(update={"query": query})
-        expected = "it takes history, which ingest.history_length does not ask for any more"
-
-    assert (
-        in_tensorflow("components.adapt.job:_cannot_encode", schema=schema, spec=spec) == expected
-    )
 
 
 # --- what cannot be -------------------------------------------------------------------------------

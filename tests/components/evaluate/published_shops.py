@@ -63,7 +63,7 @@ def publish_and_fetch(folder: Path, steps: Steps, name: str = "shop") -> Path:
     evaluation.mkdir(parents=True)
     write_json({"headline": {"reasons": []}}, evaluation / "evaluation.json")
     nothing = folder / "nothing"
-    fetch_published(location=str(folder / "models"), published=str(nothing))
+    fetch_published(location=str(folder / "models"), number=0, published=str(nothing))
     publish(
         location=str(folder / "models"),
         good_enough=True,
@@ -77,8 +77,23 @@ def publish_and_fetch(folder: Path, steps: Steps, name: str = "shop") -> Path:
         lineage={},
         publication=str(folder / "publication.json"),
     )
-    fetch_published(location=str(folder / "models"), published=str(folder / "published"))
-    return folder / "published"
+    published = folder / "published"
+    fetch_published(location=str(folder / "models"), number=1, published=str(published))
+    return published
+
+
+def encode_for_published(
+    in_tensorflow: RunStep, tables: Path, published: Path, published_test: Path
+) -> Path:
+    """Encodes the test part as a published model takes it."""
+    in_tensorflow(
+        "components.encode_for_published.job:encode_for_published",
+        tables=str(tables),
+        published=str(published),
+        config={},
+        published_test=str(published_test),
+    )
+    return published_test
 
 
 def version_of(published: Path) -> str:
@@ -141,7 +156,6 @@ def _through_the_steps(
     *,
     seed: int,
     shards: int,
-    published: Path | None = None,
 ) -> Steps:
     from components.ingest.job import ingest
     from components.train.job import train
@@ -161,7 +175,6 @@ def _through_the_steps(
         features=features,
         config={},
         encoded=encoded,
-        published=str(published) if published else None,
     )
     train(encoded=encoded, config=_TRAIN, layer_sizes=[8], seed=seed, model=model)
     in_tensorflow(
@@ -176,16 +189,19 @@ def _through_the_steps(
 
 @dataclass(frozen=True)
 class Shops:
-    """The shop then, what was published then, and the shop today."""
+    """The shop then, what was published then, and the shop today.
+
+    Args:
+        old: The shop then.
+        published: What was published then.
+        today: The shop today.
+        published_test: The test part of today as the published model takes it.
+    """
 
     old: Steps
     published: Path
     today: Steps
-
-    @property
-    def published_encoding(self) -> Path:
-        """The test part of today as the published model takes it."""
-        return self.today.encoded / "published"
+    published_test: Path
 
 
 def two_shops(folder: Path, in_tensorflow: RunStep) -> Shops:
@@ -210,9 +226,11 @@ def two_shops(folder: Path, in_tensorflow: RunStep) -> Shops:
         in_tensorflow,
         seed=3,
         shards=2,
-        published=published,
     )
-    return Shops(old, published, today)
+    published_test = encode_for_published(
+        in_tensorflow, today.tables, published, folder / "today" / "published_test"
+    )
+    return Shops(old, published, today, published_test)
 
 
 def served_scores(export: str, tables: str) -> tuple[list[list[int]], list[list[float]]]:

@@ -1,5 +1,6 @@
 """The published model beside the new one: on the same test part, in today's catalogue."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import EVALUATE, FEATURES
+from conftest import EVALUATE
 from published_shops import (
     GONE,
     KEPT,
@@ -22,6 +23,7 @@ from published_shops import (
     TODAYS_ITEMS,
     Shops,
     Steps,
+    encode_for_published,
     publish_and_fetch,
     two_shops,
     version_of,
@@ -172,35 +174,36 @@ def sample_steps(
 def itself(
     sample_steps: Steps, tmp_path_factory: pytest.TempPathFactory, in_tensorflow: RunStep
 ) -> tuple[Path, Path]:
-    """The sample's model as it was published, and the sample encoded beside it."""
+    """The sample's model as it was published, and the test part as it takes it."""
     folder = tmp_path_factory.mktemp("itself")
     published = publish_and_fetch(folder, sample_steps, "sample")
-    in_tensorflow(
-        "components.adapt.job:adapt",
-        tables=str(sample_steps.tables),
-        features=FEATURES,
-        config={},
-        encoded=str(folder / "encoded"),
-        published=str(published),
+    published_test = encode_for_published(
+        in_tensorflow, sample_steps.tables, published, folder / "published_test"
     )
-    return published, folder / "encoded"
+    return published, published_test
 
 
 class Evaluated:
     """What evaluate wrote."""
 
     def __init__(
-        self, out: Path, steps: Steps, encoded: Path, published: Path | None, config: dict[str, Any]
+        self,
+        out: Path,
+        steps: Steps,
+        published: Path | None,
+        published_test: Path | None,
+        config: dict[str, Any],
     ):
         self.summary = evaluate(
             export=str(steps.export),
-            encoded=str(encoded),
+            encoded=str(steps.encoded),
             models=[str(steps.model)],
             config=config,
             evaluation=str(out / "evaluation"),
             metrics=str(out / "metrics.json"),
             report=str(out / "report.html"),
             published=str(published) if published else None,
+            published_test=str(published_test) if published_test else None,
         )
         self.results = read_json(out / "evaluation" / "evaluation.json")
         self.flat = json.loads((out / "metrics.json").read_text())
@@ -211,9 +214,9 @@ class Evaluated:
 def test_a_model_has_the_very_metrics_of_itself(
     itself: tuple[Path, Path], sample_steps: Steps, tmp_path: Path
 ) -> None:
-    published, encoded = itself
+    published, published_test = itself
 
-    run = Evaluated(tmp_path, sample_steps, encoded, published, EVALUATE)
+    run = Evaluated(tmp_path, sample_steps, published, published_test, EVALUATE)
 
     for protocol in PROTOCOLS:
         metrics = run.results["metrics"][protocol]
@@ -229,10 +232,10 @@ def test_a_model_has_the_very_metrics_of_itself(
 def test_a_margin_keeps_a_model_from_replacing_itself(
     itself: tuple[Path, Path], sample_steps: Steps, tmp_path: Path
 ) -> None:
-    published, encoded = itself
+    published, published_test = itself
     config = {**EVALUATE, "published_margin": 0.001}
 
-    run = Evaluated(tmp_path, sample_steps, encoded, published, config)
+    run = Evaluated(tmp_path, sample_steps, published, published_test, config)
 
     assert run.summary["good_enough"] is False
     (reason,) = run.results["headline"]["reasons"]
@@ -256,10 +259,12 @@ def _todays_ids(shops: Shops) -> pa.ChunkedArray:
     return read_table(shops.today.export / "candidates")[CANDIDATE_ID]
 
 
-def _compare(shops: Shops, *, published: Path | None, encoded: Path | None = None) -> Comparison:
+def _compare(
+    shops: Shops, *, published: Path | None, published_test: Path | None = None
+) -> Comparison:
     return Comparison.of(
         str(published) if published else None,
-        str(encoded or shops.today.encoded),
+        str(published_test or shops.published_test),
         _queries(shops),
         _todays_ids(shops),
     )
@@ -274,15 +279,20 @@ def test_a_note_that_names_no_version_is_nothing_to_compare_with(
 ) -> None:
     write_json({"move": None}, tmp_path / "published.json")
 
-    # Nor is anything looked for that adapt would have written.
-    assert _compare(shops, published=tmp_path, encoded=tmp_path) == Comparison()
+    # Nor is anything looked for that encode_for_published would have written.
+    assert _compare(shops, published=tmp_path, published_test=tmp_path) == Comparison()
 
 
-def test_a_reason_of_adapt_is_passed_on(shops: Shops, tmp_path: Path) -> None:
-    (tmp_path / "published").mkdir()
-    write_json({"reason": "it takes plan"}, tmp_path / "published" / "comparison.json")
+def test_without_an_encoded_test_part_there_is_nothing_to_compare_with(shops: Shops) -> None:
+    comparison = Comparison.of(str(shops.published), None, _queries(shops), _todays_ids(shops))
 
-    comparison = _compare(shops, published=shops.published, encoded=tmp_path)
+    assert comparison == Comparison()
+
+
+def test_a_reason_of_encode_for_published_is_passed_on(shops: Shops, tmp_path: Path) -> None:
+    write_json({"reason": "it takes plan"}, tmp_path / "comparison.json")
+
+    comparison = _compare(shops, published=shops.published, published_test=tmp_path)
 
     assert comparison == Comparison(version_of(shops.published), "it takes plan")
 
@@ -359,7 +369,7 @@ def test_the_order_of_the_published_catalogue_does_not_matter(shops: Shops, tmp_
 def shop_run(shops: Shops, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     out = tmp_path_factory.mktemp("shop-run")
     config = {**SHOP_EVALUATE, "published_margin": -1.0}
-    return Evaluated(out, shops.today, shops.today.encoded, shops.published, config)
+    return Evaluated(out, shops.today, shops.published, shops.published_test, config)
 
 
 @pytest.fixture(scope="module")
@@ -393,7 +403,7 @@ def test_its_lists_are_those_of_its_own_export(
     queries = QuerySet.of(test, FeatureSpec.read(shops.today.encoded).query)
     seen = SeenItems.of(queries, *known) if protocol == "filtered" else None
     model = Comparison.of(
-        str(shops.published), str(shops.today.encoded), queries, _todays_ids(shops)
+        str(shops.published), str(shops.published_test), queries, _todays_ids(shops)
     ).model
     assert model is not None
 
@@ -453,7 +463,8 @@ def test_items_that_users_came_back_to_are_counted_and_told(shops: Shops, tmp_pa
     write_table(pa.concat_tables([train, again]), encoded / "interactions" / "train")
     known = len(Targets.of(again, QuerySet.of(again, FeatureSpec.read(encoded).query), None))
 
-    run = Evaluated(tmp_path, shops.today, encoded, shops.published, SHOP_EVALUATE)
+    today = dataclasses.replace(shops.today, encoded=encoded)
+    run = Evaluated(tmp_path, today, shops.published, shops.published_test, SHOP_EVALUATE)
 
     targets = len(Targets.of(test, _queries(shops), None))
     assert 5 < known < targets / 2
@@ -482,7 +493,7 @@ def test_the_shops_are_what_the_tests_need_them_to_be(shops: Shops) -> None:
     old_features = [f.name for f in FeatureSpec.read(shops.published / "features").query]
     assert old_features == ["city", "plan", "user"]
     assert [f.name for f in FeatureSpec.read(shops.today.encoded).query] == ["age", "user"]
-    test = read_table(shops.published_encoding).to_pydict()
+    test = read_table(shops.published_test).to_pydict()
     plans: dict[str, set[int]] = {}
     for user, plan in zip(test[QUERY_ID], test["plan"], strict=True):
         plans.setdefault(user, set()).add(plan)
@@ -492,9 +503,8 @@ def test_the_shops_are_what_the_tests_need_them_to_be(shops: Shops) -> None:
 def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
     shops: Shops, tmp_path: Path
 ) -> None:
-    encoded = tmp_path / "encoded"
-    shutil.copytree(shops.today.encoded, encoded)
-    rows = read_table(encoded / "published")
+    published_test = tmp_path / "published_test"
+    rows = read_table(shops.published_test)
     row_query = _queries(shops).row_query
     (again, *_) = np.flatnonzero(np.bincount(row_query) > 1)
     plan = rows["plan"].to_numpy().copy()
@@ -502,12 +512,11 @@ def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
     plan[row] = plan[row] % 3 + 1
     column = rows.schema.get_field_index("plan")
     changed = rows.set_column(column, rows.schema.field(column), pa.array(plan))
-    shutil.rmtree(encoded / "published")
-    write_table(changed, encoded / "published")
-    write_json({"reason": None}, encoded / "published" / "comparison.json")
+    write_table(changed, published_test)
+    write_json({"reason": None}, published_test / "comparison.json")
 
     comparison = Comparison.of(
-        str(shops.published), str(encoded), _queries(shops), _todays_ids(shops)
+        str(shops.published), str(published_test), _queries(shops), _todays_ids(shops)
     )
 
     assert comparison.model is None
@@ -544,7 +553,7 @@ def test_the_published_model_stands_beside_the_others(shops: Shops, shop_run: Ev
 def test_the_new_models_own_numbers_do_not_change_beside_a_published_one(
     shops: Shops, shop_run: Evaluated, tmp_path: Path
 ) -> None:
-    alone = Evaluated(tmp_path, shops.today, shops.today.encoded, None, SHOP_EVALUATE)
+    alone = Evaluated(tmp_path, shops.today, None, None, SHOP_EVALUATE)
 
     assert alone.recommendations.equals(shop_run.recommendations)
     for protocol in PROTOCOLS:
@@ -565,8 +574,11 @@ def test_a_fetched_note_without_a_version_gives_what_no_note_gives(
     nothing.mkdir()
     write_json({"move": None}, nothing / "published.json")
 
-    noted = Evaluated(tmp_path / "a", shops.today, shops.today.encoded, nothing, SHOP_EVALUATE)
-    alone = Evaluated(tmp_path / "b", shops.today, shops.today.encoded, None, SHOP_EVALUATE)
+    (tmp_path / "test").mkdir()
+    write_json({"reason": "no version is published"}, tmp_path / "test" / "comparison.json")
+
+    noted = Evaluated(tmp_path / "a", shops.today, nothing, tmp_path / "test", SHOP_EVALUATE)
+    alone = Evaluated(tmp_path / "b", shops.today, None, None, SHOP_EVALUATE)
 
     assert noted.results == alone.results
     assert noted.html == alone.html
@@ -597,7 +609,7 @@ def test_the_log_tells_all_three_and_that_the_model_is_good_enough(
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": -1.0}
 
-    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+    run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[evaluate]")]
     for who in ("model", "most_popular", "ease", "ials", "published"):
@@ -614,7 +626,7 @@ def test_who_loses_is_told_so_by_log_results_and_report(
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.99}
 
-    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+    run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     headline, version = run.results["headline"], version_of(shops.published)
     assert run.summary["good_enough"] is headline["good_enough"] is False
@@ -649,13 +661,12 @@ def test_a_winning_page_shows_the_published_model_and_no_reason(
 def test_a_published_model_that_cannot_be_measured_blocks_unless_told_otherwise(
     shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str], compared: bool
 ) -> None:
-    encoded = tmp_path / "encoded"
-    shutil.copytree(shops.today.encoded, encoded)
     reason = "it takes <plan>, which the log does not have any more"
-    write_json({"reason": reason}, encoded / "published" / "comparison.json")
+    (tmp_path / "test").mkdir()
+    write_json({"reason": reason}, tmp_path / "test" / "comparison.json")
     config = {**SHOP_EVALUATE, "compare_with_published": compared}
 
-    run = Evaluated(tmp_path, shops.today, encoded, shops.published, config)
+    run = Evaluated(tmp_path, shops.today, shops.published, tmp_path / "test", config)
 
     version = version_of(shops.published)
     assert run.summary["good_enough"] is not compared
@@ -680,7 +691,7 @@ def test_where_it_does_not_count_a_better_published_model_is_only_told(
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.99, "compare_with_published": False}
 
-    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+    run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     assert run.summary["good_enough"] is True
     assert run.results["headline"]["reasons"] == []
@@ -698,7 +709,7 @@ def test_the_mark_is_at_most_popular_where_the_published_model_does_not_count(
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.5, "compare_with_published": False}
 
-    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+    run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     headline = run.results["headline"]
     low, _ = headline["intervals"]["leads"]["most_popular"]["interval"]
@@ -708,7 +719,7 @@ def test_the_mark_is_at_most_popular_where_the_published_model_does_not_count(
 def test_as_good_as_the_published_model_is_said_to_be_enough(shops: Shops, tmp_path: Path) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.5, "margin": 0.0}
 
-    run = Evaluated(tmp_path, shops.today, shops.today.encoded, shops.published, config)
+    run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     assert _mark(run.html) == f"at least {run.results['headline']['published'] + 0.5:.4f}"
 

@@ -1,10 +1,13 @@
 """fetch_published: what a run begins from and is compared with."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.errors import InputError
+from components.fetch_published.component import fetch_published as fetch_component
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
 from components.published_models import Move, Published, PublishedModels
@@ -47,23 +50,23 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("located", [True, False])
-def test_where_nothing_is_published_there_is_a_note_that_says_so(
+def test_where_there_is_no_model_there_is_a_note_that_says_so(
     located: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     location = str(tmp_path / "models") if located else ""
     folder = tmp_path / "published"
 
-    summary = fetch_published(location=location, published=str(folder))
+    summary = fetch_published(location=location, number=0, published=str(folder))
 
     assert summary == {"version": ""}
     assert Published.read(folder) == Published()
     assert files(folder) == {"published.json"}
-    where = f"at {location}" if located else "as publish.location is not set"
-    assert capsys.readouterr().out == f"[fetch_published] no version is published {where}\n"
+    said = "[fetch_published] there is no model to fetch (comparison)\n"
+    assert capsys.readouterr().out == said
     assert not (tmp_path / "models").exists()
 
 
-def test_the_latest_version_comes_with_what_later_steps_need(
+def test_a_version_comes_with_what_later_steps_need(
     models: PublishedModels,
     sample_export: Path,
     sample_model: Path,
@@ -72,7 +75,7 @@ def test_the_latest_version_comes_with_what_later_steps_need(
 ) -> None:
     folder = tmp_path / "published"
 
-    summary = fetch_published(location=str(models.location), published=str(folder))
+    summary = fetch_published(location=str(models.location), number=1, published=str(folder))
 
     move = latest(models)
     assert summary == {"version": move.version}
@@ -85,7 +88,74 @@ def test_the_latest_version_comes_with_what_later_steps_need(
     }
     assert {"feature_spec.json", "query_feature_space.keras"} <= files(folder / "features")
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said == f"[fetch_published] the latest version is {move.version}, of {move.time}"
+    assert said == (
+        f"[fetch_published] fetched {move.version}, published at {move.time} (comparison)"
+    )
+
+
+def test_the_entry_that_is_asked_for_is_fetched_though_a_later_one_is_live(
+    models: PublishedModels, sample_model: Path, sample_export: Path, sample_encoded: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    first = latest(models)
+    gathered = tmp_path / "gathered"
+    for name, part in (
+        ("model", sample_model), ("export", sample_export), ("features", sample_encoded)
+    ):  # fmt: skip
+        shutil.copytree(part, gathered / name)
+    (gathered / "model" / "history.json").write_text("{}")
+    version = models.add(gathered, "sample", ("export", "model", "features"))
+    second = models.point(version, first, "publish")
+    third = models.rollback()
+    place = str(models.location)
+
+    for move in (first, second, third):
+        folder = tmp_path / f"fetched-{move.number}"
+        summary = fetch_published(location=place, number=move.number, published=str(folder))
+        assert summary == {"version": move.version}
+        assert Published.read(folder) == Published(move=move)
+
+    assert [move.number for move in (first, second, third)] == [1, 2, 3]
+    assert third.version == first.version != second.version
+    assert (tmp_path / "fetched-2" / "model" / "history.json").read_text() == "{}"
+    assert (tmp_path / "fetched-3" / "model" / "history.json").read_text() != "{}"
+
+
+class _Artifact:
+    """What Kubeflow hands a component for an output."""
+
+    def __init__(self, path: Path):
+        self.path = str(path)
+        self.metadata: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize("purpose", ["comparison", "warm start"])
+def test_the_log_of_the_component_says_what_the_version_is_fetched_for(
+    models: PublishedModels, tmp_path: Path, capsys: pytest.CaptureFixture[str], purpose: str
+) -> None:
+    artifact = _Artifact(tmp_path / "published")
+
+    fetch_component.python_func(
+        location=str(models.location), number=1, purpose=purpose, published=artifact
+    )
+
+    move = latest(models)
+    assert artifact.metadata["version"] == move.version
+    assert Published.read(artifact.path) == Published(move=move)
+    said = f"[fetch_published] fetched {move.version}, published at {move.time} ({purpose})"
+    assert said in capsys.readouterr().out.splitlines()
+
+
+def test_an_entry_that_is_not_there_leaves_no_fetched_folder(
+    models: PublishedModels, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"history/00000002\.json is not there") as caught:
+        fetch_published(
+            location=str(models.location), number=2, published=str(tmp_path / "published")
+        )
+
+    assert str(models.location) in str(caught.value)
+    assert not (tmp_path / "published").exists()
 
 
 def test_the_served_model_and_the_users_stay_where_they_are(
@@ -94,7 +164,7 @@ def test_the_served_model_and_the_users_stay_where_they_are(
     assert (sample_export / "saved_model").is_dir()
     assert (sample_export / "users").is_dir()
 
-    fetch_published(location=str(models.location), published=str(tmp_path / "published"))
+    fetch_published(location=str(models.location), number=1, published=str(tmp_path / "published"))
 
     assert {path.name for path in (tmp_path / "published").iterdir()} == {
         "published.json", "export", "model", "features"
@@ -106,7 +176,7 @@ def test_the_served_model_and_the_users_stay_where_they_are(
 def test_every_fetched_file_is_the_published_one(models: PublishedModels, tmp_path: Path) -> None:
     folder = tmp_path / "published"
 
-    fetch_published(location=str(models.location), published=str(folder))
+    fetch_published(location=str(models.location), number=1, published=str(folder))
 
     version = Path(str(models.location)) / "versions" / latest(models).version
     for name in files(folder) - {"published.json"}:
@@ -115,10 +185,10 @@ def test_every_fetched_file_is_the_published_one(models: PublishedModels, tmp_pa
 
 def test_what_was_fetched_before_is_replaced(models: PublishedModels, tmp_path: Path) -> None:
     folder = tmp_path / "published"
-    fetch_published(location=str(models.location), published=str(folder))
+    fetch_published(location=str(models.location), number=1, published=str(folder))
     (folder / "left over").write_text("x")
 
-    fetch_published(location="", published=str(folder))
+    fetch_published(location="", number=0, published=str(folder))
 
     assert files(folder) == {"published.json"}
 
@@ -131,25 +201,31 @@ def test_a_tampered_version_leaves_no_fetched_folder(
     models.location.write(name, b"something else")
 
     with pytest.raises(InputError, match="is not the file that was published") as caught:
-        fetch_published(location=str(models.location), published=str(tmp_path / "published"))
+        fetch_published(
+            location=str(models.location), number=1, published=str(tmp_path / "published")
+        )
 
     assert f"{models.location}/{name}" in str(caught.value)
     assert not (tmp_path / "published").exists()
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_latest_version_that_is_gone_is_named(models: PublishedModels, tmp_path: Path) -> None:
+def test_a_version_that_is_gone_is_named(models: PublishedModels, tmp_path: Path) -> None:
     version = latest(models).version
     models.location.delete(f"versions/{version}/MANIFEST.json")
 
     with pytest.raises(InputError, match=f"has no version {version}"):
-        fetch_published(location=str(models.location), published=str(tmp_path / "published"))
+        fetch_published(
+            location=str(models.location), number=1, published=str(tmp_path / "published")
+        )
 
     assert not (tmp_path / "published").exists()
 
 
 def test_a_location_that_cannot_be_reached_leaves_no_fetched_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nonsense://bucket cannot be reached"):
-        fetch_published(location="nonsense://bucket", published=str(tmp_path / "published"))
+        fetch_published(
+            location="nonsense://bucket", number=1, published=str(tmp_path / "published")
+        )
 
     assert list(tmp_path.iterdir()) == []

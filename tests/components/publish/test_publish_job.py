@@ -63,7 +63,7 @@ def step(
         evaluation / "evaluation.json",
     )
     (evaluation / "large.parquet").write_bytes(b"what the report needs and a version does not")
-    fetch_published(location="", published=str(tmp_path / "published"))
+    fetch_published(location="", number=0, published=str(tmp_path / "published"))
     return Step(
         {
             "location": str(tmp_path / "models"),
@@ -94,7 +94,10 @@ def other_model(sample_model: Path, tmp_path: Path) -> str:
 
 def fetched(step: Step, folder: Path) -> Step:
     """The same step in a run that begins now."""
-    fetch_published(location=step.arguments["location"], published=str(folder))
+    location = step.arguments["location"]
+    latest = PublishedModels.at(location).latest()
+    number = latest.number if latest else 0
+    fetch_published(location=location, number=number, published=str(folder))
     return step.changed(published=str(folder))
 
 

@@ -283,6 +283,41 @@ def test_every_move_is_an_entry_of_the_history(
     assert models.location.names("history") == ["history/00000001.json", "history/00000002.json"]
 
 
+def test_an_entry_is_found_by_its_number_whatever_came_after_it(
+    models: PublishedModels, version_folder: MakeFolder
+) -> None:
+    red, blue = publish(models, version_folder("red")), publish(models, version_folder("blue"))
+    back = models.rollback()
+
+    assert [models.move(number) for number in (1, 2, 3)] == [red, blue, back]
+    assert back.version == red.version
+    assert models.move(2) == blue
+
+
+@pytest.mark.parametrize("published", [0, 1])
+def test_an_entry_that_is_not_there_is_named(
+    models: PublishedModels, version_folder: MakeFolder, published: int
+) -> None:
+    for _ in range(published):
+        publish(models, version_folder("red"))
+
+    with pytest.raises(InputError) as error:
+        models.move(published + 1)
+
+    message = str(error.value)
+    name = f"{models.location}/history/{published + 1:08d}.json"
+    assert message.startswith(f"{name} is not there")
+    assert "Start the run again." in message
+    assert "\n" not in message
+
+
+def test_an_entry_that_is_none_is_named(models: PublishedModels) -> None:
+    models.location.write("history/00000001.json", b"{}")
+
+    with pytest.raises(InputError, match=r"history/00000001\.json is no entry of the history"):
+        models.move(1)
+
+
 def test_the_history_goes_on_after_its_tenth_move(
     local_models: PublishedModels, version_folder: MakeFolder
 ) -> None:

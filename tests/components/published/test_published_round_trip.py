@@ -10,6 +10,7 @@ from places import MakeFolder
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
 from components.published_models import Conflict, Published, PublishedModels
+from components.resolve.job import resolve
 from components.tables import read_json, write_json
 
 pytest_plugins = ["published_fixtures"]
@@ -45,7 +46,9 @@ def run(place: str, version_folder: MakeFolder, tmp_path: Path) -> Run:
 
 
 def fetch(place: str, folder: Path) -> Published:
-    fetch_published(location=place, published=str(folder))
+    """Fetches the live version as a run does: resolve says which one it is."""
+    resolved = resolve(source={"kind": "sample"}, location=place)
+    fetch_published(location=place, number=resolved["published_number"], published=str(folder))
     return Published.read(folder)
 
 

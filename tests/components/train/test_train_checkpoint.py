@@ -23,7 +23,7 @@ from killed_training import Moment, signal_at, start
 
 from components.errors import InputError
 from components.feature_spec import FeatureSpec
-from components.tables import LABEL, read_json, read_table, to_numpy, write_json, write_table
+from components.tables import LABEL, read_json, read_table, to_numpy, write_table
 from components.train.checkpoint import TrainingState, training_key
 from components.train.job import train
 
@@ -551,11 +551,6 @@ def _other_labels(folder: Path) -> None:
             id="spec",
         ),
         pytest.param(
-            lambda e: write_json({"reason": "none"}, e / "published" / "comparison.json"),
-            False,
-            id="published",
-        ),
-        pytest.param(
             lambda e: (e / "query_feature_space.keras").write_bytes(b"another time"),
             False,
             id="FeatureSpace",
@@ -567,7 +562,6 @@ def test_the_data_that_train_reads_is_in_the_key(
 ) -> None:
     copy = tmp_path / "copied"  # another place is no other data
     shutil.copytree(small, copy)
-    (copy / "published").mkdir()
     assert training_key(str(copy), seed=1) == training_key(str(small), seed=1)
 
     change(copy)

@@ -136,8 +136,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, in_tensorflow: RunStep) -> Ru
     return Runs(
         first,
         published,
-        adapt("second", "warm", published=str(published), warm_start=True),
-        adapt("second", "cold", published=str(published)),
+        adapt("second", "warm", base=str(published)),
+        adapt("second", "cold"),
     )
 
 
@@ -363,10 +363,10 @@ def histories(
 ) -> dict[str, list[dict[str, float]]]:
     """The second run's training, from nothing and from the published model."""
     folder = tmp_path_factory.mktemp("second-run")
-    for name, encoded in (("cold", runs.cold), ("warm", runs.warm)):
+    for name, encoded, base in (("cold", runs.cold, None), ("warm", runs.warm, runs.published)):
         train(
             encoded=str(encoded), config=CONFIG, layer_sizes=LAYERS, seed=7,
-            model=str(folder / name), published=str(runs.published), warm_start=name == "warm",
+            model=str(folder / name), base=str(base) if base else None,
         )  # fmt: skip
     return {name: read_json(folder / name / "history.json") for name in ("cold", "warm")}
 
@@ -399,7 +399,7 @@ def test_training_json_and_the_log_say_what_a_model_begins_from(
 ) -> None:
     summary = train(
         encoded=str(runs.warm), config=SHORT, layer_sizes=[24], seed=7,
-        model=str(tmp_path / "model"), published=str(runs.published), warm_start=True,
+        model=str(tmp_path / "model"), base=str(runs.published),
     )  # fmt: skip
 
     assert summary["begins_from"] == VERSION
@@ -425,35 +425,28 @@ def test_validation_has_to_be_unseen_by_what_a_model_begins_from(
         path.write_text(json.dumps({**read_json(path), "refit": True}))
     arguments: dict[str, Any] = {
         "encoded": str(runs.warm), "config": {**SHORT, "refit": whose == "this"},
-        "layer_sizes": LAYERS, "seed": 7, "published": str(published),
-        "model": str(tmp_path / "model"),
+        "layer_sizes": LAYERS, "seed": 7, "model": str(tmp_path / "model"),
     }  # fmt: skip
 
     with pytest.raises(InputError, match=r"train\.refit .* validation part") as error:
-        train(**arguments, warm_start=True)
+        train(**arguments, base=str(published))
     assert (VERSION in str(error.value)) == (whose == "the published")
     assert not (tmp_path / "model").exists()
 
-    train(**arguments, warm_start=False)
+    train(**arguments)
 
 
-@pytest.mark.parametrize("case", ["no warm start", "nothing published", "no folder"])
 def test_without_a_published_model_to_begin_from_a_training_is_a_cold_one(
-    runs: Runs, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing = tmp_path / "nothing"
     nothing.mkdir()
     Published().write(nothing)
-    arguments: dict[str, Any] = {
-        "no warm start": {"published": str(runs.published), "warm_start": False},
-        "nothing published": {"published": str(nothing), "warm_start": True},
-        "no folder": {"published": None, "warm_start": True},
-    }[case]
     common: dict[str, Any] = {
         "encoded": str(runs.cold), "config": SHORT, "layer_sizes": LAYERS, "seed": 7,
     }  # fmt: skip
 
-    summary = train(**common, model=str(tmp_path / "model"), **arguments)
+    summary = train(**common, model=str(tmp_path / "model"), base=str(nothing))
     train(**common, model=str(tmp_path / "cold"))
 
     assert summary["begins_from"] == ""
@@ -466,7 +459,7 @@ def test_a_warm_training_that_is_stopped_goes_on_to_the_same_weights(
 ) -> None:
     common: dict[str, Any] = {
         "encoded": str(runs.warm), "config": {**CONFIG, "epochs": 2}, "layer_sizes": LAYERS,
-        "seed": 7, "published": str(runs.published), "warm_start": True,
+        "seed": 7, "base": str(runs.published),
     }  # fmt: skip
     stopped = {**common, "model": str(tmp_path / "m"), "checkpoints": str(tmp_path / "state")}
 
@@ -483,10 +476,10 @@ def test_a_cold_training_does_not_take_the_state_of_a_warm_one(
 ) -> None:
     common: dict[str, Any] = {
         "encoded": str(runs.warm), "config": SHORT, "layer_sizes": LAYERS, "seed": 7,
-        "published": str(runs.published), "checkpoints": str(tmp_path / "state"),
+        "checkpoints": str(tmp_path / "state"),
     }  # fmt: skip
     with signal_at(Moment(15, "step", 0, 20)), pytest.raises(SystemExit):
-        train(**common, model=str(tmp_path / "m"), warm_start=True)
+        train(**common, model=str(tmp_path / "m"), base=str(runs.published))
 
     train(**common, model=str(tmp_path / "m"))
 

@@ -17,6 +17,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineTaskSpec, SinglePlatformSpec
 from pydantic import BaseModel
 
+from components.attempts import RETRY
 from components.images import STEP_IMAGES
 from components.notify.job import WEBHOOK
 from pipeline.cluster_config import ClusterConfig, StepScheduling
@@ -116,6 +117,14 @@ STEP_SETTINGS = {
     "timeout_seconds": Setting(7200, pod={"activeDeadlineSeconds": "7200"}),
     "retry": Setting(
         {"count": 3, "backoff_seconds": 30, "backoff_factor": 3, "give_up_seconds": 86400},
+        {
+            "env": [
+                {
+                    "name": RETRY,
+                    "value": '{"count":3,"backoff_seconds":30,"backoff_factor":3}',
+                }
+            ]
+        },
         retry={
             "maxRetryCount": 3,
             "backoffDuration": "30s",
@@ -187,7 +196,8 @@ def expected_container(step: str, *settings: Setting) -> Container:
     """The container with some settings; train's accelerator comes from parameters."""
     message = Container()
     for setting in settings:
-        message.MergeFrom(json_format.ParseDict(setting.container, Container()))
+        if not (setting.retry and step == EXIT_STEP):
+            message.MergeFrom(json_format.ParseDict(setting.container, Container()))
     if step == "train":
         message.resources.ClearField("accelerator")
         message.MergeFrom(json_format.ParseDict({"resources": FROM_PARAMETERS}, Container()))
@@ -487,7 +497,12 @@ RUN_SETTINGS: dict[str, tuple[Any, Callable[[Compiled], None]]] = {
     "image_pull_secrets": (["one", "two"], _with_pull_secrets),
     "queue": ("value", _with_queue),
     "priority": ("value", _with_priority),
-    "ttl_seconds": (600, _with_pipeline_config(resourceTtlOnCompletion=600)),
+    "ttl_seconds": (
+        600,
+        _with_pipeline_config(
+            resourceTtlOnCompletion=600, resourceTtlOnSuccess=600, resourceTtlOnFailure=600
+        ),
+    ),
     "ttl_seconds_after_failure": (900, _with_pipeline_config(resourceTtlOnFailure=900)),
     "deadline_seconds": (3600, _with_pipeline_config(activeDeadlineSeconds=3600)),
     "checkpoints": ("s3://bucket/state", _with_checkpoints),
@@ -542,16 +557,25 @@ def test_an_empty_section_sets_nothing() -> None:
 
 @pytest.mark.parametrize("step", ALL_STEPS)
 def test_a_cluster_reuses_what_depends_on_nothing_but_its_inputs(step: str) -> None:
-    never = {"fetch_published", "publish", "notify"}
+    never = {"resolve", "publish", "notify"}
     assert Compiled.of().task(step).caching_options.enable_cache == (step not in never)
 
 
-def test_on_this_machine_the_fetched_model_is_reused_too(tmp_path) -> None:
+def test_on_this_machine_the_same_steps_are_reused(tmp_path) -> None:
     path = tmp_path / "local.yaml"
     compiler.Compiler().compile(build_pipeline(sample_with(), STEP_IMAGES), str(path))
     local = Compiled.read(path.read_text())
     reused = {step for step in STEPS if local.task(step).caching_options.enable_cache}
-    assert reused == set(STEPS) - {"publish"}
+    assert reused == set(STEPS) - {"resolve", "publish"}
+
+
+def test_both_fetches_are_placed_alike() -> None:
+    compiled = Compiled.of({"steps": {"fetch_published": EVERYTHING}})
+    one, other = "fetch_published", "fetch_published_2"
+    assert compiled.container(one) == compiled.container(other)
+    assert compiled.pod(one) == compiled.pod(other)
+    assert compiled.task(one).retry_policy == compiled.task(other).retry_policy
+    assert compiled.task(other).task_info.name == "fetch_base"
 
 
 def test_notify_runs_however_the_other_steps_ended() -> None:

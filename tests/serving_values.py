@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import pyarrow as pa
 
-from components.adapt.encoding import encode
+from components.encoding import encode
 from components.feature_spec import FeatureSpec
 from components.tables import read_schema, to_numpy
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
+from components.attempts import RETRY, RetryPolicy
 from components.notify.job import WEBHOOK
 from pipeline.cluster_config import ClusterConfig, StepScheduling
 
@@ -16,15 +17,18 @@ _WEEK = 7 * 24 * 3600
 
 
 def run_settings(cluster: ClusterConfig) -> dsl.PipelineConfig:
-    """What holds for a whole run."""
+    """Returns the settings of a whole run."""
     return dsl.PipelineConfig(
+        # All three: Argo's controller looks at after_success and after_failure first, and KFP 2.17
+        # installs it with an hour for each.
         ttl_seconds_after_finished=cluster.ttl_seconds,
-        ttl_seconds_after_failure=cluster.ttl_seconds_after_failure,
+        ttl_seconds_after_success=cluster.ttl_seconds,
+        ttl_seconds_after_failure=cluster.ttl_seconds_after_failure or cluster.ttl_seconds,
         active_deadline_seconds=cluster.deadline_seconds,
     )
 
 
-def schedule(
+def place(
     task: dsl.PipelineTask, step: str, cluster: ClusterConfig, accelerator: Any = None
 ) -> None:
     """Gives a task the settings of its step.
@@ -54,6 +58,13 @@ def schedule(
             float(own.retry.backoff_factor),
             f"{give_up}s",
         )
+        # The retries above are of pods that Argo retries; see components.attempts for the others.
+        policy = RetryPolicy(
+            count=own.retry.count,
+            backoff_seconds=own.retry.backoff_seconds,
+            backoff_factor=own.retry.backoff_factor,
+        )
+        task.set_env_variable(RETRY, policy.model_dump_json())
     for name, value in own.env.items():
         task.set_env_variable(name, value)
     for secret in own.secrets:

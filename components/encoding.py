@@ -10,8 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.feature_spec import EncodedFeature, RawInput
-from components.tables import from_numpy
+from components.encoding_config import EncodingConfig
+from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.tables import (
+    CANDIDATE_INDEX,
+    LABEL,
+    QUERY_ID,
+    TIMESTAMP,
+    Schema,
+    from_numpy,
+    table_files,
+)
 
 
 def raw_array(column: pa.ChunkedArray, width: int) -> np.ndarray:
@@ -137,3 +146,34 @@ class EncodeFiles(beam.DoFn):
             rating = table[self._rating].to_numpy()
             columns[name] = pa.array((rating * scale + offset).astype(np.float32))
         return pa.table(columns)
+
+
+def encode_interactions(
+    schema: Schema, spec: FeatureSpec, space: Path, settings: EncodingConfig
+) -> EncodeFiles:
+    """Returns the DoFn that encodes files of interactions with a query FeatureSpace.
+
+    Args:
+        schema: The tables' schema.
+        spec: The features that come out.
+        space: The saved query FeatureSpace.
+        settings: How tables are encoded.
+    """
+    return EncodeFiles(
+        str(space),
+        spec.query_inputs,
+        spec.query,
+        {
+            QUERY_ID: schema.role("query_id").name,
+            CANDIDATE_INDEX: CANDIDATE_INDEX,
+            TIMESTAMP: schema.role("timestamp").name,
+        },
+        settings.batch_rows,
+        schema.role("rating").name,
+        (LABEL, spec.label_scale, spec.label_offset),
+    )
+
+
+def paired_files(source: Path, target: Path) -> list[tuple[str, str]]:
+    """Lists a table's files, each with the path of what it becomes."""
+    return [(path, str(target / Path(path).name)) for path in table_files(source)]

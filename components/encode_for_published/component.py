@@ -1,0 +1,33 @@
+"""The Kubeflow interface of encode_for_published."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.images import DATA
+
+
+@dsl.component(base_image=DATA, install_kfp_package=False)
+def encode_for_published(
+    tables: dsl.Input[dsl.Dataset],
+    published: dsl.Input[dsl.Model],
+    config: dict[str, Any],
+    published_test: dsl.Output[dsl.Dataset],
+) -> None:
+    """Encodes the test part as the published model takes it.
+
+    Args:
+        tables: The tables that ingest wrote.
+        published: The published model, as fetch_published wrote it.
+        config: How tables are encoded; see `components.encoding_config.EncodingConfig`.
+        published_test: The encoded test part, or the reason why there is none.
+    """
+    from components.encode_for_published.job import encode_for_published as job
+    from components.step import run_step
+
+    published_test.metadata.update(
+        run_step(
+            "encode_for_published", job, tables=tables.path, published=published.path,
+            config=config, published_test=published_test.path,
+        )
+    )  # fmt: skip

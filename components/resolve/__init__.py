@@ -1,0 +1,1 @@
+"""resolve: what a run cannot know before it starts."""
