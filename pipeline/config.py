@@ -34,8 +34,8 @@ from components.train.config import LayerSizes, TrainConfig
 from pipeline.cluster_config import ClusterConfig
 from pipeline.tune_config import TuneConfig
 
-# What Kubeflow replaces by the time that a scheduled run is for.
-SCHEDULED_TIME = "[[ScheduledTime]]"
+# What a schedule gives its runs as data_until: each one's own scheduled time.
+SCHEDULED_TIME = "scheduled"
 _CONFIGS = resources.files("pipeline") / "configs"
 
 
@@ -102,11 +102,9 @@ class PipelineConfig(BaseModel):
     @field_validator("data_until", mode="before")
     @classmethod
     def _as_yaml_reads_it(cls, value: Any) -> Any:
-        """YAML reads 2026-11-24 as a date, 14 digits as a number, [[ScheduledTime]] as lists."""
+        """YAML reads 2026-11-24 as a date, 14 digits as a number."""
         if isinstance(value, date):
             return value.isoformat()
-        if value == [["ScheduledTime"]]:
-            return SCHEDULED_TIME
         return str(value) if type(value) is int else value
 
     @model_validator(mode="after")
