@@ -1,18 +1,20 @@
-"""Cron expressions: the common form with five fields, as KFP wants them with six.
+"""Cron expressions: reads the common five fields, and writes the six that KFP takes.
 
-KFP 2 reads them with robfig/cron v1: seconds come first, and Sunday is 0 only.
-Given five fields it takes the first for seconds, so `0 3 * * *`, meant as three
-in the morning, runs at three minutes past every hour.
+KFP's controller reads them with robfig/cron v1 (backend/src/crd/controller/scheduledworkflow/
+util/cron_schedule.go): seconds come first, and Sunday is 0 only. Given five fields it takes the
+first for seconds, so `0 3 * * *`, meant as three in the morning, runs at three minutes past every
+hour. What is written here means the same to robfig/cron v1 and to cronsim.
 """
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import islice
+
+from cronsim import CronSim, CronSimError
 
 from components.errors import InputError
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _DESCRIPTORS = {
     "@yearly": "0 0 0 1 1 *",
     "@annually": "0 0 0 1 1 *",
@@ -23,98 +25,49 @@ _DESCRIPTORS = {
     "@hourly": "0 0 * * * *",
 }
 _HELP = "Write minute hour day month weekday, e.g. '15 3 * * *' for 03:15 each day"
-
-
-@dataclass(frozen=True)
-class _Kind:
-    name: str
-    low: int
-    high: int
-    names: tuple[str, ...] = ()
-
-    @property
-    def allowed(self) -> str:
-        names = f" or {self.names[0].upper()}-{self.names[-1].upper()}" if self.names else ""
-        return f"{self.low}-{self.high}{names}"
-
-
-_WEEKDAY = _Kind("weekday", 0, 6, _DAYS)
-_KINDS = (
-    _Kind("second", 0, 59),
-    _Kind("minute", 0, 59),
-    _Kind("hour", 0, 23),
-    _Kind("day of the month", 1, 31),
-    _Kind("month", 1, 12, _MONTHS),
-    _WEEKDAY,
-)
+# robfig/cron gives up here, and KFP then takes the time for long past.
+_MOST_YEARS = 5
 
 
 @dataclass(frozen=True)
 class Cron:
-    """A checked cron expression.
+    """A checked cron expression; `parse_cron` makes it.
 
     Args:
         text: Six fields, seconds first, as KFP wants them.
-        values: What each field allows.
-        any_day: Whether the day of the month or the weekday is `*`.
     """
 
     text: str
-    values: tuple[frozenset[int], ...]
-    any_day: bool
 
     @property
     def shown(self) -> str:
-        """The common form with five fields where it says the same."""
+        """The common form with five fields if it says the same."""
         second, _, rest = self.text.partition(" ")
-        return rest if second == "0" else f"{self.text} (seconds first)"
+        return f"cron {rest}" if second == "0" else f"cron {self.text}, seconds first"
 
     @property
-    def seconds(self) -> frozenset[int]:
+    def in_words(self) -> str:
+        """When it runs, in plain words."""
+        return CronSim(self.text, datetime.min).explain()
+
+    @property
+    def seconds(self) -> set[int]:
         """The seconds of a minute at which it can run, in any time zone."""
-        return self.values[0]
+        return CronSim(self.text, datetime.min).seconds
 
     def next_times(self, after: datetime, count: int = 3) -> list[datetime]:
-        """The next times it runs, in UTC.
+        """Computes the next times it runs, in UTC.
 
         Args:
             after: They are later than this.
-            count: How many.
-
-        Returns:
-            Fewer than `count` where it does not run so often in five years,
-            after which robfig/cron gives up.
+            count: How many; fewer if no other comes within five years.
         """
-        after = after.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
-        seconds, minutes, hours = (sorted(values) for values in self.values[:3])
-        times: list[datetime] = []
-        day = after.replace(hour=0, minute=0, second=0)
-        for number in range(5 * 366):
-            date = day + timedelta(days=number)
-            if not self._runs_on(date):
-                continue
-            today = date.date() == after.date()
-            for hour in hours:
-                if today and hour < after.hour:
-                    continue
-                for minute in minutes:
-                    if today and (hour, minute) < (after.hour, after.minute):
-                        continue
-                    for second in seconds:
-                        time = date.replace(hour=hour, minute=minute, second=second)
-                        if time >= after:
-                            times.append(time)
-                        if len(times) == count:
-                            return times
-        return times
-
-    def _runs_on(self, date: datetime) -> bool:
-        _, _, _, days, months, weekdays = self.values
-        if date.month not in months:
-            return False
-        on_day, on_weekday = date.day in days, date.isoweekday() % 7 in weekdays
-        # As in every cron: where both are given, one is enough.
-        return (on_day and on_weekday) if self.any_day else (on_day or on_weekday)
+        times = [after.astimezone(UTC)]
+        for time in islice(CronSim(self.text, times[0]), count):
+            if time.year > times[-1].year + _MOST_YEARS:
+                break
+            times.append(time)
+        return times[1:]
 
 
 def parse_cron(text: str) -> Cron:
@@ -126,13 +79,11 @@ def parse_cron(text: str) -> Cron:
     Raises:
         InputError: If it is none; the message names the field and what is allowed.
     """
-    fields = text.split()
-    if text.strip().lower() in _DESCRIPTORS:
-        fields = _DESCRIPTORS[text.strip().lower()].split()
-    elif text.strip().startswith("@every"):
-        raise InputError(f"--cron '{text}': for that there is --interval, e.g. --interval 6h.")
-    elif text.strip().startswith("@"):
-        raise InputError(f"--cron '{text}': of the names there are {', '.join(_DESCRIPTORS)}.")
+    fields = _DESCRIPTORS.get(text.strip().lower(), text).split()
+    if text.strip().startswith("@every"):
+        raise InputError(f"--cron '{text}': use --interval for that, e.g. --interval 6h.")
+    if fields and fields[0].startswith("@"):
+        raise InputError(f"--cron '{text}': unknown name. Known are {', '.join(_DESCRIPTORS)}.")
     if len(fields) == 5:
         fields = ["0", *fields]
     if len(fields) != 6:
@@ -140,64 +91,83 @@ def parse_cron(text: str) -> Cron:
             f"--cron '{text}' has {len(fields)} fields; it takes 5, or 6 with seconds first. "
             f"{_HELP}."
         )
-    read = [_field(field, kind, text) for field, kind in zip(fields, _KINDS, strict=True)]
     cron = Cron(
-        " ".join(written for written, _ in read),
-        tuple(values for _, values in read),
-        # robfig/cron v1 takes */2 for a star as well.
-        any(part[0] in "*?" for field in (fields[3], fields[5]) for part in field.split(",")),
+        " ".join(kind.read(field, text) for field, kind in zip(fields, _KINDS, strict=True))
     )
-    if not cron.next_times(datetime(2024, 1, 1, tzinfo=UTC), 1):
-        raise InputError(f"--cron '{text}' never comes: no such month has that day.")
-    return cron
+    try:
+        if cron.next_times(datetime(2024, 1, 1, tzinfo=UTC), 1):
+            return cron
+    except CronSimError:
+        pass
+    raise InputError(f"--cron '{text}' never comes: no such month has that day.")
 
 
-def _field(field: str, kind: _Kind, text: str) -> tuple[str, frozenset[int]]:
-    """Reads a field: as KFP takes it, and the values that it allows."""
-    written, allowed = [], set[int]()
-    for part in field.split(","):
-        values, plain = _part(part, kind, text)
-        allowed |= values
-        # 7 for Sunday is common; robfig/cron refuses it, and ranges that end on Sunday.
-        written.append(part if plain else ",".join(str(value) for value in sorted(values)))
-    return ",".join(written), frozenset(allowed)
+@dataclass(frozen=True)
+class _Kind:
+    """A field of an expression: which values it takes."""
+
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+
+    def read(self, field: str, expression: str) -> str:
+        """Checks a field, and writes it so that robfig/cron and cronsim read it alike."""
+        parts = [self._part(part, expression) for part in field.split(",")]
+        # A star anywhere counts for robfig/cron, and only as a field's first letter for cronsim:
+        # with one, a day has to match both the day of the month and the weekday; else one of them.
+        return ",".join(sorted(parts, key=lambda part: not part.startswith("*")))
+
+    def _part(self, part: str, expression: str) -> str:
+        def wrong(why: str) -> InputError:
+            named = f" or {self.names[0]}-{self.names[-1]}" if self.names else ""
+            return InputError(
+                f"--cron '{expression}': the {self.name} '{part}' {why}. Allowed are {self.low}-"
+                f"{self.high}{named}, *, lists (1,2), ranges (1-5) and steps (*/15)."
+            )
+
+        match = re.fullmatch(r"([*?]|\w+)(?:-(\w+))?(?:/(\w+))?", part, re.ASCII)
+        if match is None or (match[1] in "*?" and match[2]):
+            raise wrong("cannot be read")
+        first, last, step = match[1], match[2], match[3]
+        if step is not None and not (step.isdecimal() and int(step)):
+            raise wrong("has a step that is not a number above 0")
+        if first in "*?":
+            return f"*/{step}" if step else "*"
+
+        top = 7 if self is _WEEKDAY else self.high
+
+        def number(value: str) -> int:
+            if value.upper() in self.names:
+                return self.names.index(value.upper()) + self.low
+            if not value.isdecimal():
+                raise wrong(f"is not a number{' or name' if self.names else ''}")
+            if not self.low <= int(value) <= top:
+                raise wrong("is out of range")
+            return int(value)
+
+        start = number(first)
+        # A step without an end goes on to the end.
+        end = number(last) if last else max(start, self.high) if step else start
+        if self is _WEEKDAY and last and end == 0 < start:
+            end = 7
+        if start > end:
+            raise wrong("begins after it ends")
+        if end > self.high:  # 7 for Sunday is common; robfig/cron refuses it
+            days = {value % 7 for value in range(start, end + 1, int(step or 1))}
+            return ",".join(map(str, sorted(days)))
+        if start == end:  # cronsim reads 5-5/2 as 5/2
+            return first
+        return f"{first}-{last or end}" + (f"/{step}" if step else "")
 
 
-def _part(part: str, kind: _Kind, text: str) -> tuple[set[int], bool]:
-    def wrong(why: str) -> InputError:
-        return InputError(
-            f"--cron '{text}': the {kind.name} '{part}' {why}. Allowed are {kind.allowed}, *, "
-            "lists (1,2), ranges (1-5) and steps (*/15)."
-        )
-
-    match = re.fullmatch(r"([*?]|\w+)(?:-(\w+))?(?:/(\w+))?", part, re.ASCII)
-    if match is None or (match[1] in "*?" and match[2]):
-        raise wrong("cannot be read")
-    if match[3] is not None and not (match[3].isdecimal() and int(match[3])):
-        raise wrong("has a step that is no number above 0")
-    step = int(match[3] or 1)
-    if match[1] in "*?":
-        return set(range(kind.low, kind.high + 1, step)), True
-
-    top = 7 if kind is _WEEKDAY else kind.high
-
-    def number(value: str) -> int:
-        if value.lower() in kind.names:
-            return kind.names.index(value.lower()) + kind.low
-        if not value.isdecimal():
-            raise wrong("is no number" + (" or name" if kind.names else ""))
-        if not kind.low <= int(value) <= top:
-            raise wrong("is out of range")
-        return int(value)
-
-    start = number(match[1])
-    # A step without an end goes on to the end.
-    end = number(match[2] or (str(max(start, kind.high)) if match[3] else match[1]))
-    if kind is _WEEKDAY and match[2] and end == 0 and start > 0:
-        end = 7
-    if start > end:
-        raise wrong("begins after it ends")
-    values = set(range(start, end + 1, step))
-    if kind is _WEEKDAY and end == 7:
-        return {value % 7 for value in values}, False
-    return values, True
+_WEEKDAY = _Kind("weekday", 0, 6, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_KINDS = (
+    _Kind("second", 0, 59),
+    _Kind("minute", 0, 59),
+    _Kind("hour", 0, 23),
+    _Kind("day of the month", 1, 31),
+    _Kind("month", 1, 12, _MONTHS),
+    _WEEKDAY,
+)

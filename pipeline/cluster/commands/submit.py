@@ -39,6 +39,9 @@ def add_submit(subparsers: Any, *, add_config: AddOptions, add_images: AddOption
     submit_.add_argument(
         "--no-cache", action="store_true", help="run every step, whatever former runs left"
     )
+    submit_.add_argument(
+        "--dry-run", action="store_true", help="say what would change, and change nothing"
+    )
     submit_.add_argument("--wait", action="store_true", help="follow the run to its end")
     submit_.add_argument(
         "--watch", metavar="RUN_ID", help="follow a run that is there; starts nothing"
@@ -74,7 +77,10 @@ def submit(options: argparse.Namespace) -> int:
 def _submit(options: argparse.Namespace) -> int:
     if options.timeout is not None and not options.wait:
         raise InputError("--timeout goes with --wait or --watch.")
+    if options.dry_run and options.wait:
+        raise InputError("--dry-run starts no run that --wait could follow.")
     config, compiled, parameters = prepared(options)
+    from pipeline.cluster.dry_run import dry_run
     from pipeline.cluster.submission import (
         check_size,
         experiment,
@@ -87,12 +93,17 @@ def _submit(options: argparse.Namespace) -> int:
         compiled = without_caching(compiled)
     check_size(parameters)
     cluster = connect(options)
+    experiment_name = options.experiment or config.name
+    if options.dry_run:
+        for line in dry_run(cluster, config.name, compiled, experiment_name):
+            print(line)
+        return 0
     uploaded = upload(cluster, config.name, compiled)
     print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'is there already'}")
     run = start_run(
         cluster,
         uploaded,
-        experiment(cluster, options.experiment or config.name),
+        experiment(cluster, experiment_name),
         config.name,
         parameters=parameters,
         service_account=service_account(options, config),
@@ -103,8 +114,11 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    if options.param or options.no_cache:
-        raise InputError("--watch follows a run that is there; --param and --no-cache start one.")
+    if options.param or options.no_cache or options.dry_run:
+        raise InputError(
+            "--watch follows a run that is there; --param, --no-cache and --dry-run are for a new "
+            "one."
+        )
     return _follow(options, connect(options), options.watch)
 
 

@@ -29,7 +29,7 @@ root:
       rate: {parameterType: NUMBER_DOUBLE}
       seed: {parameterType: NUMBER_INTEGER}
       source: {parameterType: STRUCT}
-      source_fingerprint: {parameterType: STRING}
+      source_note: {parameterType: STRING}
       verbose: {parameterType: BOOLEAN}
   dag:
     tasks:

@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.parser import BytesParser
 from email.utils import format_datetime
@@ -679,12 +679,45 @@ class KfpServer:
 
     def _tick(self) -> None:
         now = self.clock.now()
-        for run in self.schedules:
-            if run["mode"] != "ENABLE":
+        for schedule in self.schedules:
+            if schedule["mode"] != "ENABLE":
                 continue
-            for time in self._due(run, now):
-                self._last_ticks[run["recurring_run_id"]] = time
-                self.ticks.append((time, run["recurring_run_id"]))
+            for time in self._due(schedule, now):
+                self._last_ticks[schedule["recurring_run_id"]] = time
+                self.ticks.append((time, schedule["recurring_run_id"]))
+                self.runs.append(self._scheduled_run(schedule, time))
+
+    def _scheduled_run(self, schedule: dict[str, Any], time: datetime) -> "ScheduledRun":
+        """The run of a tick. Its parameters are the schedule's as they are: no word is replaced."""
+        kept = ("experiment_id", "pipeline_version_reference", "runtime_config", "service_account")
+        run = ScheduledRun(
+            json.loads(json.dumps({name: schedule[name] for name in kept if name in schedule})),
+            run_id=str(uuid.uuid4()),
+            display_name=f"{schedule['display_name']}-{len(self.ticks)}",
+            recurring_run_id=schedule["recurring_run_id"],
+            scheduled_at=f"{time:%Y-%m-%dT%H:%M:%SZ}",
+            created_at=self._time(),
+            finished_at="1970-01-01T00:00:00Z",
+            state="PENDING",
+        )
+        run.labels[WORKFLOW_EPOCH] = str(int(time.timestamp()))
+        return run
+
+    def _pipeline_service_get_pipeline_version(
+        self, request: Request, pipeline_id: str, pipeline_version_id: str
+    ) -> Any:
+        version = self._by_id(self.versions, "pipeline_version_id", pipeline_version_id)
+        if version["pipeline_id"] != pipeline_id:
+            raise Refusal(404, f"pipeline_version_id {pipeline_version_id} not found")
+        # As the server does with settings for Kubernetes (backend/src/apiserver/server/
+        # api_util.go, YamlStringToPipelineSpecStruct): both documents, each under its name.
+        for upload in self.requests:
+            if upload.status == 200 and upload.query.get("name") == version["name"]:
+                documents = list(yaml.safe_load_all(upload.body))
+                if documents[1:]:
+                    both = dict(zip(("pipeline_spec", "platform_spec"), documents, strict=True))
+                    return {**version, "pipeline_spec": both}
+        return version
 
     def _due(self, run: dict[str, Any], now: datetime) -> Iterator[datetime]:
         kind = next(iter(run["trigger"]))
@@ -703,6 +736,82 @@ class KfpServer:
             latest = following[0]
         if latest:
             yield latest
+
+
+WORKFLOW_EPOCH = "scheduledworkflows.kubeflow.org/workflowEpoch"
+
+
+class ScheduledRun(dict[str, Any]):
+    """A run that the controller has started, with the labels of its Argo workflow."""
+
+    def __init__(self, *values: Any, **more: Any):
+        super().__init__(*values, **more)
+        self.labels: dict[str, str] = {}
+
+
+def resolved_inputs(ir: Mapping[str, Any], task: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's inputs as KFP's driver resolves them, without those that other tasks make.
+
+    The rules are those of backend/src/v2/driver/resolve.go and, for the scheduled
+    time, of resolvePipelineJobScheduleTimeUTCFromWorkflow in cmd/driver/main.go.
+
+    Args:
+        ir: The compiled pipeline.
+        task: The task's name, in whichever group or loop it is.
+        run: As it is in `KfpServer.runs`.
+    """
+    times = {"{{$.pipeline_job_create_time_utc}}": run["created_at"]}
+    epoch = getattr(run, "labels", {}).get(WORKFLOW_EPOCH)
+    scheduled = datetime.fromtimestamp(int(epoch), UTC) if epoch else None
+    times["{{$.pipeline_job_schedule_time_utc}}"] = (
+        f"{scheduled:%Y-%m-%dT%H:%M:%SZ}" if scheduled else run["created_at"]
+    )
+    texts = {
+        **times,
+        "{{$.pipeline_job_name}}": run["display_name"],
+        "{{$.pipeline_job_uuid}}": run["run_id"],
+        "{{$.pipeline_task_name}}": task,
+    }
+
+    def component_inputs(component: str | None) -> dict[str, Any]:
+        """What a group of tasks gets; the root gets the run's parameters."""
+        if component is None:
+            defined = ir["root"].get("inputDefinitions", {}).get("parameters", {})
+            defaults = {
+                name: value["defaultValue"]
+                for name, value in defined.items()
+                if "defaultValue" in value
+            }
+            return {**defaults, **run.get("runtime_config", {}).get("parameters", {})}
+        (user,) = (
+            (group, name)
+            for group, tasks in groups.items()
+            for name, found in tasks.items()
+            if found["componentRef"]["name"] == component
+        )
+        return inputs_of(*user)
+
+    def inputs_of(group: str | None, name: str) -> dict[str, Any]:
+        given = groups[group][name].get("inputs", {}).get("parameters", {})
+        resolved = {}
+        for key, source in given.items():
+            if "runtimeValue" in source:
+                constant = source["runtimeValue"]["constant"]
+                resolved[key] = (
+                    texts.get(constant, constant) if isinstance(constant, str) else constant
+                )
+            elif "componentInputParameter" in source:
+                above = component_inputs(group)
+                if source["componentInputParameter"] in above:
+                    resolved[key] = above[source["componentInputParameter"]]
+        return resolved
+
+    groups: dict[str | None, dict[str, Any]] = {None: ir["root"]["dag"]["tasks"]}
+    for name, component in ir.get("components", {}).items():
+        if "dag" in component:
+            groups[name] = component["dag"]["tasks"]
+    (group,) = (group for group, tasks in groups.items() if task in tasks)
+    return inputs_of(group, task)
 
 
 @functools.cache

@@ -187,7 +187,7 @@ def test_parameters_are_read_as_the_pipeline_types_them() -> None:
         "layer_stacks=[[32],[64,32]]",
         "source={kind: sample}",
         "data_until=20261124",
-        "source_fingerprint=a: b: c",
+        "source_note=a: b: c",
     ]
     assert read_parameters(pairs, IR) == {
         "seed": 7,
@@ -196,7 +196,7 @@ def test_parameters_are_read_as_the_pipeline_types_them() -> None:
         "layer_stacks": [[32], [64, 32]],
         "source": {"kind": "sample"},
         "data_until": "20261124",
-        "source_fingerprint": "a: b: c",
+        "source_note": "a: b: c",
     }
 
 
@@ -571,7 +571,7 @@ def test_the_names_of_two_runs_differ() -> None:
         assert len(names) == 3
 
 
-def test_the_pipeline_as_it_is_compiled_is_uploaded_once_and_runs_read_the_source_anew(
+def test_the_pipeline_as_it_is_compiled_is_uploaded_once_and_runs_get_its_own_parameters(
     real_command_line: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "pipeline.yaml"
@@ -584,17 +584,7 @@ def test_the_pipeline_as_it_is_compiled_is_uploaded_once_and_runs_read_the_sourc
         assert version["pipeline_spec"] == next(iter(yaml.safe_load_all(path.read_text())))
         assert len(server.runs) == 2
         for run in server.runs:
-            parameters = run["runtime_config"]["parameters"]
-            assert re.fullmatch(r"\d{8}T\d{6}Z", parameters.pop("source_fingerprint"))
-            assert parameters == {}
-
-
-def test_the_built_in_sample_is_the_same_each_time_and_may_come_from_the_cache(
-    real_command_line: Any,
-) -> None:
-    with KfpServer() as server:
-        assert real_command_line(server, "submit", "--config", "sample", LOCAL) == 0
-        assert server.runs[0]["runtime_config"].get("parameters", {}) == {}
+            assert run["runtime_config"].get("parameters", {}) == {}
 
 
 def test_an_accelerator_brings_the_image_with_cuda(real_command_line: Any) -> None:
