@@ -81,8 +81,8 @@ def test_images_are_told_by_their_tags_and_once_for_all_steps_that_have_them() -
     everywhere = {step: image.replace("acme", "other") for step, image in old.items()}
     both = (Definition.read(compiled(**images)) for images in (old, everywhere))
     assert differences(*both) == [
-        "adapt, encode-for-published, export, ingest: image ghcr.io/acme/deep-retrieval-data:abc -> "
-        "ghcr.io/other/deep-retrieval-data:abc",
+        "adapt, encode-for-published, export, ingest: image "
+        "ghcr.io/acme/deep-retrieval-data:abc -> ghcr.io/other/deep-retrieval-data:abc",
         "evaluate, fetch-published, fetch-published-2, notify, publish, resolve, select-model, "
         "train: image "
         "ghcr.io/acme/deep-retrieval-model:abc -> ghcr.io/other/deep-retrieval-model:abc",
