@@ -156,7 +156,7 @@ def upload(cluster: Cluster, config_name: str, compiled: str, name: str = NAME) 
             the whole version or none.
     """
     pipeline, _ = cluster.create_once(
-        find=lambda: _find_pipeline(cluster, name),
+        find=lambda: find_pipeline(cluster, name),
         # Not the API that uploads a pipeline: it makes a first version that is named after it.
         create=lambda: cluster.send(
             f"creating the pipeline {name}",
@@ -174,6 +174,8 @@ def upload(cluster: Cluster, config_name: str, compiled: str, name: str = NAME) 
             kfp_server_api.PipelineServiceApi.pipeline_service_list_pipeline_versions,
             "pipeline_versions",
             version,
+            # A PipelineVersion resource need not have a display name.
+            key="name",
             pipeline_id=pipeline.pipeline_id,
         )
         return found[0] if found else None
@@ -181,21 +183,40 @@ def upload(cluster: Cluster, config_name: str, compiled: str, name: str = NAME) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         path.write_text(compiled, encoding="utf-8")
-        uploaded, is_new = cluster.create_once(
-            find=find_version,
-            create=lambda: cluster.send(
-                f"uploading version {version}",
-                kfp_server_api.PipelineUploadServiceApi.upload_pipeline_version,
-                uploadfile=str(path),
-                name=version,
-                display_name=version,
-                pipelineid=pipeline.pipeline_id,
-            ),
-        )
+        try:
+            uploaded, is_new = cluster.create_once(
+                find=find_version,
+                create=lambda: cluster.send(
+                    f"uploading version {version}",
+                    kfp_server_api.PipelineUploadServiceApi.upload_pipeline_version,
+                    uploadfile=str(path),
+                    name=version,
+                    display_name=version,
+                    pipelineid=pipeline.pipeline_id,
+                ),
+            )
+        except ClusterError as error:
+            if error.status != 409:
+                raise
+            raise ClusterError(f"{error} {_unlisted(version, name)}", status=409) from None
+    if is_new and cluster.keeps_resources:
+        cluster.note(f"uploaded {name}-{version} as a resource. {_unlisted(version, name)}")
     return Uploaded(pipeline.pipeline_id, uploaded.pipeline_version_id, version, is_new)
 
 
-def _find_pipeline(cluster: Cluster, name: str) -> Any:
+def _unlisted(version: str, name: str) -> str:
+    # ListPipelineVersions selects by this label, and CreatePipelineVersion refuses a name only if
+    # its resource has the pipeline as its owner (2.17's backend/src/apiserver/storage/
+    # pipeline_store_kubernetes.go). KFP's webhook sets both; no request shows one that lacks them.
+    return (
+        f"A PipelineVersion {version} or {name}-{version} that was applied without KFP's webhook "
+        "is not listed, as it lacks the label pipelines.kubeflow.org/pipeline-id: see 'kubectl get "
+        "pipelineversions --show-labels', and delete it or apply it again with the webhook."
+    )
+
+
+def find_pipeline(cluster: Cluster, name: str = NAME) -> Any:
+    """Finds the pipeline of a name, or none."""
     arguments: dict[str, Any] = {"namespace": cluster.namespace} if cluster.namespace else {}
     try:
         return cluster.call(
@@ -205,7 +226,7 @@ def _find_pipeline(cluster: Cluster, name: str) -> Any:
             **arguments,
         )
     except ClusterError as error:
-        if error.status == 404:
+        if error.missing:
             return None
         raise
 

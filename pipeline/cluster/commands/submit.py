@@ -76,6 +76,7 @@ def _submit(options: argparse.Namespace) -> int:
     if options.timeout is not None and not options.wait:
         raise InputError("--timeout goes with --wait or --watch.")
     config, compiled, parameters = prepared(options)
+    from pipeline.cluster.server_versions import check_server
     from pipeline.cluster.submission import (
         check_size,
         experiment,
@@ -92,6 +93,7 @@ def _submit(options: argparse.Namespace) -> int:
         parameters.setdefault("source_fingerprint", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     check_size(parameters)
     cluster = connect(options)
+    check_server(cluster, config.cluster)
     uploaded = upload(cluster, config.name, compiled)
     print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'is there already'}")
     run = start_run(

@@ -231,6 +231,8 @@ class KfpServer:
         self.clock = clock or Clock()
         self.per_request = per_request
         self.page_size = page_size
+        self.version = "2.17.0"
+        self.store = "database"
         self.tokens: set[str] = set()
         self.cookies: set[str] = set()
         self.pipelines: list[dict[str, Any]] = []
@@ -474,7 +476,13 @@ class KfpServer:
     # Health.
 
     def _healthz_service_get_healthz(self, request: Request) -> Any:
-        return {"multi_user": self.multi_user}
+        # All of backend/src/apiserver/main.go, more than the API describes.
+        return {
+            "commit_sha": "4a3592cb2dd0a91a4652ab93893ec8beda1f3158",
+            "tag_name": self.version,
+            "multi_user": self.multi_user,
+            "pipeline_store": self.store,
+        }
 
     # Pipelines.
 

@@ -12,14 +12,8 @@ from cluster_support import LASTING, PASSING, SECRET, by, clear, connected, no_s
 from kfp_server import Clock, Fault, KfpServer, Refusal, check, status
 
 from components.errors import InputError
-from pipeline.cluster.api import (
-    Cluster,
-    ClusterError,
-    Connection,
-    connect,
-    make_client,
-    name_filter,
-)
+from pipeline.cluster.api import Cluster, ClusterError, Connection, connect, name_filter
+from pipeline.cluster.connection import make_client
 
 __all__ = ["no_settings"]  # a fixture
 HEALTH = kfp_server_api.HealthzServiceApi.healthz_service_get_healthz
@@ -117,15 +111,19 @@ def test_outside_of_a_cluster_kubectls_context_leads_to_the_proxy(
 ) -> None:
     def load(client_configuration: Any, context: str) -> None:
         assert context == "shop"
-        client_configuration.host = "https://kubernetes"
+        client_configuration.host = server.url
         client_configuration.api_key["authorization"] = f"Bearer {SECRET}"
 
     monkeypatch.setattr("kubernetes.config.load_kube_config", load)
-    cluster = Cluster(Connection(kube_context="shop"))
-    assert cluster.host == (
-        "https://kubernetes/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"
-    )
-    assert SECRET not in cluster._hide(f"x {SECRET} y")
+    with KfpServer() as server:
+        cluster = Cluster(Connection(kube_context="shop"), **by(server.clock))
+        assert cluster.host == (
+            f"{server.url}/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"
+        )
+        with pytest.raises(ClusterError, match="404") as caught:  # which shows what it got
+            cluster.call("asking", HEALTH)
+        assert server.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+        assert SECRET not in str(caught.value)
 
 
 def test_no_way_to_a_cluster_is_one_message(
