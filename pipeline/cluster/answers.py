@@ -28,6 +28,8 @@ _IDS = {
     "V2beta1RecurringRun": "recurring_run_id",
     "V2beta1Run": "run_id",
 }
+# Types that say less than what there is.
+_FREE = ("object", "ProtobufAny", "V2beta1GetHealthzResponse")
 # Errors that stay, whatever the HTTP status: gRPC's codes INVALID_ARGUMENT, NOT_FOUND,
 # ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED and
 # UNAUTHENTICATED; NewUserError (backend/src/common/util/error.go) puts HTTP's there as well.
@@ -69,7 +71,7 @@ def check(value: Any, kind: str, where: str = "") -> None:
             check(item, inner[2], f"{where}[{place}]")
     elif kind == "dict":  # google.protobuf.Empty, which kfp_server_api calls an object
         want(value == {}, "empty")
-    elif value is None or kind in ("object", "ProtobufAny"):
+    elif value is None or kind in _FREE:
         return
     elif inner:
         want(isinstance(value, dict), "an object")
@@ -110,13 +112,13 @@ def read_error(status: int, body: str) -> Said:
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
-        return Said(_page(body), False, status == 500 and bool(_LASTING_TEXT.search(body)))
+        values = {"message": _page(body)}
     values = values if isinstance(values, dict) else {}
     texts = (values.get(key) for key in ("error_message", "message", "error"))
     text = next((text for text in texts if text and isinstance(text, str)), body)
     code = values.get("code")
     lasting = isinstance(code, int) and code in _LASTING_CODES
-    lasting = lasting or (status == 500 and _LASTING_TEXT.search(body) is not None)
+    lasting = lasting or (status == 500 and _LASTING_TEXT.search(text) is not None)
     return Said(text, status == 404 and code == 5, lasting)
 
 

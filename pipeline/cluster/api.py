@@ -261,9 +261,10 @@ class Cluster:
         except ClusterError as error:
             failure = error
         # The server is there and has done with the request: look what came of it.
-        if failure.status == 409 or (unclear and (failure.status == 500 or failure.status < 300)):
+        answered = failure.status in (409, 500) or 200 <= failure.status < 300
+        if answered and (unclear or failure.status == 409):
             with suppress(ClusterError):
-                found = find() if failure.status else None
+                found = find()
                 if found is not None:  # with 409 someone else was faster
                     return found, failure.status != 409
                 unclear = unclear and failure.status != 500

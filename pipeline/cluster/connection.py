@@ -172,6 +172,7 @@ def make_client(connection: Connection) -> kfp.Client:
         InputError: If there is no way to a cluster, or the credentials cannot be had.
     """
     never_show(connection.token, connection.cookies, connection.app_client_secret)
+    never_show(*re.findall(r"//([^/@]*)@", connection.host or ""))
     hide_in_logs()
     if not connection.verify_ssl:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)

@@ -142,11 +142,11 @@ class Transport:
             raise self._problem(error) from None
         finally:
             timer.cancel()
+        self.answer = answer
         if 200 <= answer.status < 300:
             answer.content = _parsed(answer)
         else:  # kfp_server_api 2.17 decodes an error's body, whatever it is
             answer.data = answer.data.decode("utf-8", errors="replace").encode()
-        self.answer = answer
         return answer
 
     def _exchange(self, method: str, url: str, headers: Any, body: Any) -> _Answer:

@@ -233,6 +233,9 @@ class KfpServer:
         self.page_size = page_size
         self.version = "2.17.0"
         self.store = "database"
+        # Names of PipelineVersion resources without the label by which they are listed, and
+        # without an owner: of those that were applied without KFP's webhook.
+        self.unlisted: set[str] = set()
         self.tokens: set[str] = set()
         self.cookies: set[str] = set()
         self.pipelines: list[dict[str, Any]] = []
@@ -526,6 +529,12 @@ class KfpServer:
         for other in self.versions:
             if all(other[key] == version[key] for key in ("pipeline_id", "name")):
                 raise Refusal(409, "Failed to create a pipeline version")
+        # createPipelineVersionWithPipeline, 2.17's backend/src/apiserver/storage/
+        # pipeline_store_kubernetes.go: a resource with the very name is in the way, and another
+        # one of the version's name is looked at only if the pipeline owns it.
+        pipeline = self._by_id(self.pipelines, "pipeline_id", query["pipelineid"])
+        if f"{pipeline['name']}-{version['name']}" in self.unlisted:
+            raise Refusal(409, "Failed to create a pipeline version")
         self.versions.append(version)
         return version
 
