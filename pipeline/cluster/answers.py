@@ -62,7 +62,7 @@ def check(value: Any, kind: str, where: str = "") -> None:
 
     def want(good: Any, name: str) -> None:
         if not good:
-            raise Unanswered(f"did not answer as the KFP API does: {where or 'this'} is not {name}")
+            raise not_as_kfp(f"{where or 'it'} is not {name}")
 
     inner = re.fullmatch(r"(list\[|dict\(str, )(.*)[\])]", kind)
     if inner and inner[1] == "list[":
@@ -91,6 +91,14 @@ def check(value: Any, kind: str, where: str = "") -> None:
         want(kind not in _IDS or value.get(_IDS[kind]), f"a {kind}")
         for key in fields.keys() & value.keys():
             check(value[key], fields[key], f"{where}.{key}" if where else key)
+
+
+def not_as_kfp(problem: str) -> Unanswered:
+    """An answer that is JSON, and yet none of the KFP API's."""
+    return Unanswered(
+        f"did not answer as the KFP API does: {problem}",
+        "Check --host, and whether something on the way changes answers or cuts them.",
+    )
 
 
 class Said(NamedTuple):

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import kfp_server_api  # type: ignore[import-untyped]
 
 from components.errors import InputError
-from pipeline.cluster.answers import check, parse_date, read_error
-from pipeline.cluster.connection import Connection, api_client, make_client, user_namespace
+from pipeline.cluster.answers import check, not_as_kfp, parse_date, read_error
+from pipeline.cluster.connection import Connection, sign_in
 from pipeline.cluster.redaction import clean
 from pipeline.cluster.transport import Limits, Transport, Unanswered
 
@@ -105,10 +105,8 @@ class Cluster:
         self._sign_in()
 
     def _sign_in(self) -> None:
-        self._kfp = make_client(self.connection)
-        self._api_client = api_client(self._kfp)
-        rest = self._api_client.rest_client
-        host = self._api_client.configuration.host
+        self._api_client, self._user_namespace = sign_in(self.connection)
+        rest, host = self._api_client.rest_client, self._api_client.configuration.host
         self._transport = rest.pool_manager = Transport(rest.pool_manager, host, self._limits)
 
     @property
@@ -142,7 +140,7 @@ class Cluster:
         store = health.get("pipeline_store") or health.get("pipelineStore")
         self.keeps_resources = store == "kubernetes"
         if health["multi_user"]:
-            self.namespace = user_namespace(self.connection, self._kfp)
+            self.namespace = self._user_namespace
             if not self.namespace:
                 raise InputError(f"{self.host} has many users: give yours with --namespace.")
         elif self.connection.namespace:  # which a single-user server would refuse
@@ -160,7 +158,7 @@ class Cluster:
                 f"{what}: the UI at {self.host} does not reach the API server.", retryable=True
             )
         if not isinstance(health.get("multi_user"), bool):
-            raise self._unanswered(what, Unanswered("answered, but not as the KFP API does"))
+            raise self._unanswered(what, not_as_kfp("it has no multi_user"))
         return health
 
     def send(self, what: str, method: Method, **arguments: Any) -> Any:
@@ -190,11 +188,11 @@ class Cluster:
         except Unanswered as error:
             failure = self._unanswered(what, error)
         except kfp_server_api.ApiException as error:
-            failure = self._refused(what, error) if error.status else self._unreadable(what, error)
+            failure = self._refused(what, error)
         except _UNREADABLE as error:
             if self._transport.answer is None:
                 raise  # nothing was received: the request itself is wrong
-            failure = self._unreadable(what, error)
+            failure = self._unanswered(what, not_as_kfp(clean(str(error), 120)))
         except OSError as error:  # a pod's token, which kfp reads for each request
             failure = ClusterError(f"{what}: the credentials cannot be read: {error}", refused=True)
         else:
@@ -267,7 +265,7 @@ class Cluster:
                 found = find()
                 if found is not None:  # with 409 someone else was faster
                     return found, failure.status != 409
-                unclear = unclear and failure.status != 500
+                unclear &= failure.status != 500
         if unclear:
             raise ClusterError(
                 f"{failure} It is not known whether that was done; look before you repeat it.",
@@ -307,15 +305,15 @@ class Cluster:
                 break
             late = self.clock() - began > self._limits.list_seconds
             if token in tokens or len(tokens) >= self._limits.pages or late:
-                problem = f"sends a list without end: {len(tokens)} pages so far"
-                raise self._unanswered(what, Unanswered(problem))
+                problem = f"a list repeats a page or has no end, after {len(tokens)} pages"
+                raise self._unanswered(what, not_as_kfp(problem))
             tokens.append(token)
         # KFP counts in the transaction in which it lists (backend/src/apiserver/storage/
         # *_store.go), and leaves out what is 0 or empty.
         total = page.total_size or 0
         if len(found) < total or (len(tokens) > 1 and not total):
-            problem = f"sent {len(found)} entries of a list that has {total or 'more'}"
-            raise self._unanswered(what, Unanswered(problem))
+            problem = f"a list of {total or 'many'} has {len(found)} entries"
+            raise self._unanswered(what, not_as_kfp(problem))
         return found
 
     def named(
@@ -393,14 +391,10 @@ class Cluster:
             refused=error.refused,
         )
 
-    def _unreadable(self, what: str, error: Exception) -> ClusterError:
-        text = clean(str(getattr(error, "reason", None) or error), 120)
-        return self._unanswered(
-            what, Unanswered(f"answered with something that the KFP API does not: {text}")
-        )
-
     def _refused(self, what: str, error: Any) -> ClusterError:
         status = error.status
+        if not status:  # kfp_server_api 2.17 so reports a time that it cannot read
+            return self._unanswered(what, not_as_kfp(clean(str(error.reason), 120)))
         said = read_error(status, error.body or "")
         text = clean(said.text).rstrip(".")
         advice = self._advice(status, error.headers.get("location", ""))

@@ -165,8 +165,12 @@ class _Client(kfp.Client):
         return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
 
-def make_client(connection: Connection) -> kfp.Client:
-    """Makes kfp's client, which signs in; sends nothing to the KFP API.
+def sign_in(connection: Connection) -> tuple[Any, str]:
+    """Signs in as kfp's client does; sends nothing to the KFP API.
+
+    Returns:
+        The client of the API, and the user's namespace, as given, as kfp's settings have it, or
+        the pod's; empty if there is none.
 
     Raises:
         InputError: If there is no way to a cluster, or the credentials cannot be had.
@@ -205,7 +209,7 @@ def make_client(connection: Connection) -> kfp.Client:
     if problem:  # raised here: the library's error may hold secrets
         raise InputError(
             f"signing in with {connection.credentials or 'no credentials'} failed: {problem}. Sign "
-            f"in again, or use a token (--token-file). kfp also reads {client_context()}."
+            "in again, or use a token (--token-file). kfp also reads ~/.config/kfp/context.json."
         )
     if "Failed to load kube config" in printed.getvalue():
         context = f" context {connection.kube_context}" if connection.kube_context else " config"
@@ -215,29 +219,12 @@ def make_client(connection: Connection) -> kfp.Client:
             f"port-forward --namespace {connection.kfp_namespace} service/ml-pipeline-ui 8080:80; "
             "or set KF_PIPELINES_ENDPOINT."
         )
-    configuration = api_client(client).configuration
-    if "://" not in configuration.host:  # as kfp names the service in a cluster
-        configuration.host = f"http://{configuration.host}"
-    return client
-
-
-def client_context() -> str:
-    """The file with settings that kfp's client reads by itself."""
-    return str(kfp.Client._LOCAL_KFP_CONTEXT)
-
-
-def api_client(client: kfp.Client) -> Any:
-    """The kfp_server_api client that kfp's client has made, and signed in with."""
-    return client._healthz_api.api_client  # kfp 2.17 has no public name for it
-
-
-def user_namespace(connection: Connection, client: kfp.Client) -> str | None:
-    """The user's namespace: as given, as kfp's settings have it, or the pod's."""
-    if connection.namespace:
-        return connection.namespace
+    api = client._healthz_api.api_client  # kfp 2.17 has no public name for it
+    if "://" not in api.configuration.host:  # as kfp names the service in a cluster
+        api.configuration.host = f"http://{api.configuration.host}"
     # kfp 2.17 takes another namespace of the installation for the user's.
     named = client.get_user_namespace() if connection.kfp_namespace == "kubeflow" else ""
-    if not named:
+    if not (connection.namespace or named):
         with contextlib.suppress(OSError):
             named = _POD_NAMESPACE.read_text(encoding="utf-8").strip()
-    return named or None
+    return api, connection.namespace or named

@@ -18,13 +18,13 @@ from pipeline.definition import NAME
 
 # KFP's server refuses more, all parameters of a run together.
 MOST_PARAMETERS = 10_000
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "STRING": ((str,), "a text"),
-    "NUMBER_INTEGER": ((int,), "a whole number"),
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "STRING": (str, "a text"),
+    "NUMBER_INTEGER": (int, "a whole number"),
     "NUMBER_DOUBLE": ((int, float), "a number"),
-    "BOOLEAN": ((bool,), "true or false"),
-    "LIST": ((list,), "a list"),
-    "STRUCT": ((dict,), "a mapping"),
+    "BOOLEAN": (bool, "true or false"),
+    "LIST": (list, "a list"),
+    "STRUCT": (dict, "a mapping"),
 }
 
 
@@ -110,19 +110,18 @@ def read_parameters(pairs: Iterable[str], compiled: str) -> dict[str, Any]:
 def _typed(pair: str, text: str, kind: str) -> Any:
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        if kind != "STRING":
-            raise InputError(f"--param {pair}: the value is no YAML: {error}") from error
-        return text
-    if kind == "STRING" and not isinstance(value, str):
-        return text  # 20261124 is a text where a text is wanted
-    allowed, name = _TYPES.get(kind, ((object,), kind))
-    if not isinstance(value, allowed) or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise InputError(f"--param {pair}: the value must be {name}.")
-    try:
+        if kind == "STRING" and not isinstance(value, str):
+            return text  # 20261124 is a text where a text is wanted
         json.dumps(value, allow_nan=False)
+    except yaml.YAMLError as error:
+        if kind == "STRING":
+            return text
+        raise InputError(f"--param {pair}: the value is no YAML: {error}") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"--param {pair}: JSON cannot hold the value: {error}.") from error
+    allowed, name = _TYPES.get(kind, (object, kind))
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind != "BOOLEAN"):
+        raise InputError(f"--param {pair}: the value must be {name}.")
     return value
 
 
@@ -174,11 +173,10 @@ def upload(cluster: Cluster, config_name: str, compiled: str, name: str = NAME) 
             kfp_server_api.PipelineServiceApi.pipeline_service_list_pipeline_versions,
             "pipeline_versions",
             version,
-            # A PipelineVersion resource need not have a display name.
-            key="name",
+            key="name",  # a PipelineVersion resource need not have a display name
             pipeline_id=pipeline.pipeline_id,
         )
-        return found[0] if found else None
+        return next(iter(found), None)
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
@@ -240,7 +238,7 @@ def find_experiment(cluster: Cluster, name: str) -> Any:
         name,
         namespace=cluster.namespace,
     )
-    return found[0] if found else None
+    return next(iter(found), None)
 
 
 def experiment(cluster: Cluster, name: str) -> str:
@@ -311,7 +309,7 @@ def start_run(
             experiment_id=experiment_id,
             namespace=cluster.namespace,
         )
-        return found[0] if found else None
+        return next(iter(found), None)
 
     run, _ = cluster.create_once(
         find=find,

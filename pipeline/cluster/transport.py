@@ -109,6 +109,8 @@ class Transport:
         self._socket: Any = None
         self._over = False
         try:
+            if re.search(r"\s", host):
+                raise http.LocationParseError(host)
             pool = pools.connection_from_url(host)
         except http.LocationValueError as error:
             raise InputError(f"--host {clean(host)} is no address: {clean(str(error))}.") from error
@@ -193,12 +195,14 @@ class Transport:
             within = f"within {self._limits.seconds:g} s"
             return Unanswered(f"did not send a whole answer {within}", _REACH, retryable=True)
         text = clean(str(error.args[-1] if error.args else error), 200)
-        text = re.sub(r"^<?[\w.]*(Connection|Pool)\([^)]*\)>?: ", "", text)
+        text = re.sub(r"^<?[\w.]+\([^)]*\)>?: ", "", text)  # urllib3's object
         if isinstance(error, http.SSLError) and "CERTIFICATE" in text.upper():
             advice = "Name the file of its authority with --ssl-ca-cert, or check --host."
             return Unanswered(
                 f"has a certificate that is not trusted: {text}", advice, refused=True
             )
+        if isinstance(error, http.LocationValueError):
+            return Unanswered(f"is no address ({text})", "Check --host.", refused=True)
         if isinstance(error, http.DecodeError):
             return Unanswered(f"sent an answer that cannot be decompressed ({text})")
         unsent = http.NewConnectionError | http.ConnectTimeoutError | http.SSLError

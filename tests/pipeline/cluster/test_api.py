@@ -14,7 +14,7 @@ from kfp_server import Clock, Fault, KfpServer, Refusal, Request, check, status
 from components.errors import InputError
 from pipeline.cluster import redaction
 from pipeline.cluster.api import Cluster, ClusterError, Connection, connect, name_filter
-from pipeline.cluster.connection import make_client
+from pipeline.cluster.connection import sign_in
 
 __all__ = ["no_settings"]  # a fixture
 HEALTH = kfp_server_api.HealthzServiceApi.healthz_service_get_healthz
@@ -135,7 +135,7 @@ def test_no_way_to_a_cluster_is_one_message(
 
     monkeypatch.setattr("kubernetes.config.load_kube_config", load)
     with pytest.raises(InputError, match="Give --host"):
-        make_client(Connection())
+        sign_in(Connection())
     assert capsys.readouterr().out == ""
 
 
@@ -267,6 +267,16 @@ def test_a_server_that_is_not_there_is_one_message() -> None:
         connect(Connection(host=url), patience=5, **by(clock))
     assert clear(str(caught.value))
     assert 0 < sum(clock.slept) <= 5
+
+
+@pytest.mark.parametrize(
+    "host", ["http://[::1", "http://a..b", "two words", "http://127.0.0.1:99999", "http://x:y"]
+)
+def test_a_host_that_is_no_address_is_told_at_once(host: str) -> None:
+    clock = Clock()
+    with pytest.raises((InputError, ClusterError), match="is no address"):
+        connect(Connection(host=host), **by(clock))
+    assert clock.slept == []
 
 
 def test_credentials_are_renewed_once(tmp_path: Path) -> None:

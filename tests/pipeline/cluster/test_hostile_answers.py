@@ -199,7 +199,7 @@ class Hostile(socketserver.ThreadingTCPServer):
 def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lists the schedules of a server; returns the exit status and what was slept."""
 
-    def run(server: Hostile, patience: float = 1.5) -> tuple[int, list[float]]:
+    def run(server: Hostile, patience: float = 0.5) -> tuple[int, list[float]]:
         clock = Clock()
         options = by(clock) | {"limits": LIMITS, "patience": patience}
         monkeypatch.setattr(api, "connect", lambda to: connect(to, **options))
