@@ -8,8 +8,8 @@ from pipeline.cluster.api import Cluster
 from pipeline.cluster.diff import differences
 from pipeline.cluster.replacement import ScheduleSpec
 from pipeline.cluster.schedules import of_name
-from pipeline.cluster.submission import find_experiment
-from pipeline.cluster.versions import Definition, definition_of, find_pipeline, versions_of
+from pipeline.cluster.submission import find_experiment, find_pipeline
+from pipeline.cluster.versions import Definition, definition_of, versions_of
 from pipeline.compilation import version_name
 from pipeline.definition import NAME
 

@@ -18,13 +18,13 @@ from pipeline.definition import NAME
 
 # KFP's server refuses more, all parameters of a run together.
 MOST_PARAMETERS = 10_000
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "STRING": ((str,), "a text"),
-    "NUMBER_INTEGER": ((int,), "a whole number"),
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "STRING": (str, "a text"),
+    "NUMBER_INTEGER": (int, "a whole number"),
     "NUMBER_DOUBLE": ((int, float), "a number"),
-    "BOOLEAN": ((bool,), "true or false"),
-    "LIST": ((list,), "a list"),
-    "STRUCT": ((dict,), "a mapping"),
+    "BOOLEAN": (bool, "true or false"),
+    "LIST": (list, "a list"),
+    "STRUCT": (dict, "a mapping"),
 }
 
 
@@ -110,19 +110,18 @@ def read_parameters(pairs: Iterable[str], compiled: str) -> dict[str, Any]:
 def _typed(pair: str, text: str, kind: str) -> Any:
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        if kind != "STRING":
-            raise InputError(f"--param {pair}: the value is no YAML: {error}") from error
-        return text
-    if kind == "STRING" and not isinstance(value, str):
-        return text  # 20261124 is a text where a text is wanted
-    allowed, name = _TYPES.get(kind, ((object,), kind))
-    if not isinstance(value, allowed) or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise InputError(f"--param {pair}: the value must be {name}.")
-    try:
+        if kind == "STRING" and not isinstance(value, str):
+            return text  # 20261124 is a text where a text is wanted
         json.dumps(value, allow_nan=False)
+    except yaml.YAMLError as error:
+        if kind == "STRING":
+            return text
+        raise InputError(f"--param {pair}: the value is no YAML: {error}") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"--param {pair}: JSON cannot hold the value: {error}.") from error
+    allowed, name = _TYPES.get(kind, (object, kind))
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind != "BOOLEAN"):
+        raise InputError(f"--param {pair}: the value must be {name}.")
     return value
 
 
@@ -156,7 +155,7 @@ def upload(cluster: Cluster, config_name: str, compiled: str, name: str = NAME) 
             the whole version or none.
     """
     pipeline, _ = cluster.create_once(
-        find=lambda: _find_pipeline(cluster, name),
+        find=lambda: find_pipeline(cluster, name),
         # Not the API that uploads a pipeline: it makes a first version that is named after it.
         create=lambda: cluster.send(
             f"creating the pipeline {name}",
@@ -174,28 +173,48 @@ def upload(cluster: Cluster, config_name: str, compiled: str, name: str = NAME) 
             kfp_server_api.PipelineServiceApi.pipeline_service_list_pipeline_versions,
             "pipeline_versions",
             version,
+            key="name",  # a PipelineVersion resource need not have a display name
             pipeline_id=pipeline.pipeline_id,
         )
-        return found[0] if found else None
+        return next(iter(found), None)
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         path.write_text(compiled, encoding="utf-8")
-        uploaded, is_new = cluster.create_once(
-            find=find_version,
-            create=lambda: cluster.send(
-                f"uploading version {version}",
-                kfp_server_api.PipelineUploadServiceApi.upload_pipeline_version,
-                uploadfile=str(path),
-                name=version,
-                display_name=version,
-                pipelineid=pipeline.pipeline_id,
-            ),
-        )
+        try:
+            uploaded, is_new = cluster.create_once(
+                find=find_version,
+                create=lambda: cluster.send(
+                    f"uploading version {version}",
+                    kfp_server_api.PipelineUploadServiceApi.upload_pipeline_version,
+                    uploadfile=str(path),
+                    name=version,
+                    display_name=version,
+                    pipelineid=pipeline.pipeline_id,
+                ),
+            )
+        except ClusterError as error:
+            if error.status != 409:
+                raise
+            raise ClusterError(f"{error} {_unlisted(version, name)}", status=409) from None
+    if is_new and cluster.keeps_resources:
+        cluster.note(f"uploaded {name}-{version} as a resource. {_unlisted(version, name)}")
     return Uploaded(pipeline.pipeline_id, uploaded.pipeline_version_id, version, is_new)
 
 
-def _find_pipeline(cluster: Cluster, name: str) -> Any:
+def _unlisted(version: str, name: str) -> str:
+    # ListPipelineVersions selects by this label, and CreatePipelineVersion refuses a name only if
+    # its resource has the pipeline as its owner (2.17's backend/src/apiserver/storage/
+    # pipeline_store_kubernetes.go). KFP's webhook sets both; no request shows one that lacks them.
+    return (
+        f"A PipelineVersion {version} or {name}-{version} that was applied without KFP's webhook "
+        "is not listed, as it lacks the label pipelines.kubeflow.org/pipeline-id: see 'kubectl get "
+        "pipelineversions --show-labels', and delete it or apply it again with the webhook."
+    )
+
+
+def find_pipeline(cluster: Cluster, name: str = NAME) -> Any:
+    """Finds the pipeline of a name, or none."""
     arguments: dict[str, Any] = {"namespace": cluster.namespace} if cluster.namespace else {}
     try:
         return cluster.call(
@@ -205,7 +224,7 @@ def _find_pipeline(cluster: Cluster, name: str) -> Any:
             **arguments,
         )
     except ClusterError as error:
-        if error.status == 404:
+        if error.missing:
             return None
         raise
 
@@ -219,7 +238,7 @@ def find_experiment(cluster: Cluster, name: str) -> Any:
         name,
         namespace=cluster.namespace,
     )
-    return found[0] if found else None
+    return next(iter(found), None)
 
 
 def experiment(cluster: Cluster, name: str) -> str:
@@ -290,7 +309,7 @@ def start_run(
             experiment_id=experiment_id,
             namespace=cluster.namespace,
         )
-        return found[0] if found else None
+        return next(iter(found), None)
 
     run, _ = cluster.create_once(
         find=find,

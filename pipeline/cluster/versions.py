@@ -70,22 +70,6 @@ class Definition:
         return superseded
 
 
-def find_pipeline(cluster: Cluster, name: str) -> Any:
-    """Finds the pipeline of a name, or none."""
-    namespace: dict[str, Any] = {"namespace": cluster.namespace} if cluster.namespace else {}
-    try:
-        return cluster.call(
-            f"looking for the pipeline {name}",
-            _API.pipeline_service_get_pipeline_by_name,
-            name=name,
-            **namespace,
-        )
-    except ClusterError as error:
-        if error.status == 404:
-            return None
-        raise
-
-
 def versions_of(cluster: Cluster, pipeline_id: str, config_name: str) -> list[Any]:
     """Lists the versions that were made of a config, the newest first."""
     found = cluster.every(
@@ -112,7 +96,7 @@ def definition_of(cluster: Cluster, pipeline_id: str, version_id: str) -> tuple[
             pipeline_version_id=version_id,
         )
     except ClusterError as error:
-        if error.status == 404:
+        if error.missing:
             return Definition({}), f"{version_id}, which was deleted"
         raise
     return Definition.from_api(version), str(version.display_name)

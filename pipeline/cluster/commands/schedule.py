@@ -123,6 +123,7 @@ def _create(options: argparse.Namespace) -> int:
     from pipeline.cluster.dry_run import dry_run
     from pipeline.cluster.replacement import ScheduleSpec, create
     from pipeline.cluster.schedules import DATA_UNTIL
+    from pipeline.cluster.server_versions import check_server
     from pipeline.cluster.submission import Uploaded, check_size, experiment, upload
     from pipeline.cluster.triggers import parse_interval
 
@@ -137,6 +138,7 @@ def _create(options: argparse.Namespace) -> int:
         parameters = {DATA_UNTIL: SCHEDULED, **parameters}
     check_size(parameters)
     cluster = connect(options)
+    check_server(cluster, config.cluster, scheduled=SCHEDULED in parameters.values())
     if end and end <= cluster.now():
         raise InputError(f"--end {options.end}: it is in the past.")
     spec = ScheduleSpec(

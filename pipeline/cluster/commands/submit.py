@@ -80,7 +80,9 @@ def _submit(options: argparse.Namespace) -> int:
     if options.dry_run and options.wait:
         raise InputError("--dry-run starts no run that --wait could follow.")
     config, compiled, parameters = prepared(options)
+    from components.resolve.job import SCHEDULED
     from pipeline.cluster.dry_run import dry_run
+    from pipeline.cluster.server_versions import check_server
     from pipeline.cluster.submission import (
         check_size,
         experiment,
@@ -93,6 +95,8 @@ def _submit(options: argparse.Namespace) -> int:
         compiled = without_caching(compiled)
     check_size(parameters)
     cluster = connect(options)
+    until = parameters.get("data_until", config.data_until)
+    check_server(cluster, config.cluster, scheduled=until == SCHEDULED)
     experiment_name = options.experiment or config.name
     if options.dry_run:
         for line in dry_run(cluster, config.name, compiled, experiment_name):

@@ -10,8 +10,8 @@ import pytest
 from kfp_server import Clock, Fault, KfpServer, status
 
 from pipeline.cli import main
-from pipeline.cluster import api
-from pipeline.cluster.api import Cluster, Connection, connect
+from pipeline.cluster import api, redaction
+from pipeline.cluster.api import Cluster, Connection, Limits, connect
 
 IR = """\
 pipelineInfo:
@@ -53,6 +53,7 @@ LASTING = {
     "401": status(401),
     "403": status(403),
     "a web page": status(200, "<html><title>Sign in</title></html>", Content_Type="text/html"),
+    "an answer of something else": status(200, '{"message": "welcome"}'),
     "a redirect": status(302, "", Location="https://login.example.com/dex?state=abc"),
 }
 
@@ -62,29 +63,29 @@ def connected(server: KfpServer, clock: Clock | None = None, **connection: Any) 
     return connect(Connection(host=server.url, **connection), **by(clock or server.clock, server))
 
 
-class Timeout(tuple[float, float]):
-    """The seconds to connect and to wait: few where no answer comes, else many.
+class Patient(Limits):
+    """Waits long for an answer, and briefly where none comes.
 
     So a test that waits for nothing is short, and one on a busy machine does not fail.
     """
 
-    server: KfpServer
+    server: KfpServer | None = None
 
-    def __getitem__(self, place: Any) -> Any:
-        return 0.12 if place == 1 and self.server.may_hang() else 30.0
+    def __getattribute__(self, name: str) -> Any:
+        server = type(self).server
+        if name == "seconds" and server is not None and server.may_hang():
+            return 0.12
+        return 30.0 if name == "seconds" else super().__getattribute__(name)
 
 
 def by(clock: Clock, server: KfpServer | None = None) -> dict[str, Any]:
     """The options of a connection that waits by a clock."""
-    timeout = Timeout((30.0, 30.0))
-    if server:
-        timeout.server = server
     return {
         "sleep": clock.sleep,
         "clock": clock.monotonic,
         "now": clock.now,
         "jitter": lambda: 1.0,
-        "request_timeout": timeout if server else (30.0, 30.0),
+        "limits": type("Patient", (Patient,), {"server": server})(),
     }
 
 
@@ -96,7 +97,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
             monkeypatch.delenv(name)
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     yield
-    api._SECRETS.clear()
+    redaction._SECRETS.clear()
 
 
 @pytest.fixture

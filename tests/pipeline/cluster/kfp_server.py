@@ -231,6 +231,11 @@ class KfpServer:
         self.clock = clock or Clock()
         self.per_request = per_request
         self.page_size = page_size
+        self.version = "2.17.0"
+        self.store = "database"
+        # Names of PipelineVersion resources without the label by which they are listed, and
+        # without an owner: of those that were applied without KFP's webhook.
+        self.unlisted: set[str] = set()
         self.tokens: set[str] = set()
         self.cookies: set[str] = set()
         self.pipelines: list[dict[str, Any]] = []
@@ -474,7 +479,13 @@ class KfpServer:
     # Health.
 
     def _healthz_service_get_healthz(self, request: Request) -> Any:
-        return {"multi_user": self.multi_user}
+        # All of backend/src/apiserver/main.go, more than the API describes.
+        return {
+            "commit_sha": "4a3592cb2dd0a91a4652ab93893ec8beda1f3158",
+            "tag_name": self.version,
+            "multi_user": self.multi_user,
+            "pipeline_store": self.store,
+        }
 
     # Pipelines.
 
@@ -518,6 +529,12 @@ class KfpServer:
         for other in self.versions:
             if all(other[key] == version[key] for key in ("pipeline_id", "name")):
                 raise Refusal(409, "Failed to create a pipeline version")
+        # createPipelineVersionWithPipeline, 2.17's backend/src/apiserver/storage/
+        # pipeline_store_kubernetes.go: a resource with the very name is in the way, and another
+        # one of the version's name is looked at only if the pipeline owns it.
+        pipeline = self._by_id(self.pipelines, "pipeline_id", query["pipelineid"])
+        if f"{pipeline['name']}-{version['name']}" in self.unlisted:
+            raise Refusal(409, "Failed to create a pipeline version")
         self.versions.append(version)
         return version
 

@@ -127,6 +127,35 @@ def test_a_version_is_found_beyond_the_first_page() -> None:
         assert upload(cluster, "shop", f"{IR}# 2\n").version_id == names[2].version_id
 
 
+def test_a_version_without_a_display_name_is_found_by_its_name() -> None:
+    with KfpServer() as server:
+        cluster = connected(server)
+        first = upload(cluster, "shop", IR)
+        del server.versions[0]["display_name"]  # as of a resource that was applied by kubectl
+        again = upload(cluster, "shop", IR)
+        assert (again.version_id, again.is_new) == (first.version_id, False)
+
+
+def test_a_resource_without_the_webhooks_label_is_never_doubled_silently(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    version = version_name("shop", IR)
+    with KfpServer() as server:
+        server.store = "kubernetes"
+        cluster = connected(server)
+        server.unlisted = {f"deep-retrieval-{version}"}
+        with pytest.raises(ClusterError, match="kubectl get pipelineversions") as caught:
+            upload(cluster, "shop", IR)
+        assert clear(str(caught.value))
+        assert server.versions == []
+        assert server.clock.slept == []
+        server.unlisted = {version}  # which the server lets pass
+        assert upload(cluster, "shop", IR).is_new
+        assert "kubectl get pipelineversions" in capsys.readouterr().err
+        upload(cluster, "shop", IR)
+        assert capsys.readouterr().err == ""
+
+
 def test_what_is_uploaded_is_the_compiled_text() -> None:
     with KfpServer() as server:
         upload(connected(server), "shop", IR)
