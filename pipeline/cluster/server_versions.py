@@ -63,7 +63,8 @@ def check_server(cluster: Cluster, config: ClusterConfig, *, scheduled: bool = F
     elif _SCHEDULED in lacks:
         raise ClusterError(
             f"{cluster.host} is Kubeflow Pipelines {_text(version)}, which does not tell a run the "
-            f"time that it is for. {_SCHEDULED} needs {_text(SCHEDULED_TIME_SINCE)}: upgrade the server.",
+            f"time that it is for. {_SCHEDULED} needs {_text(SCHEDULED_TIME_SINCE)}: upgrade the "
+            "server.",
             refused=True,
         )
     elif lacks:

@@ -676,6 +676,18 @@ def test_a_command_that_is_refused_gives_1_and_one_message(
         assert [run["mode"] for run in server.schedules] == ["ENABLE"]
 
 
+def test_a_server_that_does_not_tell_runs_their_time_is_refused_before_anything_is_sent(
+    command_line: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with KfpServer() as server:
+        server.version = "2.16.1"
+        arguments = ("schedule", "create", "nightly", LOCAL, "--cron", "15 3 * * *")
+        assert command_line(server, *arguments) == 1
+        assert "data_until: scheduled needs 2.17.0" in capsys.readouterr().err
+        assert server.count("POST .*") == 0
+        assert command_line(server, *arguments, "--param", "data_until=2026-01-01") == 0
+
+
 def test_create_uploads_and_lets_each_run_take_the_data_before_its_time(
     command_line: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
