@@ -114,12 +114,16 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _follow(options: argparse.Namespace, cluster: "Cluster", run_id: str) -> int:
-    from pipeline.cluster.progress import follow
+    from pipeline.cluster.progress import Commands, follow
 
     where = f" --host {cluster.host}" if options.host else ""
     return follow(
         cluster,
         run_id,
         timeout=options.timeout,
-        attach=f"deep-retrieval submit --watch {run_id}{where}",
+        commands=Commands(
+            follow=f"deep-retrieval submit --watch {run_id}{where}",
+            logs=f"deep-retrieval logs{where} {run_id}",
+            namespace=cluster.namespace or options.kfp_namespace or "kubeflow",
+        ),
     )
