@@ -13,9 +13,9 @@ from components.argo_nodes import pod_names
 from components.bounded_http import Answer, NoRedirect, exchange
 from pipeline.cluster.api import Cluster, ClusterError
 
-# The API server has no way to send the end of a log only.
+# The API server has no way to send the end of a log only. A workflow of this pipeline has 1 MB.
 _LIMIT = 16 * 2**20
-_SECONDS = 30.0
+_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,12 @@ def read_log(cluster: Cluster, run: Mapping[str, Any], pod: Pod) -> tuple[str, b
     for name in pod.names:
         path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes/{quote(name, safe='')}/log"
         answer = _get(cluster, path)
+        if answer is None:
+            return None
         text = _text(answer)
         if text is not None:
-            return text, bool(answer and answer.whole)
-        if answer and (answer.status == 404 or _is_page(answer)):
+            return text, answer.whole
+        if answer.status == 404 or _is_page(answer):
             break  # not the API server
     created = str(run.get("created_at"))[:10]
     for name in pod.names[:-1]:
@@ -97,9 +99,9 @@ def read_log(cluster: Cluster, run: Mapping[str, Any], pod: Pod) -> tuple[str, b
         if cluster.namespace:
             query["podnamespace"] = cluster.namespace
         answer = _get(cluster, f"/k8s/pod/logs?{urlencode(query)}")
-        text = _text(answer)
-        if text is not None:
-            return text, bool(answer and answer.whole)
+        text = _text(answer) if answer else None
+        if answer and text is not None:
+            return text, answer.whole
     return None
 
 
@@ -116,34 +118,22 @@ def kubectl(run_id: str, pod: Pod | None, namespace: str) -> str:
 
 def _nodes(cluster: Cluster, run_id: str) -> Mapping[str, Any]:
     """The nodes of a run's workflow; empty if they cannot be had."""
-
-    def get_run_v1(service: Any, **options: Any) -> Any:
-        return service.api_client.call_api(
-            "/apis/v1beta1/runs/{run_id}",
-            "GET",
-            {"run_id": run_id},
-            header_params={"Accept": "application/json"},
-            response_type="object",
-            auth_settings=["Bearer"],
-            _return_http_data_only=True,
-            _request_timeout=options.get("_request_timeout"),
-        )
-
-    # `Cluster.send` takes the service from the method's name; kfp_server_api 2.17 has no v1beta1.
-    get_run_v1.__qualname__ = "RunServiceApi.get_run_v1"
+    answer = _get(cluster, f"/apis/v1beta1/runs/{quote(run_id, safe='')}")
+    if not answer or answer.status != 200 or not answer.whole:
+        return {}
     try:
-        detail = cluster.send(f"asking for the workflow of the run {run_id}", get_run_v1)
+        detail = json.loads(answer.body)
         manifest = json.loads(detail["pipeline_runtime"]["workflow_manifest"])
         nodes = manifest["status"]["nodes"]
-    except (ClusterError, KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}  # it makes the message better, and no more
     return nodes if isinstance(nodes, Mapping) else {}
 
 
 def _get(cluster: Cluster, path: str) -> Answer | None:
-    """Asks the server for something that is no JSON; none if there is no answer."""
+    """Asks the server for what kfp_server_api does not know; none if there is no answer."""
 
-    def read_text(service: Any, **_: Any) -> Answer | None:
+    def read(service: Any, **_: Any) -> Answer | None:
         client = service.api_client
         configuration = client.configuration
         headers = dict(client.default_headers)
@@ -156,10 +146,11 @@ def _get(cluster: Cluster, path: str) -> Answer | None:
         except (OSError, ValueError, http.client.HTTPException):
             return None
 
-    # Not by `call_api`, which reads the whole answer, and takes JSON only.
-    read_text.__qualname__ = "RunServiceApi.read_text"
+    # `Cluster.send` takes the service from the method's name. Not by kfp_server_api's `call_api`:
+    # it takes JSON of its own types only.
+    read.__qualname__ = "RunServiceApi.read"
     try:
-        answer = cluster.send("reading a step's log", read_text)
+        answer = cluster.send("reading a step's log", read)
     except ClusterError:
         return None
     return answer if isinstance(answer, Answer) else None
@@ -179,8 +170,8 @@ def _opener(configuration: Any) -> urllib.request.OpenerDirector:
     )
 
 
-def _text(answer: Answer | None) -> str | None:
-    if not answer or answer.status != 200 or _is_page(answer):
+def _text(answer: Answer) -> str | None:
+    if answer.status != 200 or _is_page(answer):
         return None
     text = answer.body.decode(errors="replace")
     # The API server has sent its status, 200, before it looks for the log.

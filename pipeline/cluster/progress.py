@@ -23,8 +23,8 @@ from pipeline.cluster.run_shape import RunShape
 from pipeline.cluster.runs import as_json, duration, get_run, seconds_of, shape_of
 
 _KNOWN_STATES = ENDED | {PENDING, RUNNING, "CANCELING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED"}
-# A pod that waits no longer than this is as good as running: its image is pulled, or a node found.
-_SHORT_WAIT = 30.0
+# A pod that waits no longer than this is not worth a line: its image is pulled, or a node starts.
+_SHORT_WAIT = 60.0
 _WIDTH = 14
 
 
@@ -140,7 +140,7 @@ class Progress:
             return
         number = len(step.attempts)
         if not number and step.state in _KNOWN_STATES and not step.failed_driver:
-            number = 1 if step.state in (RUNNING, PENDING, *ENDED) else 0
+            number = 1 if step.state in (RUNNING, PENDING, *ENDED - {"SKIPPED"}) else 0
         for attempt in range(1, number + 1):
             pod = step.attempts[attempt - 1] if step.attempts else None
             began = (pod and pod.began) or (step.began if attempt == 1 else None)

@@ -138,7 +138,7 @@ run       NAME started
   244.0 s  select_model        succeeded
   248.0 s  export              running
   260.0 s  export              succeeded
-  295.0 s  evaluate            pending
+  325.0 s  evaluate            pending
   365.0 s  evaluate            running
   409.0 s  evaluate            succeeded
   413.0 s  publish             running
