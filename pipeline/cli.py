@@ -246,6 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "compile": _compile,
             "submit": cluster_commands.submit,
             "schedule": cluster_commands.schedule,
+            "runs": cluster_commands.runs,
+            "logs": cluster_commands.logs,
             "images": _images,
             "recommend": _recommend,
             "published": _published,

@@ -231,7 +231,12 @@ def build_pipeline(
         return dsl.pipeline(deep_retrieval, name=NAME, description=DESCRIPTION)
 
     def with_exit_handler(*parameters: Any) -> None:
-        said = notify(name=config.name, run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER)
+        said = notify(
+            name=config.name,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            layer_stacks=dict(zip(signature.parameters, parameters, strict=True))["layer_stacks"],
+        )
         # kfp caches exit tasks unless told not to.
         placed(said, EXIT_STEP).set_caching_options(False)
         with dsl.ExitHandler(said, name="all steps"):

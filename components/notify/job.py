@@ -1,90 +1,85 @@
 """The work of notify: one line for the log, and the same for a webhook."""
 
-import http.client
-import json
-import os
-import time
-import urllib.error
-import urllib.request
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
+from components.clean_text import one_line
+from components.notify.kubeflow import Kubeflow, Unanswered
+from components.notify.webhook import WEBHOOK, post
 from components.step import log
 
-# The address comes from the environment, as it is a secret: whoever knows it can post there.
-WEBHOOK = "DEEP_RETRIEVAL_WEBHOOK"
-_ATTEMPTS = 3
+__all__ = ["WEBHOOK", "notify"]
+
+# What ML Metadata calls the end of a group of steps: KFP 2.17.0, backend/src/v2/metadata/client.go
+# (UpdateDAGExecutionsState); in it CANCELED means that a step's condition did not hold.
+_STATES = {
+    "COMPLETE": "SUCCEEDED",
+    "CACHED": "SUCCEEDED",
+    "SUCCEEDED": "SUCCEEDED",
+    "FAILED": "FAILED",
+    "CANCELED": "CANCELLED",
+    "CANCELLED": "CANCELLED",
+}
 
 
-def notify(*, name: str, run: str, state: str, error: str) -> dict[str, Any]:
+def notify(
+    *,
+    name: str,
+    run: str,
+    state: str,
+    run_id: str = "",
+    layer_stacks: Sequence[Any] = (),
+    group: str = "",
+    error: str = "",
+    kubeflow: Kubeflow | None = None,
+) -> dict[str, Any]:
     """Says how a run ended.
 
     Where the environment variable DEEP_RETRIEVAL_WEBHOOK has an address, it gets
     a JSON object by POST: `text`, a sentence as Slack and others show it, and
-    `name`, `run`, `state` and `error`. A webhook that does not answer does not
-    fail the run.
+    `name`, `run`, `run_id`, `state`, `step` and `error`. Neither a webhook nor a
+    Kubeflow that does not answer fails the run.
 
     Args:
         name: The config's name.
         run: The run's name.
-        state: `SUCCEEDED`, `FAILED` or `CANCELLED`.
-        error: Why it failed, if Kubeflow knows.
+        state: How the steps ended, as Kubeflow's final status says it, e.g.
+            `COMPLETE` or `FAILED`. Any other is looked up.
+        run_id: The run's id; without it Kubeflow is not asked.
+        layer_stacks: What the trainings are named by.
+        group: The task in which all other steps are, as the final status names it.
+        error: Why it failed, if the final status says so. (KFP 2.17 never does.)
+        kubeflow: Whom to ask which step failed; by default the API server of the
+            Kubeflow that this process runs in.
 
     Returns:
+        `state` (`SUCCEEDED`, `FAILED` or `CANCELLED`), `step`, `error` and
         `notified`: whether the webhook took it.
     """
-    text = f"{name}: run {run} {state.lower()}" + (f": {error}" if error else "")
-    log("notify", text)
-    address = os.environ.get(WEBHOOK, "")
-    if not address:
-        return {"state": state, "notified": False}
-    message = {"text": text, "name": name, "run": run, "state": state, "error": error}
-    return {"state": state, "notified": _post(address, message)}
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: urllib would follow it with a GET, without the message."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
-def _post(address: str, message: dict[str, str], seconds_between: float = 2.0) -> bool:
-    # Only where the address leads is shown, never its path, which is the secret part.
-    address = address.strip()
-    try:
-        parts = urlsplit(address)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        parts.port  # noqa: B018 - raises where it is no number
-    except ValueError:
-        usable = False
-    if not usable or parts.username or any(c.isspace() for c in address):
-        log("notify", f"warning: {WEBHOOK} is no http:// or https:// address")
-        return False
-    host = parts.hostname
-    request = urllib.request.Request(
-        address,
-        json.dumps(message).encode(),
-        {"Content-Type": "application/json"},
-        method="POST",
-    )
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(seconds_between)
+    outcome = _STATES.get(state.strip().upper(), "")
+    step, error = "", one_line(error)
+    if outcome in ("", "FAILED") and run_id:
+        kubeflow = kubeflow or Kubeflow.of_this_pod()
         try:
-            with _OPENER.open(request, timeout=10) as response:
-                log("notify", f"the webhook at {host} answered {response.status}")
-                return True
-        except urllib.error.HTTPError as error:
-            reason = f"answered {error.code}"
-            if error.code < 500 and error.code != 429:
-                break
-        except http.client.HTTPException:
-            reason = "does not answer in HTTP"
-        except OSError as error:
-            reason = f"cannot be reached: {getattr(error, 'reason', error)}"
-    log("notify", f"warning: the webhook at {host} {reason}")
-    return False
+            found = kubeflow.why_it_failed(run_id, layer_stacks, group)
+        except Unanswered as unanswered:
+            log("notify", f"warning: which step failed is not known: {unanswered}")
+        else:
+            step, error = found.step, error or found.error
+            # The run ends as Argo says, which ML Metadata may not have heard.
+            outcome = "SUCCEEDED" if found.succeeded else outcome
+    # A driver that fails, or a pod that is lost, leaves the state as it was: RUNNING, mostly.
+    outcome = outcome or "FAILED"
+    text = f"{name}: run {run} {outcome.lower()}"
+    if outcome == "FAILED":
+        what = f"{step} failed" if step else "a step failed"
+        text += f": {what}" + (f": {error}" if error else "")
+        text += f" (run {run_id})" if run_id and not step else ""
+    elif error:
+        text += f": {error}"
+    log("notify", text)
+    message = {
+        "text": text, "name": name, "run": run, "run_id": run_id, "state": outcome, "step": step,
+        "error": error,
+    }  # fmt: skip
+    return {"state": outcome, "step": step, "error": error, "notified": post(message)}

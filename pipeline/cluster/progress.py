@@ -1,16 +1,46 @@
-"""Follows a run on the cluster, and shows what changes."""
+"""Follows a run on the cluster, and shows what changes in its steps."""
 
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import kfp_server_api  # type: ignore[import-untyped]
-
+from components.kubeflow_run import (
+    ENDED,
+    PENDING,
+    REUSED,
+    RUNNING,
+    Step,
+    failed_steps,
+    read_steps,
+    time_of,
+)
 from pipeline.cluster.api import Cluster, ClusterError
+from pipeline.cluster.failure import also_failed, explain
+from pipeline.cluster.redaction import clean
+from pipeline.cluster.run_shape import RunShape
+from pipeline.cluster.runs import as_json, duration, get_run, seconds_of, shape_of
 
-_ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
-_KNOWN_STATES = _ENDED | {"PENDING", "RUNNING", "CANCELING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED"}
+_KNOWN_STATES = ENDED | {PENDING, RUNNING, "CANCELING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED"}
+# A pod that waits no longer than this is not worth a line: its image is pulled, or a node starts.
+_SHORT_WAIT = 60.0
+_WIDTH = 14
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands that go on from here, for messages.
+
+    Args:
+        follow: Follows the run again.
+        logs: Shows a step's log; the step's name comes after it.
+        namespace: Where the run's pods are, for kubectl.
+    """
+
+    follow: str = ""
+    logs: str = ""
+    namespace: str = "kubeflow"
 
 
 def follow(
@@ -19,7 +49,7 @@ def follow(
     *,
     timeout: float | None = None,
     poll: float = 5.0,
-    attach: str = "",
+    commands: Commands | None = None,
     show: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> int:
     """Follows a run to its end, and shows each change of a step once.
@@ -29,7 +59,7 @@ def follow(
         run_id: Its id.
         timeout: How many seconds to follow it; none means to the end.
         poll: How many seconds to wait before asking again.
-        attach: The command that follows it again.
+        commands: What to do next, for messages.
         show: Takes the lines.
 
     Returns:
@@ -38,24 +68,22 @@ def follow(
     Raises:
         ClusterError: If the server refuses, or cannot be reached for a while.
     """
+    commands = commands or Commands()
     began = cluster.clock()
-    progress = _Progress(show)
-    again = f" To follow it again: {attach}" if attach else ""
+    progress: Progress | None = None
+    again = f" To follow it again: {commands.follow}" if commands.follow else ""
     try:
         while True:
             left = None if timeout is None else timeout - (cluster.clock() - began)
+            patience = 300.0 if left is None else max(0.0, min(300.0, left))
             try:
-                run = cluster.call(
-                    f"asking for the run {run_id}",
-                    kfp_server_api.RunServiceApi.run_service_get_run,
-                    patience=300.0 if left is None else max(0.0, min(300.0, left)),
-                    run_id=run_id,
-                )
+                run = get_run(cluster, run_id, patience=patience)
             except ClusterError as error:
                 raise ClusterError(f"{error}{again}", status=error.status) from None
-            progress.take(run, cluster.now())
-            if _ended(run):
-                return _end(run, show)
+            progress = progress or Progress(show, shape_of(cluster, run))
+            progress.take(as_json(run), cluster.now())
+            if _has_ended(run):
+                return _end(cluster, as_json(run), progress.shape, commands, show)
             if left is not None and left <= 0:
                 show(f"The run is not over after {timeout:.0f} s; it goes on.{again}")
                 return 1
@@ -66,95 +94,125 @@ def follow(
 
 
 @dataclass
-class _Progress:
-    """Shows the changes of a run's steps, each once, in the order of their times."""
+class Progress:
+    """Shows the changes of a run's steps, each once, in the order of their times.
+
+    Args:
+        show: Takes the lines.
+        shape: What the run was compiled from.
+    """
 
     show: Callable[[str], None]
-    _shown: dict[str, list[str]] = field(default_factory=dict)
+    shape: RunShape
+    _shown: dict[Any, set[Any]] = field(default_factory=dict)
 
-    def take(self, run: Any, now: datetime) -> None:
-        """Shows what has changed since the last time."""
-        began = _time(run.created_at) or now
-        changes = []
-        for task in (run.run_details and run.run_details.task_details) or []:
-            key = task.task_id or task.display_name or ""
-            shown = self._shown.setdefault(key, [])
-            history = _states(task)
-            # A history may come late or never; what was shown from the state alone is in it.
-            new = history[len(shown) :] if _names(history)[: len(shown)] == shown else []
-            if not new and task.state and (not shown or shown[-1] != task.state):
-                new = [(task.state, None)]
-            for place, (state, time) in enumerate(new):
-                shown.append(state)
-                changes.append((time or now, place, str(task.display_name or key), state))
-        for time, _, name, state in sorted(changes, key=lambda change: change[:2]):
-            if not _behind_the_scenes(name) or state == "FAILED":
-                seconds = max(0.0, (time - began).total_seconds())
-                self.show(f"{seconds:7.1f} s  {name:<14} {_in_words(state)}")
+    def take(self, run: Mapping[str, Any], now: datetime) -> None:
+        """Shows what has changed since the last time.
+
+        Args:
+            run: The run, as the API shows it now.
+            now: The server's time.
+        """
+        began = time_of(run.get("created_at")) or now
+        width = min(40, max([_WIDTH, *map(len, self.shape.titles())]))
+        changes = [
+            (time, clean(self.shape.title(step), 80), text)
+            for step in read_steps(run)
+            for time, text in _timed(list(self._changes(step, now)), now)
+        ]
+        for time, name, text in sorted(changes, key=lambda change: change[0]):
+            seconds = max(0.0, (time - began).total_seconds())
+            self.show(f"{seconds:7.1f} s  {name:<{width}} {text}")
+
+    def _changes(self, step: Step, now: datetime) -> Iterator[tuple[datetime | None, str]]:
+        shown = self._shown.setdefault((step.path, step.items), set())
+        for key, time, text in self._milestones(step, now, shown):
+            if key not in shown:
+                shown.add(key)
+                yield time, text
+
+    def _milestones(
+        self, step: Step, now: datetime, shown: set[Any]
+    ) -> Iterator[tuple[Any, datetime | None, str]]:
+        """All that the step's state says has happened: a key, when, and how it is called."""
+        if step.state == REUSED:
+            yield "end", step.ended, "reused"
+            return
+        number = len(step.attempts)
+        if not number and step.state in _KNOWN_STATES and not step.failed_driver:
+            number = 1 if step.state in (RUNNING, PENDING, *ENDED - {"SKIPPED"}) else 0
+        for attempt in range(1, number + 1):
+            pod = step.attempts[attempt - 1] if step.attempts else None
+            began = (pod and pod.began) or (step.began if attempt == 1 else None)
+            if step.state == PENDING and attempt == number:
+                if began and (now - began).total_seconds() >= _SHORT_WAIT:
+                    yield ("pending", attempt), now, "pending"
+                return
+            waited = ("pending", attempt) in shown
+            yield ("attempt", attempt), None if waited else began, self._attempt(step, attempt)
+        if step.state in ENDED:
+            yield ("end", step.state, number), step.ended, step.state.lower()
+        elif step.state and step.state != RUNNING:
+            known = step.state in _KNOWN_STATES
+            yield ("state", step.state), None, step.state.lower() if known else clean(step.state)
+
+    def _attempt(self, step: Step, number: int) -> str:
+        if number == 1:
+            return "running"
+        most = self.shape.attempts(step)
+        return f"attempt {number}" + (f" of {most}" if most and number <= most else "")
 
 
-def _states(task: Any) -> list[tuple[str, datetime | None]]:
-    states: list[tuple[str, datetime | None]] = []
-    for status in task.state_history or []:
-        if status.state and (not states or states[-1][0] != status.state):
-            states.append((status.state, _time(status.update_time)))
-    if task.state and (not states or states[-1][0] != task.state):
-        ended = _time(task.end_time) if task.state in _ENDED else None
-        states.append((task.state, ended))
-    return states
+def _timed(
+    changes: list[tuple[datetime | None, str]], now: datetime
+) -> Iterator[tuple[datetime, str]]:
+    """Gives a step's changes times in their order; one that is not known is as late as can be."""
+    timed: list[tuple[datetime, str]] = []
+    for time, text in reversed(changes):
+        now = min(time or now, now)
+        timed.append((now, text))
+    return reversed(timed)
 
 
-def _names(states: Iterable[tuple[str, Any]]) -> list[str]:
-    return [name for name, _ in states]
-
-
-def _behind_the_scenes(name: str) -> bool:
-    # KFP 2 starts a driver before each step, and names the step's own container "executor".
-    return name.endswith("-driver") or name in ("executor", "root")
-
-
-def _in_words(state: str) -> str:
-    return state.lower() if state in _KNOWN_STATES else state
-
-
-def _time(value: Any) -> datetime | None:
-    # KFP's server gives 1970 for a time that has not come.
-    if not isinstance(value, datetime) or value.year <= 1970:
-        return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _ended(run: Any) -> bool:
+def _has_ended(run: Any) -> bool:
     if run.state in _KNOWN_STATES or run.state is None:
-        return run.state in _ENDED
-    return _time(run.finished_at) is not None
+        return run.state in ENDED
+    return time_of(run.finished_at) is not None
 
 
-def _end(run: Any, show: Callable[[str], None]) -> int:
-    if run.state == "SUCCEEDED":
-        show("The run has succeeded.")
+def _end(
+    cluster: Cluster,
+    run: Mapping[str, Any],
+    shape: RunShape,
+    commands: Commands,
+    show: Callable[[str], None],
+) -> int:
+    state = str(run.get("state"))
+    seconds = seconds_of(run, cluster.now())
+    after = f" after {duration(seconds)}" if seconds is not None else ""
+    if state == "SUCCEEDED":
+        show(f"The run has succeeded{after}.")
         return 0
-    failed = [
-        task
-        for task in (run.run_details and run.run_details.task_details) or []
-        if task.state == "FAILED"
-    ]
-    # A loop, or the whole, fails because of what is in it.
-    inner = [task for task in failed if not task.child_tasks] or failed
-    inner.sort(
-        key=lambda task: (
-            not _message(task),
-            _time(task.end_time) or datetime.max.replace(tzinfo=UTC),
-        )
-    )
-    show(f"The run has ended: {_in_words(str(run.state))}.")
-    if inner:
-        name, message = inner[0].display_name or inner[0].task_id, _message(inner[0])
-        show(f"error: {name} failed{f': {message}' if message else '; its log says why.'}")
-    elif _message(run):
-        show(f"error: {_message(run)}")
+    word = state.lower() if state in _KNOWN_STATES else clean(state)
+    show(f"The run has ended: {word}{after}.")
+    steps = read_steps(run)
+    failed = failed_steps(steps)
+    if not failed:
+        show(f"error: {_message(run) or 'Kubeflow does not say which step failed.'}")
+        return 1
+    for line in explain(cluster, run, failed[0], shape, commands.namespace):
+        show(line)
+    if failed[1:]:
+        show(f"also failed: {also_failed(failed[1:], shape)}")
+    not_begun = shape.not_begun(steps)
+    if not_begun:
+        show(f"not run: {', '.join(not_begun)}")
+    if commands.logs:
+        show(f"more: {commands.logs} {shlex.quote(clean(shape.title(failed[0]), 80))}")
     return 1
 
 
-def _message(of: Any) -> str:
-    return " ".join(str((of.error and of.error.message) or "").split())
+def _message(run: Mapping[str, Any]) -> str:
+    error = run.get("error")
+    message = error.get("message") if isinstance(error, Mapping) else None
+    return clean(str(message or ""), 600)

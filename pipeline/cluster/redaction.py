@@ -3,6 +3,8 @@
 import logging
 import re
 
+from components.clean_text import one_line, printable
+
 _HIDDEN = "***"
 # Shared by all connections: a log record does not say whose it is.
 _SECRETS: set[str] = set()
@@ -11,17 +13,6 @@ _CREDENTIALS = re.compile(
     r"""(?ix) (?P<header> \b (?:authorization | (?:set-)?cookie) \b ["']? \s* [:=] \s* )
               (?: \[? " [^"]{0,9999} " | \[? ' [^']{0,9999} ' | [^\r\n,}<"']+ )
             | \b (?P<scheme> bearer | basic ) \s+ [\w.~+/=-]{8,}"""
-)
-# Escape sequences: those with a text (titles, links) up to its end, colours and the like, others.
-_ESCAPES = re.compile(
-    r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-    r"|\x1b[ -/]*[0-~]?"
-)
-# Control characters but white space, marks that hide or reorder text, and halves of surrogate
-# pairs, which cannot be printed as UTF-8.
-_CONTROLS = re.compile(
-    r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 _LOGGERS = (
     "kfp_server_api.rest",
@@ -40,9 +31,8 @@ def clean(text: str, limit: int = 300) -> str:
         text: What a server, a run or a file says.
         limit: The most characters to keep.
     """
-    # Hidden last: escape sequences may cut a secret into pieces.
-    line = " ".join(hide(_CONTROLS.sub("", _ESCAPES.sub("", text))).split())
-    return line if len(line) <= limit else f"{line[:limit]}…"
+    # Hidden after that: escape sequences may cut a secret into pieces.
+    return one_line(hide(printable(text)), limit)
 
 
 def never_show(*secrets: str | None) -> None:

@@ -3,10 +3,11 @@
 from typing import Any
 
 from pipeline.cluster.commands.options import AddOptions
+from pipeline.cluster.commands.runs import add_logs, add_runs, logs, runs
 from pipeline.cluster.commands.schedule import add_schedule, schedule
 from pipeline.cluster.commands.submit import add_submit, submit
 
-__all__ = ["add_commands", "schedule", "submit"]
+__all__ = ["add_commands", "logs", "runs", "schedule", "submit"]
 
 
 def add_commands(subparsers: Any, *, add_config: AddOptions, add_images: AddOptions) -> None:
@@ -19,3 +20,5 @@ def add_commands(subparsers: Any, *, add_config: AddOptions, add_images: AddOpti
     """
     add_submit(subparsers, add_config=add_config, add_images=add_images)
     add_schedule(subparsers, add_config=add_config, add_images=add_images)
+    add_runs(subparsers)
+    add_logs(subparsers)

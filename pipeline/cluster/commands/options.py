@@ -128,3 +128,20 @@ def prepared(options: argparse.Namespace) -> tuple[PipelineConfig, str, dict[str
 def service_account(options: argparse.Namespace, config: PipelineConfig) -> str | None:
     """Returns the service account that steps run as: the option, else the config's."""
     return options.service_account or config.cluster.service_account
+
+
+def follow_run(options: argparse.Namespace, cluster: "Cluster", run_id: str) -> int:
+    """Follows a run to its end, or for `--timeout` seconds; returns the exit code."""
+    from pipeline.cluster.progress import Commands, follow
+
+    where = f" --host {cluster.host}" if options.host else ""
+    return follow(
+        cluster,
+        run_id,
+        timeout=getattr(options, "timeout", None),
+        commands=Commands(
+            follow=f"deep-retrieval submit --watch {run_id}{where}",
+            logs=f"deep-retrieval logs{where} {run_id}",
+            namespace=cluster.namespace or options.kfp_namespace or "kubeflow",
+        ),
+    )

@@ -15,6 +15,7 @@ from pipeline.cluster.commands.options import (
     add_connection,
     add_pipeline,
     connect,
+    follow_run,
     prepared,
     service_account,
 )
@@ -215,7 +216,6 @@ def _show_one(cluster: "Cluster", found: "Schedule") -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from pipeline.cluster.describe import takes
-    from pipeline.cluster.progress import follow
     from pipeline.cluster.schedules import run_once
     from pipeline.cluster.versions import definition_of
 
@@ -225,8 +225,7 @@ def _run(options: argparse.Namespace) -> int:
     print(f"run       {run.name} started\n  id      {run.run_id}\n  details {run.link}", flush=True)
     definition, _ = definition_of(cluster, found.pipeline_id, found.version_id)
     print(f"  data    {takes(cluster.now(), parameters, definition)}", flush=True)
-    attach = f"deep-retrieval submit --watch {run.run_id}"
-    return follow(cluster, run.run_id, attach=attach) if options.wait else 0
+    return follow_run(options, cluster, run.run_id) if options.wait else 0
 
 
 def _pause(options: argparse.Namespace) -> int:

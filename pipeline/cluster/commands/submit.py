@@ -11,12 +11,13 @@ from pipeline.cluster.commands.options import (
     add_connection,
     add_pipeline,
     connect,
+    follow_run,
     prepared,
     service_account,
 )
 
 if TYPE_CHECKING:
-    from pipeline.cluster.api import Cluster
+    pass
 
 
 def add_submit(subparsers: Any, *, add_config: AddOptions, add_images: AddOptions) -> None:
@@ -114,7 +115,7 @@ def _submit(options: argparse.Namespace) -> int:
         pipeline_root=config.cluster.pipeline_root,
     )
     print(f"run       {run.name} started\n  id      {run.run_id}\n  details {run.link}", flush=True)
-    return _follow(options, cluster, run.run_id) if options.wait else 0
+    return follow_run(options, cluster, run.run_id) if options.wait else 0
 
 
 def _watch(options: argparse.Namespace) -> int:
@@ -123,16 +124,4 @@ def _watch(options: argparse.Namespace) -> int:
             "--watch follows a run that is there; --param, --no-cache and --dry-run are for a new "
             "one."
         )
-    return _follow(options, connect(options), options.watch)
-
-
-def _follow(options: argparse.Namespace, cluster: "Cluster", run_id: str) -> int:
-    from pipeline.cluster.progress import follow
-
-    where = f" --host {cluster.host}" if options.host else ""
-    return follow(
-        cluster,
-        run_id,
-        timeout=options.timeout,
-        attach=f"deep-retrieval submit --watch {run_id}{where}",
-    )
+    return follow_run(options, connect(options), options.watch)

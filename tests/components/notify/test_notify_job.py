@@ -1,12 +1,14 @@
 """How a run ended: a line in the log, and a webhook, which is a real server here."""
 
+import contextlib
 import http.server
 import json
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,11 +23,11 @@ class Webhook:
 
     Args:
         answers: The status of each answer; the last one is repeated. None closes the
-            connection, and bytes are sent as they are.
+            connection, bytes are sent as they are, and a function sends what it likes.
     """
 
     def __init__(self) -> None:
-        self.answers: list[int | bytes | None] = [200]
+        self.answers: list[int | bytes | Callable[[Any], None] | None] = [200]
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         webhook = self
 
@@ -36,8 +38,11 @@ class Webhook:
                 webhook.requests.append((self.command, self.path, headers, body))
                 answers = webhook.answers
                 answer = answers.pop(0) if len(answers) > 1 else answers[0]
-                if isinstance(answer, bytes):
-                    self.wfile.write(answer)
+                if callable(answer):
+                    answer(self)
+                elif isinstance(answer, bytes):
+                    with contextlib.suppress(OSError):  # the client has had enough
+                        self.wfile.write(answer)
                 elif answer is not None:
                     self.send_response(answer)
                     self.send_header("Location", "/elsewhere")
@@ -61,7 +66,8 @@ class Webhook:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long notify would have slept, each time."""
     slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    # Its own name for the module: other threads of the tests sleep, too.
+    monkeypatch.setattr("components.notify.webhook.time", SimpleNamespace(sleep=slept.append))
     return slept
 
 
@@ -80,30 +86,53 @@ def webhook(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[We
     thread.join()
 
 
-def tell(**changed: str) -> dict[str, Any]:
-    return notify(**{"name": "shop", "run": "r-7", "state": "SUCCEEDED", "error": "", **changed})
+def tell(**changed: Any) -> dict[str, Any]:
+    return notify(**{"name": "shop", "run": "r-7", "state": "COMPLETE", **changed})
+
+
+def told(notified: bool, state: str = "SUCCEEDED", error: str = "") -> dict[str, Any]:
+    return {"state": state, "step": "", "error": error, "notified": notified}
 
 
 @pytest.mark.parametrize(
-    ("state", "error", "line"),
+    ("state", "outcome", "line"),
     [
-        ("SUCCEEDED", "", "shop: run r-7 succeeded"),
-        ("CANCELLED", "", "shop: run r-7 cancelled"),
-        ("FAILED", "train: out of memory", "shop: run r-7 failed: train: out of memory"),
+        ("COMPLETE", "SUCCEEDED", "shop: run r-7 succeeded"),
+        ("CACHED", "SUCCEEDED", "shop: run r-7 succeeded"),
+        ("SUCCEEDED", "SUCCEEDED", "shop: run r-7 succeeded"),
+        ("CANCELED", "CANCELLED", "shop: run r-7 cancelled"),
+        ("CANCELLED", "CANCELLED", "shop: run r-7 cancelled"),
+        ("FAILED", "FAILED", "shop: run r-7 failed: a step failed"),
+        # A driver that fails leaves no better state in ML Metadata.
+        ("RUNNING", "FAILED", "shop: run r-7 failed: a step failed"),
+        ("UNKNOWN", "FAILED", "shop: run r-7 failed: a step failed"),
+        ("", "FAILED", "shop: run r-7 failed: a step failed"),
     ],
 )
 def test_without_a_webhook_there_is_one_line(
     state: str,
-    error: str,
+    outcome: str,
     line: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv(WEBHOOK, raising=False)
 
-    assert tell(state=state, error=error) == {"state": state, "notified": False}
+    assert tell(state=state) == told(False, outcome)
 
     assert capsys.readouterr().out == f"[notify] {line}\n"
+
+
+def test_the_error_of_the_final_status_is_said_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(WEBHOOK, raising=False)
+
+    tell(state="FAILED", error="out of\nmemory")
+
+    assert capsys.readouterr().out == (
+        "[notify] shop: run r-7 failed: a step failed: out of memory\n"
+    )
 
 
 def test_an_empty_address_is_no_webhook(
@@ -111,24 +140,25 @@ def test_an_empty_address_is_no_webhook(
 ) -> None:
     monkeypatch.setenv(WEBHOOK, "")
 
-    assert tell() == {"state": "SUCCEEDED", "notified": False}
+    assert tell() == told(False)
     assert capsys.readouterr().out == "[notify] shop: run r-7 succeeded\n"
 
 
 def test_the_webhook_gets_a_sentence_and_its_parts(
     webhook: Webhook, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = tell(state="FAILED", error="no disk left: größer wählen")
-
-    assert told == {"state": "FAILED", "notified": True}
+    error = "no disk left: größer wählen"
+    assert tell(state="FAILED", error=error) == told(True, "FAILED", error)
     ((method, path, headers, body),) = webhook.requests
     assert (method, path) == ("POST", SECRET)
     assert headers["content-type"] == "application/json"
     assert json.loads(body) == {
-        "text": "shop: run r-7 failed: no disk left: größer wählen",
+        "text": "shop: run r-7 failed: a step failed: no disk left: größer wählen",
         "name": "shop",
         "run": "r-7",
+        "run_id": "",
         "state": "FAILED",
+        "step": "",
         "error": "no disk left: größer wählen",
     }
     assert capsys.readouterr().out.splitlines()[1:] == [
@@ -171,7 +201,7 @@ def test_a_webhook_that_goes_on_failing_is_warned_of(
 ) -> None:
     webhook.answers = [500]
 
-    assert tell() == {"state": "SUCCEEDED", "notified": False}
+    assert tell() == told(False)
 
     assert len(webhook.requests) == 3
     assert len(pauses) == 2
@@ -203,7 +233,7 @@ def test_a_webhook_that_cannot_be_reached_is_warned_of(
         unused.bind(("127.0.0.1", 0))  # a port where nobody listens
         monkeypatch.setenv(WEBHOOK, f"http://127.0.0.1:{unused.getsockname()[1]}{SECRET}")
 
-        assert tell() == {"state": "SUCCEEDED", "notified": False}
+        assert tell() == told(False)
 
     assert len(pauses) == 2
     assert webhook.requests == []
@@ -229,12 +259,12 @@ def test_the_path_of_the_address_is_never_shown(
 ) -> None:
     webhook.answers = [answer]
 
-    told = tell(state="FAILED", error="out of memory")
+    result = tell(state="FAILED", error="out of memory")
 
     captured = capfd.readouterr()
     assert webhook.requests[0][1] == SECRET
     assert "127.0.0.1" in captured.out
-    assert "S3CR3T" not in captured.out + captured.err + json.dumps(told)
+    assert "S3CR3T" not in captured.out + captured.err + json.dumps(result)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +307,49 @@ def test_a_redirect_that_drops_the_message_is_not_taken_for_success(
 ) -> None:
     webhook.answers = [status, 200]
 
-    told = tell()
+    result = tell()
 
     arrived = [body for method, path, _, body in webhook.requests if path == "/elsewhere" and body]
-    assert told["notified"] is bool(arrived)
+    assert result["notified"] is bool(arrived)
+
+
+def test_a_webhook_that_drips_its_answer_does_not_hang_the_run(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("components.notify.webhook._SECONDS", 0.2)
+    slow = threading.Event()
+
+    def drip(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        for _ in range(100):
+            handler.wfile.write(b"a")
+            handler.wfile.flush()
+            if slow.wait(0.05):
+                return
+
+    webhook.answers = [drip]
+    began = time.monotonic()
+
+    assert tell()["notified"] is False
+
+    slow.set()
+    assert time.monotonic() - began < 3
+    assert "cannot be reached: no whole answer within 0.2 s" in capsys.readouterr().out
+
+
+def test_a_webhook_that_sends_without_end_is_not_read_to_it(webhook: Webhook) -> None:
+    webhook.answers = [b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2**22]
+
+    assert tell()["notified"] is True
+
+
+def test_what_a_server_says_is_cleaned(
+    webhook: Webhook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    webhook.answers = [b"\x1b[31mHTTP/9.9 what\r\n\r\n"]
+
+    tell(state="FAILED", error="\x1b[2Jgone")
+
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "gone" in printed

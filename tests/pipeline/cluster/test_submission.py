@@ -20,13 +20,12 @@ from cluster_support import (
     no_settings,
     real_command_line,
 )
-from kfp_server import Fault, KfpServer, status
+from kfp_server import Fault, KfpServer
 
 from components.errors import InputError
 from pipeline.cli import main
 from pipeline.cluster import api
 from pipeline.cluster.api import ClusterError
-from pipeline.cluster.progress import follow
 from pipeline.cluster.submission import (
     Started,
     experiment,
@@ -264,197 +263,6 @@ def test_the_platform_specification_is_kept_without_caching() -> None:
     assert changed[1] == {"platforms": {"kubernetes": 1}}
 
 
-# Following a run.
-
-
-class Story:
-    """A run that goes on by one scene with each request."""
-
-    def __init__(self, server: KfpServer, *scenes: dict[str, Any]):
-        self.cluster = connected(server)
-        uploaded = upload(self.cluster, "shop", IR)
-        self.run = start_run(self.cluster, uploaded, experiment(self.cluster, "shop"), "shop")
-        self.lines: list[str] = []
-        self._scenes = list(scenes)
-        server.before = self._go_on
-        self._server = server
-
-    def _go_on(self, request: Any) -> None:
-        if "/runs/" in request.path and request.fault != "status" and self._scenes:
-            self._server.runs[0].update(self._scenes.pop(0))
-
-    def follow(self, **options: Any) -> int:
-        return follow(
-            self.cluster, self.run.run_id, show=self.lines.append, attach="COMMAND", **options
-        )
-
-    @property
-    def steps(self) -> list[str]:
-        return [" ".join(line.split()[2:]) for line in self.lines if re.match(r" *\d+\.\d s", line)]
-
-
-def scene(state: str, **tasks: str) -> dict[str, Any]:
-    details = [
-        {"task_id": name, "display_name": name.replace("_", "-"), "state": task_state}
-        for name, task_state in tasks.items()
-    ]
-    return {"state": state, "run_details": {"task_details": details}}
-
-
-GOOD = (
-    scene("RUNNING", root_driver="SUCCEEDED", ingest="PENDING"),
-    scene("RUNNING", root_driver="SUCCEEDED", ingest="RUNNING"),
-    scene("RUNNING", root_driver="SUCCEEDED", ingest="RUNNING"),
-    scene("RUNNING", root_driver="SUCCEEDED", ingest="SUCCEEDED", adapt="RUNNING"),
-    scene("SUCCEEDED", root_driver="SUCCEEDED", ingest="SUCCEEDED", adapt="SUCCEEDED"),
-)
-GOOD_STEPS = [
-    "ingest pending",
-    "ingest running",
-    "ingest succeeded",
-    "adapt running",
-    "adapt succeeded",
-]
-
-
-def test_each_change_of_a_step_is_shown_once_and_in_order() -> None:
-    with KfpServer() as server:
-        story = Story(server, *GOOD)
-        assert story.follow() == 0
-        assert story.steps == GOOD_STEPS
-        assert server.clock.slept == [5.0] * 4
-        assert story.lines[-1] == "The run has succeeded."
-
-
-@pytest.mark.parametrize("kind", PASSING)
-@pytest.mark.parametrize("number", range(5))
-def test_following_outlives_a_passing_fault(number: int, kind: str) -> None:
-    with KfpServer() as server:
-        story = Story(server, *GOOD)
-        server.fail("GET .*/runs/.*", PASSING[kind], nth=number + 1)
-        assert story.follow() == 0
-        seen = [step for step in GOOD_STEPS if step in story.steps]
-        assert story.steps == seen  # none twice, none out of order
-        assert story.steps[-1] == "adapt succeeded"
-
-
-def test_a_token_that_ends_while_a_run_is_followed_is_renewed(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text("first")
-    with KfpServer() as server:
-        story = Story(server, *GOOD)
-        story.cluster = connected(server, token_file=str(file))
-        server.tokens = {"first"}
-        go_on = server.before
-
-        def rotate(request: Any) -> None:
-            if server.count("GET .*/runs/.*") == 3 and server.tokens == {"first"}:
-                server.tokens = {"second"}
-                file.write_text("second")
-            else:
-                go_on(request)
-
-        server.before = rotate
-        assert story.follow() == 0
-        assert 401 in [request.status for request in server.requests]
-        assert story.steps == GOOD_STEPS
-
-
-@pytest.mark.parametrize(
-    ("history", "steps"),
-    [
-        (
-            [("PENDING", "00:01"), ("RUNNING", "00:05"), ("SUCCEEDED", "00:30")],
-            ["1.0 s ingest pending", "5.0 s ingest running", "30.0 s ingest succeeded"],
-        ),
-        ([("RUNNING", "00:05")], ["5.0 s ingest running", "31.0 s ingest succeeded"]),
-    ],
-)
-def test_states_between_two_looks_are_shown_with_their_times(
-    history: list[tuple[str, str]], steps: list[str]
-) -> None:
-    task = {
-        "task_id": "1",
-        "display_name": "ingest",
-        "state": "SUCCEEDED",
-        "end_time": "2026-11-24T03:00:31Z",
-        "state_history": [
-            {"state": state, "update_time": f"2026-11-24T03:{time}Z"} for state, time in history
-        ],
-    }
-    with KfpServer() as server:
-        end = {"state": "SUCCEEDED", "run_details": {"task_details": [task]}}
-        story = Story(server, end, end)
-        server.runs[0]["created_at"] = "2026-11-24T03:00:00Z"
-        assert story.follow() == 0
-        assert [" ".join(line.split()) for line in story.lines[:-1]] == steps
-
-
-@pytest.mark.parametrize("state", ["FAILED", "CANCELED", "SKIPPED"])
-def test_a_run_that_does_not_succeed_gives_1_and_the_steps_message(state: str) -> None:
-    end = scene(state, loop="FAILED", train="FAILED", export="CANCELED")
-    loop, train, _ = end["run_details"]["task_details"]
-    loop["child_tasks"] = [{"task_id": "train"}]
-    loop["error"] = {"message": "a child failed"}
-    train["error"] = {"message": "error: source.path:\n there is no such file"}
-    with KfpServer() as server:
-        story = Story(server, end)
-        assert story.follow() == 1
-        assert story.lines[-2] == f"The run has ended: {state.lower()}."
-        assert story.lines[-1] == "error: train failed: error: source.path: there is no such file"
-
-
-def test_a_state_that_is_not_known_is_shown_as_it_is() -> None:
-    with KfpServer() as server:
-        story = Story(
-            server,
-            scene("RUNNING", ingest="HIBERNATING"),
-            {**scene("EVAPORATED", ingest="EVAPORATED"), "finished_at": "2026-11-24T04:00:00Z"},
-        )
-        assert story.follow() == 1
-        assert story.steps == ["ingest HIBERNATING", "ingest EVAPORATED"]
-        assert "EVAPORATED" in story.lines[-1]
-
-
-def test_when_time_is_over_the_run_goes_on() -> None:
-    with KfpServer() as server:
-        story = Story(server, scene("RUNNING", ingest="RUNNING"))
-        assert story.follow(timeout=12) == 1
-        assert "not over after 12 s; it goes on" in story.lines[-1]
-        assert "COMMAND" in story.lines[-1]
-        assert sum(server.clock.slept) == pytest.approx(12, abs=1)
-        assert server.count("POST .*") == 4  # to create and upload: nothing ends the run
-
-
-def test_ctrl_c_leaves_the_run_and_says_how_to_follow_it_again() -> None:
-    def interrupt(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    with KfpServer() as server:
-        story = Story(server, scene("RUNNING", ingest="RUNNING"))
-        story.cluster.sleep = interrupt
-        assert story.follow() == 130
-        assert "the run goes on" in story.lines[-1]
-        assert "COMMAND" in story.lines[-1]
-        assert server.count("POST .*") == 4
-
-
-def test_a_run_that_is_not_there_is_one_message() -> None:
-    with KfpServer() as server, pytest.raises(ClusterError, match="404") as caught:
-        follow(connected(server), "no-such-run")
-    assert clear(str(caught.value))
-
-
-def test_a_server_that_stays_away_ends_following_in_one_message() -> None:
-    with KfpServer() as server:
-        story = Story(server, scene("RUNNING"))
-        server.fail("GET .*/runs/.*", status(503), nth=0)
-        with pytest.raises(ClusterError, match="COMMAND") as caught:
-            story.follow()
-        assert clear(str(caught.value))
-        assert 200 < sum(server.clock.slept) <= 300
-
-
 # The command.
 
 
@@ -495,12 +303,18 @@ def test_submit_uploads_the_pipeline_as_it_is_compiled(monkeypatch: pytest.Monke
         assert all(image.startswith("registry.example.com/team/") for image in images)
 
 
+def ended(state: str) -> dict[str, Any]:
+    """A run whose only step ended in a state."""
+    task = {"task_id": "1", "display_name": "ingest", "state": state}
+    return {"state": state, "run_details": {"task_details": [task]}}
+
+
 def test_submit_waits_for_the_end(command_line: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with KfpServer() as server:
 
         def end(request: Any) -> None:
             if re.search("runs/.", request.path):
-                server.runs[0].update(scene("SUCCEEDED", ingest="SUCCEEDED"))
+                server.runs[0].update(ended("SUCCEEDED"))
 
         server.before = end
         assert command_line(server, "submit", LOCAL, "--wait") == 0
@@ -512,7 +326,7 @@ def test_watch_follows_a_run_and_uploads_nothing(
 ) -> None:
     with KfpServer() as server:
         run = submit(server)
-        server.runs[0].update(scene("FAILED", ingest="FAILED"))
+        server.runs[0].update(ended("FAILED"))
         posts = server.count("POST .*")
         assert command_line(server, "submit", "--watch", run.run_id) == 1
         assert server.count("POST .*") == posts

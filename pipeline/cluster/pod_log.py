@@ -1,0 +1,182 @@
+"""Reads the log of a step's pod through KFP's API server or its UI."""
+
+import http.client
+import json
+import ssl
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from components.argo_nodes import pod_names
+from components.bounded_http import Answer, NoRedirect, exchange
+from pipeline.cluster.api import Cluster, ClusterError
+
+# The API server has no way to send the end of a log only. A workflow of this pipeline has 1 MB.
+_LIMIT = 16 * 2**20
+_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of a run.
+
+    Args:
+        node_id: Argo's id of its node.
+        names: What the pod may be called, the likeliest first.
+        message: What Argo says of it, e.g. `OOMKilled (exit code 137)`.
+        is_certain: Whether the first name is known to be right.
+    """
+
+    node_id: str
+    names: tuple[str, ...]
+    message: str = ""
+    is_certain: bool = False
+
+
+def find_pod(
+    cluster: Cluster, run_id: str, node_id: str, *, template: str = "", is_driver: bool = False
+) -> Pod:
+    """Finds a pod's name, and what Argo says of it.
+
+    Both are in the workflow, which KFP's API shows by its version v1beta1 only
+    (2.17.0, backend/src/apiserver/server/api_converter.go, toApiRunDetailV1). Where
+    that is not to be had the name follows from KFP's naming.
+
+    Args:
+        cluster: Where it runs.
+        run_id: The run.
+        node_id: Argo's id of the pod's node.
+        template: The name of the pod's template, as far as it is known.
+        is_driver: Whether the pod is a driver's, not a step's own.
+    """
+    node = _nodes(cluster, run_id).get(node_id)
+    node = node if isinstance(node, Mapping) else {}
+    known = node.get("templateName")
+    message = node.get("message")
+    named = known if isinstance(known, str) and known else template
+    workflow, _, number = node_id.rpartition("-")
+    names = [f"{workflow}-{named}-{number}"] if named else []
+    names += [name for name in pod_names(node_id, is_driver=is_driver) if name not in names]
+    return Pod(
+        node_id,
+        tuple([names[0], node_id] if known else names),
+        message if isinstance(message, str) else "",
+        is_certain=bool(named),
+    )
+
+
+def read_log(cluster: Cluster, run: Mapping[str, Any], pod: Pod) -> tuple[str, bool] | None:
+    """Reads the log of a pod, from the pod or from the archive.
+
+    The API server has it under a path of its own (2.17.0: backend/src/apiserver/
+    main.go), which the server of KFP's UI does not hand on; that one has another
+    (frontend/server/app.ts).
+
+    Args:
+        cluster: Where it runs.
+        run: The run.
+        pod: The pod.
+
+    Returns:
+        The log, and whether it is whole; none if it cannot be had.
+    """
+    run_id = str(run.get("run_id"))
+    for name in pod.names:
+        path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes/{quote(name, safe='')}/log"
+        answer = _get(cluster, path)
+        if answer is None:
+            return None
+        text = _text(answer)
+        if text is not None:
+            return text, answer.whole
+        if answer.status == 404 or _is_page(answer):
+            break  # not the API server
+    created = str(run.get("created_at"))[:10]
+    for name in pod.names[:-1]:
+        query = {"podname": name, "runid": run_id, "createdat": created}
+        if cluster.namespace:
+            query["podnamespace"] = cluster.namespace
+        answer = _get(cluster, f"/k8s/pod/logs?{urlencode(query)}")
+        text = _text(answer) if answer else None
+        if answer and text is not None:
+            return text, answer.whole
+    return None
+
+
+def kubectl(run_id: str, pod: Pod | None, namespace: str) -> str:
+    """The command that shows a pod's log without KFP."""
+    if pod and pod.is_certain:
+        return f"kubectl logs --namespace {namespace} {pod.names[0]} --container main"
+    # KFP gives each pod of a run this label: backend/src/apiserver/template/v2_template.go.
+    return (
+        f"kubectl logs --namespace {namespace} --selector pipeline/runid={run_id} "
+        "--container main --prefix --tail 50"
+    )
+
+
+def _nodes(cluster: Cluster, run_id: str) -> Mapping[str, Any]:
+    """The nodes of a run's workflow; empty if they cannot be had."""
+    answer = _get(cluster, f"/apis/v1beta1/runs/{quote(run_id, safe='')}")
+    if not answer or answer.status != 200 or not answer.whole:
+        return {}
+    try:
+        detail = json.loads(answer.body)
+        manifest = json.loads(detail["pipeline_runtime"]["workflow_manifest"])
+        nodes = manifest["status"]["nodes"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}  # it makes the message better, and no more
+    return nodes if isinstance(nodes, Mapping) else {}
+
+
+def _get(cluster: Cluster, path: str) -> Answer | None:
+    """Asks the server for what kfp_server_api does not know; none if there is no answer."""
+
+    def read(service: Any, **_: Any) -> Answer | None:
+        client = service.api_client
+        configuration = client.configuration
+        headers = dict(client.default_headers)
+        client.update_params_for_auth(headers, [], ["Bearer"])
+        if client.cookie:
+            headers["Cookie"] = client.cookie
+        request = urllib.request.Request(f"{configuration.host}{path}", headers=headers)
+        try:
+            return exchange(request, seconds=_SECONDS, limit=_LIMIT, opener=_opener(configuration))
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
+
+    # `Cluster.send` takes the service from the method's name. Not by kfp_server_api's `call_api`:
+    # it takes JSON of its own types only.
+    read.__qualname__ = "RunServiceApi.read"
+    try:
+        answer = cluster.send("reading a step's log", read)
+    except ClusterError:
+        return None
+    return answer if isinstance(answer, Answer) else None
+
+
+def _opener(configuration: Any) -> urllib.request.OpenerDirector:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    proxy = configuration.proxy
+    return urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context),
+        urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else {}),
+        NoRedirect,
+    )
+
+
+def _text(answer: Answer) -> str | None:
+    if answer.status != 200 or _is_page(answer):
+        return None
+    text = answer.body.decode(errors="replace")
+    # The API server has sent its status, 200, before it looks for the log.
+    return None if text.lstrip().startswith('{"error_message"') else text
+
+
+def _is_page(answer: Answer) -> bool:
+    return answer.body.lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))

@@ -1,0 +1,159 @@
+"""Finds runs on the cluster, and what they were compiled from."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import kfp_server_api  # type: ignore[import-untyped]
+
+from components.errors import InputError
+from components.kubeflow_run import time_of
+from pipeline.cluster.api import Cluster, ClusterError
+from pipeline.cluster.redaction import clean
+from pipeline.cluster.run_shape import RunShape
+from pipeline.cluster.submission import find_experiment, find_pipeline
+from pipeline.definition import NAME
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# A run in a list has all its tasks, half a megabyte of them.
+_PAGE = 10
+_MOST_PAGES = 50
+
+
+def get_run(cluster: Cluster, run_id: str, *, patience: float | None = None) -> Any:
+    """Returns a run by its id.
+
+    Args:
+        cluster: Where it runs.
+        run_id: Its id.
+        patience: For how many seconds to try again; none means the default.
+
+    Raises:
+        ClusterError: If there is none, or the server cannot be asked.
+    """
+    return cluster.call(
+        f"asking for the run {run_id}",
+        kfp_server_api.RunServiceApi.run_service_get_run,
+        patience=patience,
+        run_id=run_id,
+    )
+
+
+def find_run(cluster: Cluster, text: str) -> Any:
+    """Returns a run by its id or its display name, letter for letter.
+
+    Raises:
+        InputError: If there is none of that name, or more than one.
+        ClusterError: If the server refuses or cannot be reached.
+    """
+    if _ID.fullmatch(text):
+        try:
+            return get_run(cluster, text)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+    found = cluster.named(
+        f"looking for the run {text}",
+        kfp_server_api.RunServiceApi.run_service_list_runs,
+        "runs",
+        text,
+        namespace=cluster.namespace,
+    )
+    if not found:
+        raise InputError(
+            f"there is no run {text}. 'deep-retrieval runs --cluster' lists the latest."
+        )
+    if len(found) > 1:
+        ids = ", ".join(clean(str(run.run_id), 40) for run in found[:5])
+        raise InputError(f"{len(found)} runs are called {text}. Give an id instead: {ids}.")
+    return get_run(cluster, found[0].run_id)
+
+
+def as_json(run: Any) -> Mapping[str, Any]:
+    """A run as the API's JSON has it; times may be read already."""
+    found = run.to_dict()
+    return found if isinstance(found, Mapping) else {}
+
+
+def shape_of(cluster: Cluster, run: Any) -> RunShape:
+    """Reads what a run was compiled from; without steps if that cannot be had."""
+    config = run.runtime_config
+    parameters = config.parameters if config and isinstance(config.parameters, dict) else None
+    specification = run.pipeline_spec
+    reference = run.pipeline_version_reference
+    if not specification and reference and reference.pipeline_version_id:
+        try:
+            version = cluster.call(
+                "asking what the run was compiled from",
+                kfp_server_api.PipelineServiceApi.pipeline_service_get_pipeline_version,
+                patience=10.0,
+                pipeline_id=reference.pipeline_id,
+                pipeline_version_id=reference.pipeline_version_id,
+            )
+        except ClusterError:
+            return RunShape()  # a version may be deleted while its runs are kept
+        specification = version.pipeline_spec
+    return RunShape.of(specification, parameters)
+
+
+def latest_runs(cluster: Cluster, experiment: str | None, limit: int) -> list[Any]:
+    """Returns the latest runs of the pipeline, the newest first.
+
+    Args:
+        cluster: Where they run.
+        experiment: Only those of this experiment; none means of all.
+        limit: Maximum number of runs.
+
+    Raises:
+        InputError: If there is no such experiment, or no such pipeline.
+        ClusterError: If the server refuses or cannot be reached.
+    """
+    options: dict[str, Any] = {"namespace": cluster.namespace} if cluster.namespace else {}
+    if experiment:
+        found = find_experiment(cluster, experiment)
+        if not found:
+            raise InputError(f"--experiment {experiment}: there is no such experiment.")
+        options["experiment_id"] = found.experiment_id
+    pipeline = find_pipeline(cluster)
+    if pipeline is None:
+        raise InputError(
+            f"the pipeline {NAME} is not on this cluster: 'deep-retrieval submit' uploads it."
+        )
+    runs: list[Any] = []
+    token = ""
+    for _ in range(_MOST_PAGES):
+        page = cluster.call(
+            "listing runs",
+            kfp_server_api.RunServiceApi.run_service_list_runs,
+            page_token=token,
+            page_size=_PAGE,
+            sort_by="created_at desc",
+            **options,
+        )
+        runs += [run for run in page.runs or [] if _pipeline_of(run) == pipeline.pipeline_id]
+        token = page.next_page_token or ""
+        if not token or len(runs) >= limit:
+            break
+    return runs[:limit]
+
+
+def seconds_of(run: Mapping[str, Any], now: Any) -> float | None:
+    """Returns how long a run took, or has taken until now."""
+    began = time_of(run.get("created_at"))
+    ended = time_of(run.get("finished_at")) or now
+    return max(0.0, (ended - began).total_seconds()) if began else None
+
+
+def duration(seconds: float) -> str:
+    """Writes a duration: `42 s`, `3m05s`, `2h07m`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _pipeline_of(run: Any) -> str:
+    reference = run.pipeline_version_reference
+    return str(reference.pipeline_id) if reference else ""
