@@ -14,6 +14,7 @@ import fsspec
 from fsspec.core import split_protocol
 from fsspec.registry import known_implementations
 
+from components.credentials import credentials_in, masked, refusal
 from components.errors import InputError
 
 _USE = "Use a folder, s3:// or gs://."
@@ -38,10 +39,14 @@ class Location:
         url: The place; names below it are relative to it.
 
     Raises:
-        InputError: If there is no way to reach such a place.
+        InputError: If there is no way to reach such a place, or the URL contains
+            credentials.
     """
 
     def __init__(self, url: str):
+        found = credentials_in(url)  # first, as every other message repeats the URL
+        if found:
+            raise InputError(refusal({masked(url): found}))
         self.url = url.rstrip("/") or "/"
         protocol, path = split_protocol(url.partition("::")[0])
         # Before fsspec makes the file system, as some connect when they are made.

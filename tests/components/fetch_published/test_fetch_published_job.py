@@ -8,6 +8,7 @@ from components.errors import InputError
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
 from components.published_models import Move, Published, PublishedModels
+from components.step import run_step
 from components.tables import write_json
 
 
@@ -152,4 +153,19 @@ def test_a_location_that_cannot_be_reached_leaves_no_fetched_folder(tmp_path: Pa
     with pytest.raises(InputError, match="nonsense://bucket cannot be reached"):
         fetch_published(location="nonsense://bucket", published=str(tmp_path / "published"))
 
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_credentials_in_the_location_are_refused_and_not_repeated(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_step(
+            "fetch_published", fetch_published, location="gs://secret-9@bucket/models",
+            published=str(tmp_path / "published"),
+        )  # fmt: skip
+
+    output = "".join(capfd.readouterr())
+    assert output.startswith("[fetch_published] error: gs://***@bucket/models (in front of the ")
+    assert "secret-9" not in output
     assert list(tmp_path.iterdir()) == []
