@@ -31,9 +31,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from components.errors import InputError
+from components.names import (
+    FileName,
+    VersionName,
+    check_apart,
+    checked_version,
+    is_version_name,
+    shown,
+)
 from components.storage import Location
 
 LATEST = "latest.json"
@@ -62,11 +70,11 @@ class Move(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    number: int
-    version: str
-    previous: str | None
+    number: int = Field(ge=1)
+    version: VersionName
+    previous: VersionName | None
     action: Literal["publish", "rollback"]
-    time: str
+    time: str = Field(pattern=r"^[0-9A-Za-z:.+ -]{1,40}$")
 
 
 class Published(BaseModel):
@@ -102,6 +110,13 @@ class ManifestEntry(BaseModel):
 
     size: int
     sha256: str
+
+
+_MANIFEST: TypeAdapter[dict[FileName, ManifestEntry]] = TypeAdapter(dict[FileName, ManifestEntry])
+_TAMPERED = (
+    "Somebody may have tampered with this version: find out who can write there, and go back to "
+    "another one with deep-retrieval rollback."
+)
 
 
 class Conflict(InputError):
@@ -161,33 +176,44 @@ class PublishedModels:
             return Move.model_validate_json(content)
         except ValidationError as error:
             raise InputError(
-                f"{self.location}/{name} is no entry of the history "
-                f"({error.error_count()} errors). Delete it, or move it elsewhere."
+                f"{self.location}/{name} is no entry of the history ({_problems(error)}). Delete "
+                "it, or move it elsewhere."
             ) from error
 
     def manifest(self, version: str) -> dict[str, ManifestEntry]:
         """The files of a version.
 
         Raises:
-            InputError: If there is no such version, or it is not whole.
+            InputError: If there is no such version, it is not whole, or names
+                in it lead elsewhere.
         """
-        content = self.location.read(f"versions/{version}/{MANIFEST}")
+        if not is_version_name(version):  # or all versions would be listed each time
+            checked_version(version, str(self.location), self._choose())
+        place = f"versions/{version}/{MANIFEST}"
+        content = self.location.read(place)
         if content is None:
+            raise InputError(f"{self.location} has no version {version}. {self._choose()}")
+        try:
+            manifest = _MANIFEST.validate_json(content)
+        except ValidationError as error:
             raise InputError(
-                f"{self.location} has no version {version}. It has: "
-                f"{', '.join(self.versions()) or 'none'}."
-            )
-        return {
-            name: ManifestEntry.model_validate(entry) for name, entry in json.loads(content).items()
-        }
+                f"{self.location}/{place} is not a manifest ({_problems(error)}). {_TAMPERED}"
+            ) from error
+        check_apart(manifest, f"{self.location}/{place}", _TAMPERED)
+        return manifest
 
     def versions(self) -> list[str]:
         """The versions that are whole, by name."""
         return [
             name.split("/")[1]
             for name in self.location.names("versions")
-            if name.count("/") == 2 and name.endswith(f"/{MANIFEST}")
+            if name.count("/") == 2
+            and name.endswith(f"/{MANIFEST}")
+            and is_version_name(name.split("/")[1])
         ]
+
+    def _choose(self) -> str:
+        return f"It has: {', '.join(self.versions()) or 'none'}."
 
     def add(self, folder: Path, name: str, identity: Iterable[str]) -> str:
         """Uploads a version, its manifest last. It is not the latest yet.
@@ -292,7 +318,7 @@ class PublishedModels:
         latest = self.latest()
         if latest is None:
             raise InputError(f"{self.location}: nothing was published there.")
-        target = version or latest.previous
+        target = latest.previous if version is None else version
         if target is None:
             raise InputError(
                 f"{self.location}: {latest.version} is the first version; there is none before it."
@@ -310,7 +336,8 @@ class PublishedModels:
             target: A local folder.
 
         Raises:
-            InputError: If a file is not what the manifest says.
+            InputError: If a file is not what the manifest says, or the manifest
+                names files outside of the version.
         """
         prefixes = tuple(parts)
         manifest = self.manifest(version)
@@ -319,12 +346,13 @@ class PublishedModels:
         for name in wanted:
             try:
                 self.location.download([f"{folder}/{name}"], folder, target)
-            except FileNotFoundError as error:
+                digest = _sha256(target / name)
+            except (FileNotFoundError, IsADirectoryError) as error:
                 raise InputError(
                     f"{self.location}/{folder}/{name} was published, and is gone. Roll back to "
                     "another version: deep-retrieval rollback."
                 ) from error
-            if _sha256(target / name) != manifest[name].sha256:
+            if digest != manifest[name].sha256:
                 raise InputError(
                     f"{self.location}/{folder}/{name} is not the file that was published: its "
                     "SHA-256 differs from the manifest's. Roll back to another version: "
@@ -346,7 +374,8 @@ def _name(manifest: dict[str, ManifestEntry], name: str, identity: Iterable[str]
     for file, entry in manifest.items():
         if file.split("/")[0] in set(identity):
             digest.update(f"{file}\0{entry.sha256}\n".encode())
-    return f"{name}-{digest.hexdigest()[:12]}"
+    version = f"{name}-{digest.hexdigest()[:12]}"
+    return checked_version(version, "publish", "Choose another name in the config.")
 
 
 def _manifest(folder: Path) -> dict[str, ManifestEntry]:
@@ -357,6 +386,18 @@ def _manifest(folder: Path) -> dict[str, ManifestEntry]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def _problems(error: ValidationError) -> str:
+    """Say what is wrong with a file from a location."""
+    sentences = []
+    for problem in error.errors()[:3]:
+        message = problem["msg"].removeprefix("Value error, ")
+        parts = [str(part) for part in problem["loc"]]
+        if parts and parts[-1] != "[key]":  # of a key, the message names it
+            message = ".".join(p if p.isidentifier() else shown(p) for p in parts) + f": {message}"
+        sentences.append(message)
+    return "; ".join(sentences)
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,9 @@ import fsspec
 from fsspec.core import split_protocol
 from fsspec.registry import known_implementations
 
+from components.credentials import credentials_in, masked, refusal
 from components.errors import InputError
+from components.names import check_apart, checked, inside
 
 _USE = "Use a folder, s3:// or gs://."
 # On these, fsspec creates an object exclusively: one of two writers gets an error. S3 has
@@ -32,16 +34,23 @@ def is_remote(path: str) -> bool:
 class Location:
     """A place for files: `models/`, `s3://bucket/models`, `gs://bucket/models`.
 
-    Credentials are those of the environment, as s3fs and gcsfs find them.
+    Credentials are those of the environment, as s3fs and gcsfs find them. Names
+    below the location come from whoever can write there, so each is checked by
+    `components.names` before it is read, written or deleted, and symbolic links
+    in a folder are not followed out of it.
 
     Args:
         url: The place; names below it are relative to it.
 
     Raises:
-        InputError: If there is no way to reach such a place.
+        InputError: If there is no way to reach such a place, or the URL contains
+            credentials.
     """
 
     def __init__(self, url: str):
+        found = credentials_in(url)  # first, as every other message repeats the URL
+        if found:
+            raise InputError(refusal({masked(url): found}))
         self.url = url.rstrip("/") or "/"
         protocol, path = split_protocol(url.partition("::")[0])
         # Before fsspec makes the file system, as some connect when they are made.
@@ -67,7 +76,11 @@ class Location:
         return self.url
 
     def _path(self, name: str) -> str:
-        return posixpath.join(self._root, name) if name else self._root
+        if not name:
+            return self._root
+        if self._protocol == "file":
+            return str(inside(Path(self._root), name, self.url))
+        return posixpath.join(self._root, checked(name, self.url))
 
     @contextlib.contextmanager
     def _reaching(self, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
@@ -136,7 +149,7 @@ class Location:
             return self.names()
         with self._reaching(pattern):
             self._files.invalidate_cache()
-            found = self._files.glob(self._path(pattern), detail=True)
+            found = self._files.glob(posixpath.join(self._root, pattern), detail=True)
         root = self._root.rstrip("/") + "/"
         return sorted(
             path.removeprefix(root)
@@ -222,9 +235,16 @@ class Location:
                         os.replace(aside, target)
 
     def download(self, names: list[str], folder: str, target: Path) -> None:
-        """Copies files into a local folder, under their names below `folder`."""
-        for name in names:
-            path = target / posixpath.relpath(name, folder or ".")
+        """Copies files into a local folder, under their names below `folder`.
+
+        Raises:
+            InputError: If a name is not allowed, or the files cannot be beside
+                each other; then none is copied.
+        """
+        check_apart((checked(name, self.url) for name in names), self.url)
+        below = {name: name.removeprefix(f"{folder}/") if folder else name for name in names}
+        paths = {name: inside(target, copy, self.url) for name, copy in below.items()}
+        for name, path in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._reaching(name, may_be_gone=True):
                 self._files.get_file(self._path(name), str(path))

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from components.adapt.columns import columns_of, item_id_feature
 from components.adapt.config import AdaptConfig, FeaturesConfig
+from components.credentials import masked, refuse_credentials
 from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
 from components.ingest.config import SOURCE, IngestConfig, SourceConfig
@@ -81,7 +82,8 @@ class PipelineConfig(BaseModel):
         tune: What `deep-retrieval tune` tries; runs ignore it.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # Of the input, messages repeat what `_explain` does, and no more.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     description: str = ""
@@ -97,6 +99,13 @@ class PipelineConfig(BaseModel):
     publish: PublishConfig = PublishConfig()
     cluster: ClusterConfig = ClusterConfig()
     tune: TuneConfig = TuneConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _urls_have_no_credentials(cls, values: Any) -> Any:
+        """Looks at all there is, before another message can repeat a part of it."""
+        refuse_credentials(values)
+        return values
 
     @field_validator("data_until", mode="before")
     @classmethod
@@ -224,9 +233,11 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> PipelineCon
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{name_or_path} is no YAML: {error}") from error
+        raise InputError(f"{name_or_path} is no YAML: {_where(error)}.") from None
     if not isinstance(values, dict):
-        raise InputError(f"{name_or_path} must hold keys and values; it holds {values!r}.")
+        raise InputError(
+            f"{name_or_path} must hold keys and values; it holds {masked(repr(values))}."
+        )
     for override in overrides:
         _override(values, override)
     try:
@@ -238,21 +249,28 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> PipelineCon
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise InputError(f"--set {override}: write key=value, e.g. --set train.epochs=5.")
+        raise InputError(f"--set {masked(override)}: write key=value, e.g. --set train.epochs=5.")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is no YAML: {error}") from error
+        raise InputError(f"--set {masked(key)}: the value is no YAML: {_where(error)}.") from None
     *parents, last = key.split(".")
     node = values
     for parent in parents:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            raise InputError(f"--set {override}: {parent} is a value, nothing is below it.")
+            raise InputError(f"--set {masked(key)}: {parent} is a value, nothing is below it.")
     if value is None and (last in node or _is_key(parents, last)):
         node.pop(last, None)
     else:
         node[last] = value
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """Says what is wrong and where, but does not quote the line: a secret may be in it."""
+    mark = getattr(error, "problem_mark", None)
+    what = masked(getattr(error, "problem", None) or str(error).partition("\n")[0])
+    return f"{what}, in line {mark.line + 1}, column {mark.column + 1}" if mark else what
 
 
 def _explain(error: ValidationError) -> str:

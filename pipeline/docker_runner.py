@@ -14,6 +14,7 @@ from docker.types import DeviceRequest, Mount
 from kfp import local
 
 from components.errors import InputError
+from components.names import inside
 from components.source_files import SOURCE_PATHS
 from components.storage import is_remote
 
@@ -140,18 +141,18 @@ class Containers:
             "except InputError as error:\n"
             "    sys.exit(str(error))\n"
         )
-        inside = "/downloads"
+        mounted = "/downloads"
         with self.owning(folder):
             try:
                 output = self._client.containers.run(
                     self.images["ingest"],
-                    ["python3", "-c", code, version, inside],
+                    ["python3", "-c", code, version, mounted],
                     user=f"{self.user}:{os.getgid() or _NOBODY}",
                     network_mode=network,
                     read_only=True,
                     tmpfs={"/tmp": ""},
                     cap_drop=["ALL"],
-                    volumes={str(folder): {"bind": inside, "mode": "rw"}},
+                    volumes={str(folder): {"bind": mounted, "mode": "rw"}},
                     labels={_LABEL: self.run},
                     remove=True,
                 )
@@ -159,8 +160,14 @@ class Containers:
                 printed = error.stderr
                 text = printed.decode() if isinstance(printed, bytes) else str(printed)
                 raise InputError(text.strip().splitlines()[-1]) from error
-        archive = Path(output.decode().strip().splitlines()[-1])
-        return folder / archive.relative_to(inside)
+        # What a container prints is from outside of this machine, as is what it downloads.
+        printed = output.decode(errors="replace").strip().splitlines()[-1]
+        return inside(
+            folder,
+            printed.removeprefix(f"{mounted}/"),
+            f"{self.images['ingest']} has downloaded MovieLens",
+            "Download the archive yourself, and name it with source.path.",
+        )
 
     def owning(self, folder: Path) -> contextlib.AbstractContextManager[None]:
         """Lends a folder to the containers' user; afterwards all in it is the caller's."""

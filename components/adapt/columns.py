@@ -7,6 +7,7 @@ from typing import Literal
 
 from components.adapt.config import Feature, FeaturesConfig, History, Id
 from components.errors import InputError
+from components.names import problem_of, shown
 from components.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
@@ -96,6 +97,8 @@ def _check_name(name: str, side: str) -> None:
         raise InputError(
             f"features.{side}.{name}: a feature's name cannot have a slash. Rename the column."
         )
+    elif reason := problem_of(f"{name}.parquet"):  # its vocabulary's file
+        raise InputError(f"features.{side}.{shown(name)}: {reason}. Rename the column.")
 
 
 def item_id_feature(features: FeaturesConfig, candidate_id: str) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.feature_spec import EncodedFeature, FeatureSpec
+from components.feature_spec import FEATURE_SPEC, EncodedFeature, FeatureSpec
+from components.names import inside
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,12 @@ def former_features(published: str, side: str) -> dict[str, FormerFeature]:
     spec = FeatureSpec.read(folder)
     former = {}
     for feature in spec.query if side == "query" else spec.candidate:
-        path = folder / "vocabularies" / f"{feature.name}.parquet"
+        path = inside(
+            folder / "vocabularies",
+            f"{feature.name}.parquet",
+            f"the published model's {FEATURE_SPEC}",
+            "Go back to another version with deep-retrieval rollback.",
+        )
         tokens = pq.read_table(path)["token"].combine_chunks() if path.is_file() else None
         former[feature.name] = FormerFeature(feature, tokens)
     return former

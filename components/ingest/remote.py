@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.credentials import refuse_credentials
 from components.errors import InputError
 from components.source_files import SOURCE_PATHS
 from components.step import log
@@ -21,8 +22,10 @@ def fetched(source: Mapping[str, Any], workdir: str) -> dict[str, Any]:
         workdir: Where copies go.
 
     Raises:
-        InputError: If there is nothing at a URL, or it cannot be read.
+        InputError: If there is nothing at a URL, it cannot be read, it contains
+            credentials, or an object there has a name that leads out of its folder.
     """
+    refuse_credentials(source, "source")
     local = dict(source)
     for key in sorted(SOURCE_PATHS & source.keys()):
         path = source[key]

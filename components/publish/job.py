@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.credentials import refuse_credentials
 from components.published_models import Move, Published, PublishedModels, version_name
 from components.step import log
 from components.tables import read_json, write_json
@@ -51,8 +52,9 @@ def publish(
 
     Raises:
         InputError: If another run has published since the verdict, or the
-            location cannot be written.
+            location cannot be written, or its URL contains credentials.
     """
+    refuse_credentials(location, "publish.location")
     headline = read_json(Path(evaluation) / "evaluation.json")["headline"]
     outcome: dict[str, Any] = {"version": "", "location": location, "reasons": []}
     if not good_enough:

@@ -71,8 +71,10 @@ class TrainConfig(BaseModel):
             Vocabularies stay those of the training part: who is in the
             validation part only stays unknown. Not with a warm start, as
             validation would be of rows that the model has seen.
-        checkpoint_seconds: How long the work of the last epochs may be that a
-            killed training loses; state is saved between epochs.
+        checkpoint_seconds: About how much work a killed training may lose: state
+            is saved when this much time has passed since it was saved last, in
+            the middle of an epoch too; 0: after each epoch. It is also saved
+            after the first validation.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -142,7 +142,8 @@ def train(
             "epochs": len(validation.history),
             "refit": settings.refit,
             "fit_seconds": round(seconds, 2),
-            "samples_per_second": round(rows / float(np.median(steady))),
+            # 0 where only the validation was left to this attempt.
+            "samples_per_second": round(rows / max(float(np.median(steady)), 1e-4)),
             "device": f"{jax.default_backend()}: {device}",
             "begins_from": former or "",
         }

@@ -20,6 +20,10 @@ from components.train.retrieval_model import RetrievalModel
 class EpochNotes(keras.callbacks.Callback):
     """Notes loss and time of each epoch.
 
+    Attributes:
+        is_validating: Whether a validation runs now.
+        has_validated: Whether there was one in this process.
+
     Args:
         config: The settings.
         name: What progress lines call the model.
@@ -32,6 +36,7 @@ class EpochNotes(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.best_weights: list[list[np.ndarray]] = []
         self.steps_before, self.loss_before = 0, 0.0
+        self.is_validating = self.has_validated = False
         self._epoch_began = 0.0
         self._epoch_loss = 0.0
 
@@ -167,7 +172,9 @@ class RetrievalValidation(EpochNotes):
         last = epoch + 1 == self._config.epochs
         if (epoch + 1) % self._config.validation_frequency and not last:
             return
+        self.is_validating = True
         metrics = self._metrics()
+        self.is_validating, self.has_validated = False, True
         entry.update(metrics)
         logs.update(metrics)
         value = metrics[f"val_{self._config.monitor}"]

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from components.errors import InputError
-from pipeline.config import PipelineConfig, load_config, shipped_configs
+from pipeline.cli import main
+from pipeline.config import PipelineConfig, _override, load_config, shipped_configs
 
 
 @pytest.mark.parametrize("name", shipped_configs())
@@ -199,3 +201,150 @@ def test_a_sources_paths_are_absolute_on_this_machine(
     assert config.parameters()["source"]["path"] == str(tmp_path / "ml-100k.zip")
     sample = load_config("sample")
     assert sample.on_this_machine() == sample
+
+
+# Credentials in URLs
+
+SECRET = "wJalrXUtnFEMI"
+URL = f"s3://AKIAIOSFODNN7:{SECRET}@bucket/models"
+FILES = (
+    "source={kind: files, interactions: log.csv, candidates: items.csv, "
+    "columns: {query_id: user, candidate_id: item}}"
+)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL,
+        f"s3://AKIAIOSFODNN7:a/{SECRET}@bucket/models",
+        f"gs://{SECRET}@bucket/models",
+        f"https://user:{SECRET}@host/models",
+        f"https://host/models?X-Amz-Signature={SECRET}",
+        f"https://host/models?AWSAccessKeyId={SECRET}",
+        f"https://host/models?token={SECRET}",
+    ],
+)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "publish.location",
+        "cluster.checkpoints",
+        "cluster.pipeline_root",
+        "cluster.defaults.env.PROXY",
+        "cluster.steps.train.env.PROXY",
+        "source.path",
+        "source.interactions",
+        "source.candidates",
+        "description",
+    ],
+)
+def test_credentials_in_a_url_are_refused_by_key_and_never_repeated(
+    key: str, url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = "movielens-100k" if key == "source.path" else "sample"
+    files = [FILES] if key in ("source.interactions", "source.candidates") else []
+    values = yaml.safe_load(load_config(config).to_yaml())
+    for override in [*files, f"{key}={url}"]:
+        _override(values, override)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    options = [
+        ["--config", str(tmp_path / "mine.yaml")],
+        ["--config", config, *(f"--set={file}" for file in files), "--set", f"{key}={url}"],
+    ]
+
+    for arguments in options:
+        for command in ("run", "compile", "tune", "compare"):
+            assert main([command, *arguments]) == 2
+            printed = capfd.readouterr()
+            assert printed.out == ""
+            assert f"{key} (" in printed.err
+            assert "a URL must not contain credentials" in printed.err
+            assert "Kubernetes secret and name it under cluster.defaults.secrets" in printed.err
+            assert SECRET not in printed.err
+            assert "AKIA" not in printed.err
+    with pytest.raises(ValidationError) as caught:
+        PipelineConfig.model_validate(values)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"publish={URL}",
+        f"publish.location=[{URL}]",
+        f"publish.locaton={URL}",
+        f"train.epochs={URL}",
+        f"train.{URL}=1",
+        f"{URL}=1",
+        f"{URL}",
+        f"publish.location:{URL}",
+        f"layer_stacks=[['{URL}']]",
+        f"publish.location='{URL}",
+        f"publish.location=!{URL} x",
+        f"publish.location={{a: '{URL}'",
+        f"tune.space={{train.dropout: {{choices: ['{URL}']}}}}",
+        f"features.query.user_id.type={URL}",
+        f"features.query.'{URL}'={{type: id}}",
+        f"seed.x.y={URL}",
+    ],
+)
+def test_a_config_that_is_wrong_otherwise_does_not_repeat_credentials_either(
+    override: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", "--config", "sample", "--set", override]) == 2
+
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert SECRET not in printed.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"publish: {{location: '{URL}'\n",
+        f"{URL}\n",
+        f"- {URL}\n",
+        f"publish: *{URL}\n",
+        f"publish: {{location: {URL}, location: {URL}\n",
+        f"a: b: {URL}\n",
+    ],
+)
+def test_a_file_that_is_no_config_does_not_have_its_credentials_repeated(
+    text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+
+    assert main(["compile", "--config", str(path)]) == 2
+
+    printed = capfd.readouterr()
+    assert printed.err.startswith(f"error: {path}")
+    assert SECRET not in printed.err
+
+
+def test_a_yaml_error_says_what_and_where(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ntrain: {epochs: 3\n")
+
+    with pytest.raises(InputError) as caught:
+        load_config(str(path))
+
+    assert str(caught.value) == (
+        f"{path} is no YAML: expected ',' or '}}', but got '<stream end>', in line 3, column 1."
+    )
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "publish.location=s3://bucket/a@b",
+        "publish.location=/data/a:b@c",
+        "cluster.checkpoints=s3://arn:aws:s3:us-east-1:123456789012:accesspoint/shop/a@b",
+        "cluster.pipeline_root=s3://bucket?region=us&endpoint=minio-service.kubeflow:9000",
+        "description=ask a@b about s3://bucket",
+    ],
+)
+def test_an_at_sign_elsewhere_is_no_credential(override: str) -> None:
+    assert load_config("sample", [override]).name == "sample"

@@ -25,6 +25,7 @@ from components.ingest.schemas import OCCUPATIONS, movielens_schema
 from components.ingest.sources.log import FILE, ROW, InteractionLog, with_origin
 from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
 from components.ingest.validation import parse_numbers
+from components.names import checked
 from components.tables import TIMESTAMP
 
 # The genre flags of u.item, in the order of its columns.
@@ -238,7 +239,8 @@ def open_movielens(config: MovieLensSource, *, batch_rows: int, workdir: str) ->
 
     Raises:
         InputError: If nothing is at the place, or something else than that
-            version of MovieLens is.
+            version of MovieLens is, or a file in it is named by a path that leads
+            elsewhere.
     """
     path = Path(config.path).expanduser() if config.path else download(config)
     if not path.exists():
@@ -298,6 +300,12 @@ def _unpack(archive: Path, version: str, workdir: Path) -> Path:
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = {Path(name).name: name for name in zipped.namelist()}
+            for name in members.keys() & wanted:
+                checked(
+                    members[name],
+                    f"source.path: {archive}",
+                    "This is not GroupLens's archive: download it again.",
+                )
             missing = [name for name in wanted if name not in members]
             if missing:
                 raise InputError(
@@ -433,7 +441,14 @@ def _prepared(data_dir: Path, name: str) -> _Prepared:
             f"source.path: movielens/{name} is not prepared in {data_dir}. Prepare it with "
             f"tfds.builder('movielens/{name}', data_dir=…).download_and_prepare()."
         )
+    # Their names are made from a template in dataset_info.json, whoever has written that.
     files = [str(path) for path in builder.info.splits["train"].filepaths]
+    for path in files:
+        checked(
+            path.removeprefix(f"{builder.data_path}/"),
+            f"source.path: {builder.data_path}/dataset_info.json",
+            "Prepare the data set again.",
+        )
     genres = builder.info.features["movie_genres"].feature.names
     return _Prepared(files, list(genres))
 

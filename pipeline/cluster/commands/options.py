@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from components.credentials import refuse_credentials
 from components.errors import InputError
 from pipeline.config import PipelineConfig, load_config
 
@@ -122,7 +123,9 @@ def prepared(options: argparse.Namespace) -> tuple[PipelineConfig, str, dict[str
     from pipeline.compilation import cluster_images, compile_pipeline
 
     compiled = compile_pipeline(config, cluster_images(config, options.registry, gpu=options.gpu))
-    return config, compiled, read_parameters(options.param, compiled)
+    parameters = read_parameters(options.param, compiled)
+    refuse_credentials(parameters, "--param")
+    return config, compiled, parameters
 
 
 def service_account(options: argparse.Namespace, config: PipelineConfig) -> str | None:

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from published_features import published_features
 
 from components.adapt.columns import columns_of, encoded_names
 from components.adapt.config import FeaturesConfig
+from components.adapt.former import former_features
 from components.errors import InputError
 from components.feature_spec import FeatureSpec
 from components.tables import LABEL, Column, read_table, table_files, to_numpy
@@ -389,3 +391,35 @@ def test_an_error_leaves_an_older_output_as_it_was(adapt: RunStep, tmp_path: Pat
 
     assert (older / "feature_spec.json").read_text() == "older"
     assert table_files(older) == []
+
+
+def test_a_published_spec_does_not_have_vocabularies_read_from_elsewhere(
+    sample_encoded: Path, tmp_path: Path
+) -> None:
+    published = published_features(sample_encoded, tmp_path / "published", "shop-0123456789ab")
+    outside = tmp_path / "outside.parquet"
+    shutil.copyfile(sample_encoded / "vocabularies" / "user_id.parquet", outside)
+    spec = FeatureSpec.read(published / "features")
+    user_id = spec.query[0].model_copy(update={"name": "../../../outside"})
+    assert (published / "features" / "vocabularies" / f"{user_id.name}.parquet").is_file()
+    spec.model_copy(update={"query": [user_id]}).write(published / "features")
+
+    with pytest.raises(InputError) as caught:
+        former_features(str(published), "query")
+
+    assert str(caught.value) == (
+        "the published model's feature_spec.json: the file name '../../../outside.parquet' is not "
+        "allowed: it contains '..'. Go back to another version with deep-retrieval rollback."
+    )
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\0b"])
+def test_a_candidate_column_has_a_name_that_its_vocabulary_can_have(name: str) -> None:
+    features = FeaturesConfig.model_validate(
+        {"query": {"user": {"type": "id"}}, "candidate": {name: {"type": "id"}}}
+    )
+
+    with pytest.raises(
+        InputError, match=r"features\.candidate\.'a.*: it contains a .*\. Rename the"
+    ):
+        columns_of(features.candidate, [Column(name=name, dtype="string")], "candidate")

@@ -11,6 +11,7 @@ from components.fetch_published.component import fetch_published as fetch_compon
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
 from components.published_models import Move, Published, PublishedModels
+from components.step import run_step
 from components.tables import write_json
 
 
@@ -228,4 +229,19 @@ def test_a_location_that_cannot_be_reached_leaves_no_fetched_folder(tmp_path: Pa
             location="nonsense://bucket", number=1, published=str(tmp_path / "published")
         )
 
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_credentials_in_the_location_are_refused_and_not_repeated(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_step(
+            "fetch_published", fetch_published, number=1, location="gs://secret-9@bucket/models",
+            published=str(tmp_path / "published"),
+        )  # fmt: skip
+
+    output = "".join(capfd.readouterr())
+    assert output.startswith("[fetch_published] error: gs://***@bucket/models (in front of the ")
+    assert "secret-9" not in output
     assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,4 @@
+import json
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -171,6 +172,91 @@ def test_the_csv_versions_share_a_layout(
     inside = f"ml-{version}"
     archive = write_archive(tmp_path / "any-name.zip", FILES[version](), inside)
     assert run(tmp_path, source(version, archive)).files() == opened["25m"].files()
+
+
+# --- names that lead elsewhere --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "folder", ["..", "../../..", "", "/tmp", "ml-100k/../../..", "ml-100k\\.."]
+)
+def test_an_archive_does_not_write_outside_of_the_work_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
+    archive = write_archive(tmp_path / "ml-100k.zip", movielens_100k(), folder)
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(InputError) as error:
+        run(tmp_path / "a", source("100k", archive))
+
+    assert str(error.value).startswith(f"source.path: {archive}")
+    if "\\" not in folder:  # then it is no folder, and the file has another name
+        assert f"the file name '{folder}/u." in str(error.value)
+        assert str(error.value).endswith("This is not GroupLens's archive: download it again.")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_other_members_of_an_archive_do_not_matter(
+    tmp_path: Path, opened: dict[str, Ingested]
+) -> None:
+    archive = write_archive(tmp_path / "ml.zip", movielens_100k(), "ml-100k")
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.writestr("../../WRITTEN", "x")
+        zipped.writestr("/WRITTEN", "x")
+        link = zipfile.ZipInfo("ml-100k/README")
+        link.external_attr = 0o120777 << 16
+        zipped.writestr(link, "/etc/passwd")
+
+    assert run(tmp_path, source("100k", archive)).files() == opened["100k"].files()
+
+
+def prepared_or_error(data_dir: str) -> str:
+    """Called in a process that has TensorFlow: the files of a data set, or the InputError."""
+    from components.ingest.sources.movielens import _prepared
+
+    try:
+        return str(_prepared(Path(data_dir), "100k-movies").files)
+    except InputError as error:
+        return f"InputError: {error}"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"),
+    [
+        ("movielens", ""),
+        ("movielens", "../../../../outside/"),
+        ("movielens", "/etc/"),
+        ("../../outside/movielens", ""),
+    ],
+)
+def test_a_prepared_data_set_is_not_read_from_elsewhere(
+    tmp_path: Path, in_tensorflow: RunStep, dataset: str, folder: str
+) -> None:
+    version = tmp_path / "movielens" / "100k-movies" / "0.1.1"
+    version.mkdir(parents=True)
+    template = f"{folder}{{DATASET}}-{{SPLIT}}.{{FILEFORMAT}}-{{SHARD_X_OF_Y}}"
+    info = {
+        "name": dataset,
+        "configName": "100k-movies",
+        "version": "0.1.1",
+        "fileFormat": "tfrecord",
+        "moduleName": "tensorflow_datasets.structured.movielens",
+        "splits": [
+            {"name": "train", "filepathTemplate": template, "shardLengths": ["1"], "numBytes": "1"}
+        ],
+    }
+    (version / "dataset_info.json").write_text(json.dumps(info))
+
+    found = in_tensorflow("test_ingest_movielens:prepared_or_error", data_dir=str(tmp_path))
+
+    file = "movielens-train.tfrecord-00000-of-00001"
+    if (dataset, folder) == ("movielens", ""):
+        assert found == str([str(version / file)])
+    else:
+        assert found.startswith(f"InputError: source.path: {version}/dataset_info.json: the file ")
+        assert found.endswith("Prepare the data set again.")
 
 
 # --- what TFDS says -------------------------------------------------------------------------------

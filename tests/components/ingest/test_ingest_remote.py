@@ -342,6 +342,99 @@ def test_a_store_that_fsspec_does_not_know_is_named(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
+# --- objects with names that lead elsewhere, and URLs with secrets ------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/sub/../../../x.csv",
+        "data/sub/../../../../../x.csv",
+        "data//x.csv",
+        "data/./x.csv",
+        "data/..\\..\\x.csv",
+    ],
+)
+@pytest.mark.parametrize("pattern", ["data", "data/*", "data/**/*.csv"])
+def test_an_object_is_not_copied_out_of_the_folder(
+    tmp_path: Path, store: Store, name: str, pattern: str
+) -> None:
+    write_csv(tmp_path / "log.csv", LOG, log_rows())
+    store.put("data/log.csv", (tmp_path / "log.csv").read_bytes())
+    store.put(name, b"this should not be here")
+    work = tmp_path / "a" / "b" / "c" / "work"
+    work.mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    source = {"kind": "movielens", "path": f"{store.url}/{pattern}"}
+    below = name.removeprefix("data/")
+
+    try:
+        fetched(source, str(work))
+    except InputError as error:
+        message = str(error)
+        assert message.startswith(f"source.path: {store.url}")
+        assert f"the file name {below!r} is not allowed: " in message or repr(name) in message
+        assert message.endswith("Rename or delete it there.")
+        assert sorted(tmp_path.rglob("*")) == before
+    else:  # a pattern that does not match it
+        assert pattern != "data"
+        copied = {path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file()}
+        assert copied == {"path/log.csv"}
+        assert {path for path in tmp_path.rglob("*") if work not in path.parents} == set(before)
+
+
+def test_an_object_that_is_also_the_folder_of_another_is_named(tmp_path: Path, s3: Store) -> None:
+    s3.put("logs/data", b"x")
+    s3.put("logs/data/log.csv", b"x")
+
+    with pytest.raises(InputError) as error:
+        fetched({"kind": "movielens", "path": f"{s3.url}/logs"}, str(tmp_path / "work"))
+
+    assert str(error.value).startswith(
+        f"source.path: {s3.url}/logs: 'data' is a file and also the folder of 'data/log.csv'"
+    )
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_source_of_this_machine_may_be_full_of_links(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    write_csv(disk / "1.csv", LOG, log_rows())
+    write_csv(disk / "items.csv", CATALOGUE, catalogue_rows())
+    (tmp_path / "data").symlink_to(disk)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "log.csv").symlink_to(disk / "1.csv")
+
+    linked = run(tmp_path, source_at(str(tmp_path), "more/*.csv", "data/items.csv"))
+
+    assert len(linked.interactions) == len(log_rows())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("interactions", "s3://key:secret@bucket/log.csv"),
+        ("interactions", "s3://key:se/secret@bucket/log-*.csv"),
+        ("candidates", "https://host/items.csv?X-Amz-Signature=secret"),
+        ("candidates", ["gs://secret@bucket/items.csv"]),
+    ],
+)
+def test_credentials_in_a_source_are_refused_by_the_step_and_not_repeated(
+    tmp_path: Path, key: str, value: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = {**source_at(str(tmp_path), "log.csv"), key: value}
+
+    with pytest.raises(SystemExit):
+        run_step("ingest", run, folder=tmp_path, source=source)
+
+    output = "".join(capfd.readouterr())
+    assert f"[ingest] error: source.{key}" in output
+    assert "a URL must not contain credentials" in output
+    assert "secret@" not in output
+    assert "=secret" not in output
+    assert left_over(tmp_path) == []
+
+
 # --- not yet so -----------------------------------------------------------------------------------
 
 

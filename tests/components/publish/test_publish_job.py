@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from killed_publish import MOMENTS, publish_in_process
+from pydantic import ValidationError
 
 from components.errors import InputError
 from components.fetch_published.job import fetch_published
 from components.publish.job import REVISION, publish
 from components.published_models import Conflict, Move, PublishedModels
+from components.step import run_step
 from components.tables import read_json, write_json
 
 REASONS = ["hit_rate_at_20_filtered is 0.1, and must be 0.2", "one more reason"]
@@ -301,6 +303,48 @@ def test_nothing_is_left_of_what_was_gathered(
         step.changed(location="nonsense://bucket").run()
 
     assert os.listdir(tmp_path / "tmp") == []
+
+
+# Names from elsewhere, and secrets
+
+
+def test_a_name_that_leads_elsewhere_is_no_versions_name(step: Step, tmp_path: Path) -> None:
+    before = files(tmp_path)
+
+    with pytest.raises(InputError, match=r"publish: '\.\./\.\./sample-\w{12}' cannot be the name"):
+        step.changed(name="../../sample").run()
+
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("field", ["version", "previous"])
+def test_a_note_of_the_published_model_with_a_path_in_it_is_refused(
+    step: Step, tmp_path: Path, field: str
+) -> None:
+    move = {"number": 1, "version": "v-1", "previous": None, "action": "publish", "time": "2026"}
+    write_json({"move": {**move, field: "../x"}}, tmp_path / "published" / "published.json")
+
+    with pytest.raises(ValidationError, match=r"'\.\./x' cannot be the name of a version"):
+        step.run()
+
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("good_enough", [True, False])
+def test_credentials_in_the_location_are_in_no_output(
+    step: Step, tmp_path: Path, good_enough: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {
+        **step.arguments, "location": "s3://key:secret-9@bucket/models", "good_enough": good_enough
+    }  # fmt: skip
+
+    with pytest.raises(SystemExit):
+        run_step("publish", publish, **arguments)
+
+    output = "".join(capfd.readouterr())
+    assert output.startswith("[publish] error: publish.location (in front of the bucket or host): ")
+    assert "secret-9" not in output
+    assert not Path(step.arguments["publication"]).exists()
 
 
 # Once, whatever happens

@@ -176,3 +176,19 @@ def test_without_a_location_the_command_says_what_it_is(
 
     assert caught.value.code == 2
     assert "--location" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["published", "rollback"])
+@pytest.mark.parametrize(
+    "location",
+    ["s3://key:secret-9@bucket/models", "s3://bucket/models?X-Amz-Security-Token=secret-9"],
+)
+def test_credentials_in_a_location_are_refused_and_not_repeated(
+    command: str, location: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = assert_refused(capsys, [command, "--location", location])
+
+    assert "a URL must not contain credentials" in said
+    assert "AWS_ACCESS_KEY_ID" in said
+    assert "***" in said
+    assert "secret-9" not in said

@@ -340,6 +340,109 @@ def test_a_file_where_the_folder_should_be_is_not_another_writer(tmp_path: Path)
         location.create("lock.json", b"1")
 
 
+# Names and links that lead out
+
+# Everything that can be asked of a location with the name of a file.
+NAMED: dict[str, Callable[[Location, str, Path], Any]] = {
+    "read": lambda location, name, _: location.read(name),
+    "names": lambda location, name, _: location.names(name),
+    "write": lambda location, name, _: location.write(name, b"1"),
+    "create": lambda location, name, _: location.create(name, b"1"),
+    "upload": lambda location, name, folder: location.upload(folder, name),
+    "download": lambda location, name, folder: location.download([name], "", folder),
+    "delete": lambda location, name, _: location.delete(name),
+}
+
+
+@pytest.mark.parametrize("name", ["../x", "a//x", "a\\x"])
+@pytest.mark.parametrize("act", NAMED)
+def test_a_name_that_leads_elsewhere_is_refused_whatever_is_done_with_it(
+    place: str, local_folder: Path, act: str, name: str
+) -> None:
+    beside = Location(f"{place.rpartition('/')[0]}/x")
+    beside.write("history.json", b"of somebody else")
+
+    with pytest.raises(InputError) as caught:
+        NAMED[act](Location(place), name, local_folder)
+
+    shown = {"upload": f"{name}/history.json"}.get(act, name)
+    assert str(caught.value).startswith(f"{place}: the file name {shown!r} is not allowed: ")
+    assert str(caught.value).endswith("Rename or delete it there.")
+    assert beside.read("history.json") == b"of somebody else"
+    assert [*beside.names(), *Location(place).names()] == ["history.json"]
+
+
+@pytest.mark.parametrize("act", NAMED)
+@pytest.mark.parametrize("linked", ["models/linked", "models/linked/deep/history.json"])
+def test_a_link_out_of_a_folder_is_not_followed_whatever_is_done_with_it(
+    tmp_path: Path, local_folder: Path, act: str, linked: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_bytes(b"of somebody else")
+    link = tmp_path / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere / "file" if link.suffix else elsewhere)
+    name = "linked/deep" if act == "upload" and link.suffix else "linked/deep/history.json"
+
+    with pytest.raises(InputError, match="a symbolic link leads it out of") as caught:
+        NAMED[act](Location(str(tmp_path / "models")), name, local_folder)
+
+    assert str(caught.value).startswith(f"{tmp_path / 'models'}: the file name 'linked/deep/")
+    assert [path.name for path in elsewhere.iterdir()] == ["file"]
+    assert (elsewhere / "file").read_bytes() == b"of somebody else"
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("names", [["data", "data/x"], ["caf\u00e9", "cafe\u0301"]])
+def test_files_that_cannot_be_side_by_side_are_not_downloaded(
+    place: str, tmp_path: Path, names: list[str]
+) -> None:
+    target = tmp_path / "target"
+
+    with pytest.raises(InputError, match=place):
+        Location(place).download(names, "", target)
+
+    assert not target.exists()
+
+
+# Credentials
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:secret@bucket/models",
+        "gs://secret@bucket/models",
+        "memory://key:secret@models",
+        "https://user:secret@host/models",
+        "ftp://user:secret@host/models",
+        "nonsense://user:secret@host/models",
+        "simplecache::s3://key:secret@bucket",
+        "s3://bucket/models?X-Amz-Signature=secret",
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="a URL must not contain credentials") as caught:
+        Location(url)
+
+    assert "***" in str(caught.value)
+    assert "secret@" not in str(caught.value)
+    assert "=secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_at_sign_in_a_name_is_no_credential(tmp_path: Path) -> None:
+    location = Location(f"memory://{uuid.uuid4().hex}/a@b")
+    location.write("c@d:e", b"1")
+
+    assert location.read("c@d:e") == b"1"
+    assert location.names() == ["c@d:e"]
+
+
 # Whole or not at all
 
 

@@ -50,7 +50,7 @@ def signal_at(moment: Moment) -> Iterator[None]:
     from components.train import job, validation
     from components.train.checkpoint import ResumableFit
     from components.train.data import RowBatches
-    from components.train.validation import RetrievalValidation
+    from components.train.validation import EpochNotes, RetrievalValidation
 
     epoch_now: list[int] = []  # empty before the first one: Keras looks at a batch then
     left = [moment.number]
@@ -75,12 +75,12 @@ def signal_at(moment: Moment) -> Iterator[None]:
 
             stack.enter_context(mock.patch.object(owner, name, wrapper))
 
-        def note_epoch(fit: object, epoch: int, *_: object) -> bool:
+        def note_epoch(notes: object, epoch: int, *_: object) -> bool:
             epoch_now[:] = [epoch]
             return False
 
         in_epoch = [moment.epoch]
-        wrap(ResumableFit, "on_epoch_begin", note_epoch)
+        wrap(EpochNotes, "on_epoch_begin", note_epoch)
         if moment.place == "restore":
             wrap(ResumableFit, "_restored", None, lambda *_: True)
         elif moment.place == "step":

@@ -23,8 +23,9 @@ from killed_training import Moment, signal_at, start
 
 from components.errors import InputError
 from components.feature_spec import FeatureSpec
+from components.step import run_step
 from components.tables import LABEL, read_json, read_table, to_numpy, write_table
-from components.train.checkpoint import TrainingState, training_key
+from components.train.checkpoint import ResumableFit, TrainingState, training_key
 from components.train.job import train
 
 KILL, TERMINATE = signal.SIGKILL, signal.SIGTERM
@@ -294,12 +295,17 @@ def test_a_process_that_gets_sigterm_says_what_it_has_saved_and_ends_with_status
         pytest.param(
             Moment(TERMINATE, "step", 2, STEPS - 2), (2, STEPS - 1), id="last step but one"
         ),
-        pytest.param(Moment(TERMINATE, "step", 1, STEPS - 1), (2, 0), id="last step of an epoch"),
-        pytest.param(Moment(TERMINATE, "validation", 1), (2, 0), id="validation"),
+        pytest.param(
+            Moment(TERMINATE, "step", 1, STEPS - 1), (1, STEPS), id="last step of an epoch"
+        ),
+        pytest.param(
+            Moment(TERMINATE, "step", 2, STEPS - 1), (2, STEPS), id="last step, no validation"
+        ),
+        pytest.param(Moment(TERMINATE, "validation", 1), (1, STEPS), id="validation"),
         pytest.param(Moment(TERMINATE, "epoch end", 0), (1, 0), id="end without validation"),
         pytest.param(Moment(TERMINATE, "epoch end", 1), (2, 0), id="after validation"),
-        pytest.param(Moment(TERMINATE, "step", 3, STEPS - 1), (4, 0), id="last step"),
-        pytest.param(Moment(TERMINATE, "validation", 3), (4, 0), id="last validation"),
+        pytest.param(Moment(TERMINATE, "step", 3, STEPS - 1), (3, STEPS), id="last step"),
+        pytest.param(Moment(TERMINATE, "validation", 3), (3, STEPS), id="last validation"),
         pytest.param(Moment(TERMINATE, "epoch end", 3), (4, 0), id="after all"),
     ],
 )
@@ -347,8 +353,32 @@ def test_a_training_can_be_stopped_again_and_again_in_the_same_epoch(
         done.append((attempts.state.epoch, attempts.state.step))
     attempts.finish()
 
-    assert done == [(0, 3), (2, 1), (2, 2), (2, 5), (3, 0), (3, 6)]
+    assert done == [(0, 3), (2, 1), (2, 2), (2, 5), (2, STEPS), (3, 6)]
     assert_the_same(attempts.model, never_killed(SETTINGS))
+
+
+@pytest.mark.parametrize("config", [SETTINGS, IMPATIENT], ids=["all epochs", "patience"])
+def test_a_training_that_is_stopped_in_each_validation_goes_on_with_it(
+    small: Path,
+    tmp_path: Path,
+    never_killed: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    config: dict[str, Any],
+) -> None:
+    expected = never_killed(config)
+    epochs = len(read_json(expected / "history.json"))
+    attempts = Attempts(small, tmp_path, config=config)
+    for epoch in range(config["validation_frequency"] - 1, epochs, config["validation_frequency"]):
+        for _ in range(2):  # the second time in a validation that an attempt begins with
+            capsys.readouterr()
+            attempts.stop(Moment(TERMINATE, "validation", epoch))
+            assert (attempts.state.epoch, attempts.state.step) == (epoch, STEPS)
+            assert len(attempts.state.notes["history"]) == epoch
+            assert f" epoch {epoch + 1}/" not in capsys.readouterr().out
+
+    attempts.finish()
+
+    assert_the_same(attempts.model, expected)
 
 
 def test_a_signal_before_the_first_step_of_an_attempt_loses_nothing(
@@ -442,18 +472,90 @@ def test_without_a_place_for_checkpoints_nothing_is_written_and_sigterm_still_en
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize(("seconds", "files"), [(0, 1), (3600, 0)])
-def test_state_is_saved_between_epochs_when_it_is_due(
-    small: Path, tmp_path: Path, compile_cache: Path, seconds: float, files: int
+def test_credentials_in_the_place_for_checkpoints_are_refused_and_not_repeated(
+    small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    attempts = Attempts(small, tmp_path, config={**SETTINGS, "checkpoint_seconds": seconds})
+    attempts = Attempts(small, tmp_path, checkpoints="s3://key:secret-9@bucket/checkpoints")
 
-    attempts.kill(Moment(KILL, "step", 3, 0), compile_cache)
+    with pytest.raises(SystemExit):
+        run_step("train", train, **attempts.arguments)
 
-    assert len(attempts.files) == files
-    if files:
-        assert (attempts.state.epoch, attempts.state.step) == (3, 0)
-        assert len(attempts.state.notes["history"]) == 3
+    output = "".join(capfd.readouterr())
+    assert "[train] error: s3://***@bucket/checkpoints (in front of the bucket or host): " in output
+    assert "secret-9" not in output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "killed_at", "saved"),
+    [
+        pytest.param(0, (3, 0), (3, 0), id="0 means after each epoch"),
+        pytest.param(0, (3, 5), (3, 0), id="and in none"),
+        pytest.param(1e-9, (0, 5), (0, 5), id="in the first epoch"),
+        pytest.param(1e-9, (3, 5), (3, 5), id="in a later one"),
+        pytest.param(3600, (2, 0), (2, 0), id="after the first validation"),
+        pytest.param(3600, (3, 5), (2, 0), id="and not after that"),
+        pytest.param(3600, (1, 5), None, id="nor before"),
+    ],
+)
+def test_state_is_saved_when_it_is_due_and_after_the_first_validation(
+    small: Path,
+    tmp_path: Path,
+    compile_cache: Path,
+    never_killed: Callable[..., Path],
+    seconds: float,
+    killed_at: tuple[int, int],
+    saved: tuple[int, int] | None,
+) -> None:
+    config = {**SETTINGS, "checkpoint_seconds": seconds}
+    attempts = Attempts(small, tmp_path, config=config)
+
+    attempts.kill(Moment(KILL, "step", *killed_at), compile_cache)
+
+    if saved is None:
+        assert attempts.files == []
+    else:
+        assert (attempts.state.epoch, attempts.state.step) == saved
+        assert len(attempts.state.notes["history"]) == saved[0]
+    attempts.finish()
+    assert_the_same(attempts.model, never_killed(config))
+
+
+def test_without_a_place_for_checkpoints_no_step_waits_for_one(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ResumableFit, "_save", lambda *arguments: asked.append(arguments))
+    config = {**SETTINGS, "checkpoint_seconds": 1e-9}
+
+    Attempts(small, tmp_path, config=config, checkpoints=None).finish()
+
+    assert asked == []
+
+
+def test_twenty_short_epochs_that_are_killed_have_a_checkpoint(
+    small: Path, tmp_path: Path, compile_cache: Path
+) -> None:
+    config = {**SETTINGS, "checkpoint_seconds": 30, "epochs": 20, "validation_frequency": 1}
+    attempts = Attempts(small, tmp_path, config=config)
+
+    attempts.kill(Moment(KILL, "step", 19, 5), compile_cache)
+    assert attempts.state.epoch >= 1
+
+    # So that each attempt comes further, each saves after its own first validation.
+    attempts.kill(Moment(KILL, "step", 19, 5), compile_cache)
+    assert attempts.state.epoch >= 2
+
+
+def test_a_kill_while_a_later_checkpoint_is_written_leaves_the_one_before(
+    attempts: Attempts, compile_cache: Path, never_killed: Callable[..., Path]
+) -> None:
+    attempts.stop(Moment(TERMINATE, "step", 0, 3))
+
+    attempts.kill(Moment(KILL, "checkpoint"), compile_cache)
+
+    assert (attempts.state.epoch, attempts.state.step) == (0, 4)
+    attempts.finish()
+    assert_the_same(attempts.model, never_killed(SETTINGS))
 
 
 def test_a_checkpoint_has_no_pickle_in_it(attempts: Attempts) -> None:

@@ -359,6 +359,18 @@ def test_wrong_input_gives_2_and_reaches_no_server(
         assert clear(error)
 
 
+def test_credentials_in_a_parameter_are_refused_and_not_repeated(
+    command_line: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with KfpServer() as server:
+        parameter = "source={path: 's3://key:sEcReT@bucket/log'}"
+        assert command_line(server, "submit", LOCAL, "--param", parameter) == 2
+        said = "".join(capsys.readouterr())
+        assert "--param.source.path (in front of the bucket or host)" in said
+        assert "sEcReT" not in said
+        assert not server.requests
+
+
 def test_no_cache_uploads_a_version_without_caching(command_line: Any) -> None:
     with KfpServer() as server:
         assert command_line(server, "submit", LOCAL) == 0
