@@ -13,33 +13,47 @@ from components.storage import Location, is_remote
 SOURCE_PATHS = {"path", "interactions", "candidates"}
 
 
-def source_fingerprint(source: Mapping[str, Any]) -> str:
-    """Hashes the state of a source's files, without reading their content.
+def source_files(source: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Lists the files that a source names, each as a text that changes when the file does.
 
     Of a local file, the path, size and time of change count; of an object in a
     bucket, the name, size and the store's own mark of its content (ETag or
-    generation).
+    generation). No content is read.
 
     Args:
         source: A `SourceConfig` as JSON values.
 
     Returns:
-        16 hexadecimal digits; empty for a source that names no file.
+        The files of each key that names some; an empty list if there is nothing.
 
     Raises:
-        InputError: If a bucket cannot be read. A file that is missing is no
-            error here: `ingest` says so with the key that names it.
+        InputError: If a bucket cannot be read.
     """
-    digest = hashlib.sha256()
-    found = False
-    for key in sorted(SOURCE_PATHS):
-        path = source.get(key)
-        if not isinstance(path, str):  # of the sample, `interactions` is a number
-            continue
-        for line in _remote_files(key, path) if is_remote(path) else _local_files(path):
-            digest.update(f"{line}\n".encode())
-            found = True
-    return digest.hexdigest()[:16] if found else ""
+    return {
+        key: list(_remote_files(key, path) if is_remote(path) else _local_files(path))
+        for key in sorted(SOURCE_PATHS)
+        # Of the sample, `interactions` is a number.
+        if isinstance(path := source.get(key), str)
+    }
+
+
+def source_fingerprint(source: Mapping[str, Any]) -> str:
+    """Hashes the state of a source's files; see `source_files`.
+
+    Args:
+        source: A `SourceConfig` as JSON values.
+
+    Returns:
+        16 hexadecimal digits; empty if there is no file.
+    """
+    return fingerprint_of(source_files(source))
+
+
+def fingerprint_of(files: Mapping[str, list[str]]) -> str:
+    """Hashes what `source_files` lists; empty if there is no file."""
+    lines = [line for of_key in files.values() for line in of_key]
+    digest = hashlib.sha256("".join(f"{line}\n" for line in lines).encode())
+    return digest.hexdigest()[:16] if lines else ""
 
 
 def _local_files(pattern: str) -> Iterator[str]:

@@ -221,6 +221,10 @@ class WebhookSecret(_Settings):
     key: str = Field(min_length=1)
 
 
+def _united(one: list[Any], other: list[Any]) -> list[Any]:
+    return [*one, *(item for item in other if item not in one)]
+
+
 class ClusterConfig(_Settings):
     """How a run goes on a cluster. Local runs know nothing of it.
 
@@ -276,8 +280,21 @@ class ClusterConfig(_Settings):
         return self
 
     def of(self, step: str) -> StepScheduling:
-        """The settings of a step: its own, and the defaults for what it has none of."""
-        return self.defaults.model_copy(update=self._own(step))
+        """Returns the settings of a step: its own, else the defaults.
+
+        `resolve` looks at what ingest reads and at what is published, so it has
+        their volumes, secrets and environment too, unless it has its own.
+        """
+        own = self._own(step)
+        if step == "resolve":
+            ingest, fetch = self.of("ingest"), self.of("fetch_published")
+            shared = {
+                "volumes": _united(ingest.volumes, fetch.volumes),
+                "secrets": _united(ingest.secrets, fetch.secrets),
+                "env": {**fetch.env, **ingest.env},
+            }
+            own = {**shared, **own}
+        return self.defaults.model_copy(update=own)
 
     def _own(self, step: str) -> dict[str, Any]:
         own = self.steps.get(step, StepScheduling())

@@ -4,7 +4,7 @@ from typing import Any
 
 from components.errors import InputError
 from components.published_models import PublishedModels
-from components.source_files import source_fingerprint
+from components.source_files import fingerprint_of, source_files
 from components.step import log
 
 # What `data_until` says in place of a time, for the time that a run is scheduled for.
@@ -34,10 +34,19 @@ def resolve(
         `published_version`, `base_number`; see the component.
 
     Raises:
-        InputError: If `data_until` is `scheduled` and there is no such time, or
-            the location or the source cannot be read.
+        InputError: If `data_until` is `scheduled` and there is no such time, the
+            source names a file that is not there, or the location or the source
+            cannot be read.
     """
     until = _scheduled(scheduled_time) if data_until == SCHEDULED else data_until
+    files = source_files(source)
+    for key, found in files.items():
+        if not found:
+            # Without a fingerprint, a cluster would serve ingest from its cache for ever.
+            raise InputError(
+                f"source.{key}: there is nothing at {source[key]}. Check the path; on a cluster, "
+                "resolve needs the volumes that ingest has."
+            )
     latest = PublishedModels.at(location).latest() if location else None
     number = latest.number if latest else 0
     version = latest.version if latest else ""
@@ -47,7 +56,7 @@ def resolve(
         + (f"; takes interactions before {until}" if until else ""),
     )
     return {
-        "source_fingerprint": source_fingerprint(source),
+        "source_fingerprint": fingerprint_of(files),
         "data_until": until,
         "published_number": number,
         "published_version": version,

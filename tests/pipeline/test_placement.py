@@ -257,9 +257,30 @@ def test_a_steps_own_settings_reach_it_and_no_other_step(step: str) -> None:
     assert compiled.pod(step) == expected_pod(*settings)
     assert compiled.task(step).retry_policy == expected_retry(step, *settings)
     for other in set(ALL_STEPS) - {step}:
-        assert compiled.scheduled(other) == expected_container(other), other
-        assert compiled.pod(other) == expected_pod(), other
+        # resolve looks at what these two read.
+        shared = other == "resolve" and step in ("ingest", "fetch_published")
+        parts = [STEP_SETTINGS[name] for name in ("volumes", "secrets", "env") if shared]
+        assert compiled.scheduled(other) == expected_container(other, *parts), other
+        assert compiled.pod(other) == expected_pod(*parts), other
         assert compiled.task(other).retry_policy == RetryPolicy(), other
+
+
+def test_resolve_has_the_volumes_of_ingest_and_the_secrets_of_the_registry_once() -> None:
+    data, models = [{"claim": name, "mount_path": f"/{name}"} for name in ("data", "models")]
+    key = {"secret": "s3", "env": {"AWS_ACCESS_KEY_ID": "id"}}
+    steps: dict[str, Any] = {
+        "ingest": {"volumes": [data], "secrets": [key], "env": {"A": "ingest"}},
+        "fetch_published": {
+            "volumes": [models, data],
+            "secrets": [key],
+            "env": {"A": "b", "C": "d"},
+        },
+    }
+    pod = Compiled.of({"steps": steps}).pod("resolve")
+    assert [mount.constant for mount in pod.pvc_mount] == ["data", "models"]
+    assert [secret.secret_name for secret in pod.secret_as_env] == ["s3"]
+    own = Compiled.of({"steps": {**steps, "resolve": {"volumes": []}}}).pod("resolve")
+    assert not own.pvc_mount
 
 
 def test_a_steps_setting_takes_the_place_of_the_default_and_leaves_the_others() -> None:

@@ -149,7 +149,7 @@ def test_a_location_that_cannot_be_reached_is_named() -> None:
 def test_the_fingerprint_is_that_of_the_sources_files(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("u1,1\n")
-    source: dict[str, Any] = {"kind": "files", "interactions": str(log), "candidates": "none.csv"}
+    source: dict[str, Any] = {"kind": "files", "interactions": str(log), "candidates": str(log)}
 
     first = resolve(source=source)["source_fingerprint"]
     os.utime(log, ns=(0, 0))
@@ -158,6 +158,21 @@ def test_the_fingerprint_is_that_of_the_sources_files(tmp_path: Path) -> None:
     assert second == source_fingerprint(source)
     assert len(first) == 16
     assert first != second
+
+
+@pytest.mark.parametrize("missing", ["items.csv", "items-*.csv"])
+def test_a_source_that_is_not_there_is_refused_before_a_cache_can_serve_another(
+    tmp_path: Path, missing: str
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("u1,1\n")
+    path = str(tmp_path / missing)
+    with pytest.raises(InputError) as caught:
+        resolve(source={"kind": "files", "interactions": str(log), "candidates": path})
+    assert str(caught.value) == (
+        f"source.candidates: there is nothing at {path}. Check the path; on a cluster, resolve "
+        "needs the volumes that ingest has."
+    )
 
 
 # --- the component --------------------------------------------------------------------------------
