@@ -22,7 +22,7 @@ from components.storage import Location
 from components.tables import hash_files
 from components.train.data import RestOfEpoch, RowBatches
 from components.train.retrieval_model import RetrievalModel
-from components.train.validation import EpochNotes
+from components.train.validation import EpochNotes, LeftValidation
 
 STOPPED = 128 + signal.SIGTERM
 _PROGRESS = "progress"
@@ -111,18 +111,14 @@ class TrainingState:
             )
 
 
-class _LeftValidation(BaseException):
-    """SIGTERM came while a validation ran."""
-
-
 class ResumableFit(keras.callbacks.Callback):
     """Trains a model so that it can be stopped at any time and go on later.
 
     State is saved after the first validation of an attempt, then whenever so
     much time has passed, in the middle of an epoch too, and where SIGTERM stops
-    the training: after the step that runs then, or at once in a validation.
-    Whoever goes on from it takes the same rows in the same order, so the weights
-    at the end are those of a training that nothing stopped.
+    the training: after the step that runs then, or in a validation as soon as
+    candidates are ranked. Whoever goes on from it takes the same rows in the same
+    order, so the weights at the end are those of a training that nothing stopped.
 
     Do not count on SIGTERM on a cluster. A deleted or evicted pod's process gets
     it: Argo's emissary, the first process of the container, forwards it to the
@@ -224,7 +220,7 @@ class ResumableFit(keras.callbacks.Callback):
         """Ends the process where SIGTERM came after the steps of an epoch."""
         try:
             yield
-        except _LeftValidation:
+        except LeftValidation:
             entry = self._notes.history.pop()
             self._stop(int(entry["epoch"]) - 1, len(self._batches), entry["loss"])
         if self._stopped:
@@ -340,7 +336,7 @@ class ResumableFit(keras.callbacks.Callback):
 
     @contextmanager
     def _noting_sigterm(self) -> Iterator[None]:
-        """Lets SIGTERM end the training after the step, or in the validation, that runs."""
+        """Lets SIGTERM end the training after the step that runs, or in a validation."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread gets signals
             return
@@ -349,9 +345,7 @@ class ResumableFit(keras.callbacks.Callback):
             del number, frame
             self._stopped = True
             self.retrieval_model.stop_training = True
-            if self._notes.is_validating:
-                self._notes.is_validating = False
-                raise _LeftValidation
+            self._notes.ask_to_stop()
 
         former = signal.signal(signal.SIGTERM, stop)
         try:

@@ -17,12 +17,15 @@ from components.train.data import EncodedData
 from components.train.retrieval_model import RetrievalModel
 
 
+class LeftValidation(BaseException):
+    """The process was asked to stop, and has left a validation for that."""
+
+
 class EpochNotes(keras.callbacks.Callback):
     """Notes loss and time of each epoch.
 
     Attributes:
-        is_validating: Whether a validation runs now.
-        has_validated: Whether there was one in this process.
+        has_validated: Whether there was a validation in this process.
 
     Args:
         config: The settings.
@@ -36,7 +39,8 @@ class EpochNotes(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.best_weights: list[list[np.ndarray]] = []
         self.steps_before, self.loss_before = 0, 0.0
-        self.is_validating = self.has_validated = False
+        self.has_validated = False
+        self._is_asked_to_stop = self._can_be_left = False
         self._epoch_began = 0.0
         self._epoch_loss = 0.0
 
@@ -53,6 +57,18 @@ class EpochNotes(keras.callbacks.Callback):
     def is_over(self) -> bool:
         """Whether training has to stop before its last epoch."""
         return False
+
+    def ask_to_stop(self) -> None:
+        """Leaves a validation, now or when it comes to where it can be left.
+
+        Raises:
+            LeftValidation: Where it can be left now. The epoch's entry is noted
+                then, without metrics.
+        """
+        self._is_asked_to_stop = True
+        if self._can_be_left:
+            self._can_be_left = False  # a second signal must not come in between
+            raise LeftValidation
 
     def note_steps(self, steps: int, loss: float) -> float:
         """Takes the mean loss of the steps of this epoch that this process did.
@@ -172,9 +188,8 @@ class RetrievalValidation(EpochNotes):
         last = epoch + 1 == self._config.epochs
         if (epoch + 1) % self._config.validation_frequency and not last:
             return
-        self.is_validating = True
         metrics = self._metrics()
-        self.is_validating, self.has_validated = False, True
+        self.has_validated = True
         entry.update(metrics)
         logs.update(metrics)
         value = metrics[f"val_{self._config.monitor}"]
@@ -193,6 +208,10 @@ class RetrievalValidation(EpochNotes):
         query_tower, candidate_tower = self._towers
         queries = embed(query_tower, self._queries.features)
         candidates = embed(candidate_tower, self._candidates)
+        # Not before: while Keras 3.15 predicts on JAX, the towers are without their weights.
+        self._can_be_left = True
+        if self._is_asked_to_stop:
+            self.ask_to_stop()
         k = self._config.monitor_k
         metric, _, _ = self._config.monitor.partition("_at_")
         values = {}
@@ -201,4 +220,5 @@ class RetrievalValidation(EpochNotes):
             ranks = self._targets.ranks(retrieved)
             value = ranking_metrics(ranks, self._targets.query, k)[metric]
             values[f"val_{metric}_at_{k}_{protocol}"] = value
+        self._can_be_left = False
         return values

@@ -19,7 +19,14 @@ from unittest import mock
 REPOSITORY = Path(__file__).parents[3]
 
 Place = Literal[
-    "restore", "step", "validation", "epoch end", "checkpoint", "towers saved", "model in place"
+    "restore",
+    "step",
+    "embedding",
+    "validation",
+    "epoch end",
+    "checkpoint",
+    "towers saved",
+    "model in place",
 ]
 
 
@@ -30,11 +37,12 @@ class Moment:
     Args:
         number: The signal.
         place: `restore`: before the first epoch of this attempt. `step`: before a step
-            runs. `validation`: while candidates are ranked. `epoch end`: after all callbacks
+            runs. `embedding`: in a validation, while Keras has the towers' weights.
+            `validation`: while candidates are ranked. `epoch end`: after all callbacks
             of an epoch. `checkpoint`: when the first checkpoint is written, but not yet under
             its name. `towers saved`: when the model's folder is not yet in its place.
             `model in place`: before the checkpoint is deleted.
-        epoch: Of `step`, `validation` and `epoch end`: the epoch, from 0.
+        epoch: Of `step`, `embedding`, `validation` and `epoch end`: the epoch, from 0.
         step: Of `step`: the step, from 0.
     """
 
@@ -47,6 +55,7 @@ class Moment:
 @contextlib.contextmanager
 def signal_at(moment: Moment) -> Iterator[None]:
     """Sends this process the signal, once, when the training inside comes to the moment."""
+    from components.towers import CandidateModel
     from components.train import job, validation
     from components.train.checkpoint import ResumableFit
     from components.train.data import RowBatches
@@ -88,6 +97,11 @@ def signal_at(moment: Moment) -> Iterator[None]:
                 RowBatches, "__getitem__",
                 lambda _, step: epoch_now == in_epoch and step == moment.step,
             )  # fmt: skip
+        elif moment.place == "embedding":
+            embeds: list[bool] = []
+            wrap(validation, "embed", lambda *_: embeds.append(True) is not None)
+            # Traced anew, as it is the first time in this process.
+            wrap(CandidateModel, "call", lambda *_: bool(embeds) and epoch_now == in_epoch)
         elif moment.place == "validation":
             wrap(validation, "retrieve", lambda *_: epoch_now == in_epoch)
         elif moment.place == "epoch end":

@@ -301,6 +301,7 @@ def test_a_process_that_gets_sigterm_says_what_it_has_saved_and_ends_with_status
         pytest.param(
             Moment(TERMINATE, "step", 2, STEPS - 1), (2, STEPS), id="last step, no validation"
         ),
+        pytest.param(Moment(TERMINATE, "embedding", 1), (1, STEPS), id="embedding"),
         pytest.param(Moment(TERMINATE, "validation", 1), (1, STEPS), id="validation"),
         pytest.param(Moment(TERMINATE, "epoch end", 0), (1, 0), id="end without validation"),
         pytest.param(Moment(TERMINATE, "epoch end", 1), (2, 0), id="after validation"),
