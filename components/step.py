@@ -29,6 +29,9 @@ def log(step: str, message: str) -> None:
 def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
     """Runs a step's job and returns what to attach to its main output.
 
+    A step that fails is started again where the pipeline asks for it and Argo
+    would not do so; see `components.attempts`.
+
     Args:
         step: The step's name, for its messages.
         job: The work. Returns a flat dict of what it wants to show in the UI.
@@ -38,9 +41,6 @@ def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) ->
         The job's dict, with `seconds` (wall time of the whole process so far)
         and `startup_seconds` (the part before the job began: interpreter and
         imports) added.
-
-    A step that fails is started again where the pipeline asks for it and Argo
-    would not do so; see `components.attempts`.
 
     Raises:
         SystemExit: With status 1, after printing the message of an

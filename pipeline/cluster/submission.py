@@ -1,4 +1,4 @@
-"""Uploads the compiled pipeline, starts runs of it and follows them."""
+"""Uploads the compiled pipeline, and starts runs of it."""
 
 import json
 import secrets

@@ -1,7 +1,9 @@
 """Options that the cluster commands share: the connection, and the pipeline that is sent."""
 
 import argparse
+import functools
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,24 @@ Signing in (secrets are never taken from the command line, where ps shows them):
                                       KF_PIPELINES_IAP_OAUTH2_CLIENT_ID and, on a desktop,
                                       KF_PIPELINES_APP_OAUTH2_CLIENT_ID and ..._SECRET
 """
+Command = Callable[[argparse.Namespace], int]
 AddOptions = Callable[[argparse.ArgumentParser], None]
+
+
+def cluster_command(command: Command) -> Command:
+    """Makes a command say in one line why a cluster refused or was not reached, and return 1."""
+
+    @functools.wraps(command)
+    def run(options: argparse.Namespace) -> int:
+        from pipeline.cluster.api import ClusterError  # not at import: it imports kfp
+
+        try:
+            return command(options)
+        except ClusterError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    return run
 
 
 def add_pipeline(

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError
-from pipeline.cluster.commands.options import CONNECTING, add_connection, connect
+from pipeline.cluster.commands.options import CONNECTING, add_connection, cluster_command, connect
 
 if TYPE_CHECKING:
     from components.kubeflow_run import Step
@@ -65,6 +65,7 @@ def add_runs(subparsers: Any) -> None:
     add_connection(parser)
 
 
+@cluster_command
 def runs(options: argparse.Namespace) -> int:
     """Lists the latest runs of the pipeline.
 
@@ -82,16 +83,11 @@ def runs(options: argparse.Namespace) -> int:
     if options.limit < 1:
         raise InputError(f"--limit {options.limit}: it must be 1 or more.")
     from components.kubeflow_run import time_of
-    from pipeline.cluster.api import ClusterError
     from pipeline.cluster.redaction import clean
     from pipeline.cluster.runs import as_json, duration, latest_runs, seconds_of
 
-    try:
-        cluster = connect(options)
-        found = [as_json(run) for run in latest_runs(cluster, options.experiment, options.limit)]
-    except ClusterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    cluster = connect(options)
+    found = [as_json(run) for run in latest_runs(cluster, options.experiment, options.limit)]
     if not found:
         print("there is no run")
         return 0
@@ -115,6 +111,7 @@ def runs(options: argparse.Namespace) -> int:
     return 0
 
 
+@cluster_command
 def logs(options: argparse.Namespace) -> int:
     """Prints a step's log.
 
@@ -127,28 +124,23 @@ def logs(options: argparse.Namespace) -> int:
     if options.attempt is not None and options.attempt < 1:
         raise InputError(f"--attempt {options.attempt}: attempts are counted from 1.")
     from components.kubeflow_run import failed_steps, read_steps
-    from pipeline.cluster.api import ClusterError
     from pipeline.cluster.runs import as_json, find_run, shape_of
 
-    try:
-        cluster = connect(options)
-        found = find_run(cluster, options.run)
-        run, shape = as_json(found), shape_of(cluster, found)
-        steps = read_steps(run)
-        failed = failed_steps(steps)
-        if options.step:
-            step = _chosen(options.step, steps, failed, shape)
-        elif failed:
-            step = failed[0]
-        elif options.attempt is not None:
-            raise InputError("--attempt goes with a step: no step of this run has failed.")
-        else:
-            _list(run, steps, shape)
-            return 0
-        return _print_log(options, cluster, run, step, shape)
-    except ClusterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    cluster = connect(options)
+    found = find_run(cluster, options.run)
+    run, shape = as_json(found), shape_of(cluster, found)
+    steps = read_steps(run)
+    failed = failed_steps(steps)
+    if options.step:
+        step = _chosen(options.step, steps, failed, shape)
+    elif failed:
+        step = failed[0]
+    elif options.attempt is not None:
+        raise InputError("--attempt goes with a step: no step of this run has failed.")
+    else:
+        _list(run, steps, shape)
+        return 0
+    return _print_log(options, cluster, run, step, shape)
 
 
 def _chosen(text: str, steps: "list[Step]", failed: "list[Step]", shape: "RunShape") -> "Step":

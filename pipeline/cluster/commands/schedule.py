@@ -1,7 +1,6 @@
 """The command `deep-retrieval schedule`."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
@@ -14,6 +13,7 @@ from pipeline.cluster.commands.options import (
     AddOptions,
     add_connection,
     add_pipeline,
+    cluster_command,
     connect,
     follow_run,
     prepared,
@@ -100,6 +100,7 @@ def add_schedule(subparsers: Any, *, add_config: AddOptions, add_images: AddOpti
         add_connection(parser)
 
 
+@cluster_command
 def schedule(options: argparse.Namespace) -> int:
     """Creates, lists, shows, runs, pauses, resumes or deletes schedules.
 
@@ -110,13 +111,7 @@ def schedule(options: argparse.Namespace) -> int:
     Raises:
         InputError: If the input cannot be used.
     """
-    from pipeline.cluster.api import ClusterError
-
-    try:
-        return _ACTIONS[options.action](options)
-    except ClusterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return _ACTIONS[options.action](options)
 
 
 def _create(options: argparse.Namespace) -> int:

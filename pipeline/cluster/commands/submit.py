@@ -1,7 +1,6 @@
 """The command `deep-retrieval submit`."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError
@@ -10,6 +9,7 @@ from pipeline.cluster.commands.options import (
     AddOptions,
     add_connection,
     add_pipeline,
+    cluster_command,
     connect,
     follow_run,
     prepared,
@@ -56,6 +56,7 @@ def add_submit(subparsers: Any, *, add_config: AddOptions, add_images: AddOption
     add_connection(submit_)
 
 
+@cluster_command
 def submit(options: argparse.Namespace) -> int:
     """Uploads the pipeline and starts a run, or follows one that is there.
 
@@ -66,13 +67,7 @@ def submit(options: argparse.Namespace) -> int:
     Raises:
         InputError: If the input cannot be used.
     """
-    from pipeline.cluster.api import ClusterError
-
-    try:
-        return _watch(options) if options.watch else _submit(options)
-    except ClusterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return _watch(options) if options.watch else _submit(options)
 
 
 def _submit(options: argparse.Namespace) -> int:
