@@ -9,8 +9,8 @@ from typing import Any
 
 from kfp import compiler
 
-from components.source_files import SOURCE_PATHS
-from pipeline.config import PipelineConfig
+from components.shared.storage.source_files import SOURCE_PATHS
+from pipeline.config.pipeline import PipelineConfig
 from pipeline.definition import NAME, STEPS, build_pipeline
 from pipeline.images import step_images
 

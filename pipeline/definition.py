@@ -17,8 +17,8 @@ from components.publish.component import publish
 from components.resolve.component import resolve
 from components.select_model.component import select_model
 from components.train.component import train
-from pipeline.cluster_config import ClusterConfig
-from pipeline.config import PipelineConfig
+from pipeline.config.cluster import ClusterConfig
+from pipeline.config.pipeline import PipelineConfig
 from pipeline.placement import place, run_settings
 
 NAME = "deep-retrieval"

@@ -7,32 +7,12 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-import components
-from components.errors import InputError
-from components.images import DATA, MODEL, STEP_IMAGES
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES
+from pipeline.code_fingerprint import code_fingerprint, components_root
 
 DOCKERFILES = {DATA: "images/data.Dockerfile", MODEL: "images/model.Dockerfile"}
 ENGINES = ("docker", "podman")
-_LIBRARIES = (
-    "apache-beam",
-    "implicit",
-    "jax",
-    "jinja2",
-    "keras",
-    "keras-rs",
-    "matplotlib",
-    "numpy",
-    "pyarrow",
-    "pydantic",
-    "scipy",
-    "tensorflow",
-    "tensorflow-cpu",
-    "tensorflow-datasets",
-)
-
-
-def _components_root() -> Path:
-    return Path(next(iter(components.__path__)))
 
 
 def _hash(named: Iterable[tuple[str, bytes]]) -> str:
@@ -43,39 +23,16 @@ def _hash(named: Iterable[tuple[str, bytes]]) -> str:
     return digest.hexdigest()[:12]
 
 
-def code_fingerprint(step: str) -> str:
-    """Hashes the code that a step runs: its folder, what all steps share, library versions.
-
-    Args:
-        step: The step's name.
-
-    Returns:
-        12 hexadecimal digits, which change if and only if the code does.
-    """
-    root = _components_root()
-    files = sorted(root.glob("*.py"))
-    files += sorted(path for path in (root / step).rglob("*") if path.suffix in (".py", ".j2"))
-    versions = []
-    for name in _LIBRARIES:
-        try:
-            versions.append(f"{name}=={metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            versions.append(f"{name} is not installed")
-    return _hash(
-        [
-            *((str(path.relative_to(root)), path.read_bytes()) for path in files),
-            ("versions", "\n".join(versions).encode()),
-        ]
-    )
-
-
 def subprocess_images() -> dict[str, str]:
     """A name for each step by its own code: what the subprocess runner's cache goes by.
 
     That runner pulls no image. kfp's cache key holds the image's name, so a
     step whose code has changed is run again and the others are not.
     """
-    return {step: f"{name}:{code_fingerprint(step)}" for step, name in STEP_IMAGES.items()}
+    return {
+        step: f"{name}:{code_fingerprint(f'components.{step}.component')}"
+        for step, name in STEP_IMAGES.items()
+    }
 
 
 def checkout() -> Path:
@@ -84,7 +41,7 @@ def checkout() -> Path:
     Raises:
         InputError: If the package was installed without its repository.
     """
-    root = _components_root().parent
+    root = components_root().parent
     if not all((root / file).is_file() for file in DOCKERFILES.values()):
         raise InputError(
             f"{root} is no checkout of the repository, so images cannot be built from it. Clone "
@@ -214,7 +171,7 @@ def revision() -> str:
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-            cwd=_components_root().parent,
+            cwd=components_root().parent,
             capture_output=True,
             text=True,
             check=False,

@@ -8,9 +8,9 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from components.attempts import RETRY, RetryPolicy
 from components.notify.job import WEBHOOK
-from pipeline.cluster_config import ClusterConfig, StepScheduling
+from components.shared.runtime.attempts import RETRY, RetryPolicy
+from pipeline.config.cluster import ClusterConfig, StepScheduling
 
 _SHARED_MEMORY = "/dev/shm"
 _WEEK = 7 * 24 * 3600
@@ -58,7 +58,8 @@ def place(
             float(own.retry.backoff_factor),
             f"{give_up}s",
         )
-        # The retries above are of pods that Argo retries; see components.attempts for the others.
+        # The retries above are of pods that Argo retries; see
+        # components.shared.runtime.attempts for the others.
         policy = RetryPolicy(
             count=own.retry.count,
             backoff_seconds=own.retry.backoff_seconds,

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from by_name import call_by_name
 
-from components import keras_backend
-from components.feature_spec import FeatureSpec
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.runtime import keras_backend
+from components.shared.runtime.images import STEP_IMAGES
+from components.shared.runtime.progress import progress_lines
 
 # This process computes on JAX and has no TensorFlow, as the model image has none.
 keras_backend.choose("jax")
@@ -46,6 +48,17 @@ TRAIN: dict[str, Any] = {
 EVALUATE: dict[str, Any] = {"ks": [5, 20], "headline": "hit_rate_at_20_filtered"}
 
 RunStep = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def step_progress(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Prints progress as the step prints it, in the tests of its folder."""
+    step = Path(request.path).parent.name
+    if step not in STEP_IMAGES:
+        yield
+        return
+    with progress_lines(step):
+        yield
 
 
 @pytest.fixture(scope="session")

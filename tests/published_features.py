@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from components.published_models import Move, Published
+from components.shared.registry.published_models import Move, Published
 
 
 def published_features(encoded: Path, folder: Path, version: str) -> Path:

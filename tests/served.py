@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.feature_spec import FeatureSpec, RawInput
-from components.ranking import QuerySet, SeenItems, retrieve
-from components.tables import CANDIDATE_ID, EMBEDDING, TITLE, read_table, to_numpy
-from components.towers import embed
+from components.shared.contracts.feature_spec import FeatureSpec, RawInput
+from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, TITLE, read_table
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.seen_items import SeenItems
+from components.shared.retrieval.top_k import retrieve
+from components.shared.retrieval.towers import embed
+from components.shared.runtime.arrow import to_numpy
 
 
 class PlainServer:
@@ -155,7 +158,7 @@ class Reference:
         return [dtype, list(itertools.chain(*padded)), [len(ids), width]]
 
     def assert_same(self, answer: dict[str, Any], k: int, seen: SeenItems | None = None) -> None:
-        """Compares an answer to all queries with `components.ranking.retrieve`."""
+        """Compares an answer to all queries with `components.shared.retrieval.top_k.retrieve`."""
         queries = embed(self.tower, self.queries.features)
         self._assert_same(answer, queries, k, seen)
 

@@ -6,9 +6,10 @@ from typing import Any
 import keras
 import pyarrow as pa
 
-from components.encoding import encode
-from components.feature_spec import FeatureSpec
-from components.tables import read_schema, to_numpy
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import read_schema
+from components.shared.features.encoding import encode
+from components.shared.runtime.arrow import to_numpy
 
 
 def encode_rows(

@@ -39,7 +39,7 @@ def test_every_command_of_the_readme_runs_in_order(tmp_path: Path) -> None:
         name, *arguments = re.findall(r"(?:'[^']*'|\S)+", command)
         assert name == "deep-retrieval", f"only its own commands run here, not {command}"
         arguments = [argument.replace("'", "") for argument in arguments]
-        run([sys.executable, "-m", "pipeline.cli", *arguments], tmp_path)
+        run([sys.executable, "-m", "pipeline.cli.main", *arguments], tmp_path)
     assert (tmp_path / "runs" / "latest" / "report.html").is_file()
     assert (tmp_path / "pipeline.yaml").is_file()
 

@@ -2,7 +2,8 @@
 
 from conftest import EVALUATE, TRAIN
 
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config.loading import load_config
+from pipeline.config.pipeline import PipelineConfig
 
 
 def tiny(**changes: object) -> PipelineConfig:

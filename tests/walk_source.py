@@ -147,7 +147,7 @@ def embedded(path: str, features: dict[str, np.ndarray]) -> np.ndarray:
     """Loads a tower in Keras's safe mode, and embeds rows with it."""
     import keras
 
-    from components.towers import embed
+    from components.shared.retrieval.towers import embed
 
     return embed(keras.saving.load_model(path, safe_mode=True), features)
 
@@ -155,7 +155,7 @@ def embedded(path: str, features: dict[str, np.ndarray]) -> np.ndarray:
 def users_of(tables: str) -> pa.Table:
     """The users as export writes them; in a process that has TensorFlow."""
     from components.export.job import _users
-    from components.tables import CANDIDATE_ID, read_schema, read_table
+    from components.shared.contracts.tables import CANDIDATE_ID, read_schema, read_table
 
     candidates = read_table(Path(tables) / "candidates").rename_columns({"item_id": CANDIDATE_ID})
     return _users(Path(tables), read_schema(tables), candidates)

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from typing import Literal
 
 from components.adapt.config import Feature, FeaturesConfig, History, Id
-from components.errors import InputError
-from components.names import problem_of, shown
-from components.tables import (
+from components.shared.contracts.derived_columns import DERIVED
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
-    DERIVED,
     LABEL,
     QUERY_ID,
     TIMESTAMP,
     TITLE,
     Column,
 )
+from components.shared.runtime.errors import InputError
+from components.shared.storage.names import problem_of, shown
 
 _COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "id": ("string", "int64"),

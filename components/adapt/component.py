@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp import dsl
 
-from components.images import DATA
+from components.shared.runtime.images import DATA
 
 
 @dsl.component(base_image=DATA, install_kfp_package=False)
@@ -25,7 +25,7 @@ def adapt(
         encoded: Model-ready tables, FeatureSpaces, vocabularies, feature spec.
     """
     from components.adapt.job import adapt as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     encoded.metadata.update(
         run_step(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from components.encoding_config import EncodingConfig
+from components.shared.features.encoding_config import EncodingConfig
 
 
 class _Feature(BaseModel):

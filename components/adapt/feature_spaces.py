@@ -28,9 +28,9 @@ from components.adapt.config import (
 )
 from components.adapt.former import FormerFeature, grown_vocabulary
 from components.adapt.statistics import ColumnStatistics, vocabulary
-from components.errors import InputError
-from components.feature_spec import EncodedFeature
-from components.tables import Column
+from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.contracts.tables import Column
+from components.shared.runtime.errors import InputError
 
 # Keras counts these in max_tokens: out-of-vocabulary, and padding where there is any.
 _OOV, _PADDING = 1, 1

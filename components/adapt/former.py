@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.feature_spec import FEATURE_SPEC, EncodedFeature, FeatureSpec
-from components.names import inside
+from components.shared.contracts.feature_spec import FEATURE_SPEC, EncodedFeature, FeatureSpec
+from components.shared.storage.names import inside
 
 
 @dataclass(frozen=True)

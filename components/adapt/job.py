@@ -1,10 +1,11 @@
 """The work of adapt: analyze the training rows, build the FeatureSpaces, encode every table."""
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from components import keras_backend
+from components.shared.runtime import keras_backend
 
 keras_backend.choose("tensorflow")
 
@@ -17,25 +18,24 @@ from components.adapt.config import AdaptConfig, Cross, Feature, FeaturesConfig,
 from components.adapt.feature_spaces import ItemIds, adapt_feature, build_feature_space
 from components.adapt.former import FormerFeature, former_features
 from components.adapt.statistics import ComputeStatistics, TableStatistics
-from components.beam import pipeline_options
-from components.encoding import EncodeFiles, encode_interactions, paired_files
-from components.errors import InputError
-from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
-from components.published_models import Published
-from components.split import Split
-from components.step import log
-from components.tables import (
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.shared.contracts.split import Split
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     SPLITS,
     TITLE,
     Column,
     Schema,
-    read_json,
     read_schema,
     table_files,
-    write_json,
-    written_aside,
 )
+from components.shared.features.encoding import EncodeFiles, encode_interactions, paired_files
+from components.shared.registry.published_models import Published
+from components.shared.runtime.beam import pipeline_options
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json, write_json, written_aside
+
+logger = logging.getLogger(__name__)
 
 
 def adapt(
@@ -52,7 +52,7 @@ def adapt(
         tables: What ingest wrote.
         features: A `FeaturesConfig`.
         config: An `AdaptConfig`.
-        encoded: Where the encoded tables shall be (see `components.tables`).
+        encoded: Where the encoded tables shall be (see `components.shared.contracts.tables`).
         base: The published model to begin from, as fetch_published wrote it:
             values that have an index keep it, new values get new ones.
 
@@ -83,10 +83,9 @@ def adapt(
         spec.write(folder)
         split.write(folder)
     for warning in spec.warnings:
-        log("adapt", f"warning: {warning}")
+        logger.warning(f"{warning}")
     all_features = [*spec.query, *spec.candidate]
-    log(
-        "adapt",
+    logger.info(
         ", ".join(
             f"{feature.name} {feature.cardinality or 'float'}"
             + (f"x{feature.width}" if feature.width > 1 else "")

@@ -18,7 +18,7 @@ from components.adapt.config import (
     MultiCategorical,
     Text,
 )
-from components.quantiles import QuantileSummary
+from components.shared.features.quantiles import QuantileSummary
 
 # The characters that TextVectorization's "lower_and_strip_punctuation" removes (Keras 3.15).
 _PUNCTUATION = r"""[!"#$%&()\*\+,-\./:;<=>?@\[\\\]^_`{|}~\']"""

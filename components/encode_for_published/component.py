@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp import dsl
 
-from components.images import DATA
+from components.shared.runtime.images import DATA
 
 
 @dsl.component(base_image=DATA, install_kfp_package=False)
@@ -19,11 +19,11 @@ def encode_for_published(
     Args:
         tables: The tables that ingest wrote.
         published: The published model, as fetch_published wrote it.
-        config: How tables are encoded; see `components.encoding_config.EncodingConfig`.
+        config: How tables are encoded; see `EncodingConfig`.
         published_test: The encoded test part, or the reason why there is none.
     """
     from components.encode_for_published.job import encode_for_published as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     published_test.metadata.update(
         run_step(

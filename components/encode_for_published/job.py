@@ -6,15 +6,19 @@ FeatureSpace is applied here. Nothing else depends on the published model, so a
 new version on its own makes neither adapt nor train run again.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from components.encoding_config import EncodingConfig
-from components.feature_spec import FeatureSpec
-from components.published_models import Published
-from components.split import Split
-from components.step import log
-from components.tables import DERIVED, Schema, read_schema, write_json, written_aside
+from components.shared.contracts.derived_columns import DERIVED
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.split import Split
+from components.shared.contracts.tables import Schema, read_schema
+from components.shared.features.encoding_config import EncodingConfig
+from components.shared.registry.published_models import Published
+from components.shared.runtime.files import write_json, written_aside
+
+logger = logging.getLogger(__name__)
 
 
 def encode_for_published(
@@ -44,9 +48,8 @@ def encode_for_published(
                 Split.read(tables), Split.read(features)
             )
             if reason:
-                log(
-                    "encode_for_published",
-                    f"warning: {version} cannot be compared with: {reason}",
+                logger.warning(
+                    f"{version} cannot be compared with: {reason}",
                 )
             else:
                 _encode(Path(tables), schema, features, settings, folder)
@@ -58,14 +61,14 @@ def _encode(
     tables: Path, schema: Schema, features: Path, settings: EncodingConfig, folder: Path
 ) -> None:
     # Here and not above: where nothing is published, nobody waits for TensorFlow.
-    from components import keras_backend
+    from components.shared.runtime import keras_backend
 
     keras_backend.choose("tensorflow")
 
     import apache_beam as beam
 
-    from components.beam import pipeline_options
-    from components.encoding import encode_interactions, paired_files
+    from components.shared.features.encoding import encode_interactions, paired_files
+    from components.shared.runtime.beam import pipeline_options
 
     spec = FeatureSpec.read(features)
     space = features / "query_feature_space.keras"

@@ -23,15 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.ease import ease_weights, fitted_ease, gram
 from components.evaluate.ials import fit_ials
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.evaluate.user_items import Fitted, UserItems
-from components.metrics import ranking_metrics
-from components.ranking import QuerySet, SeenItems, Targets, retrieve
-from components.tables import CANDIDATE_INDEX, LABEL, read_table, to_numpy
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, read_table
+from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.seen_items import SeenItems
+from components.shared.retrieval.targets import Targets
+from components.shared.retrieval.top_k import retrieve
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
 
 # Weightings: each pair of a user and an item counts as 1, as often as it is there, or by its
 # label. EASE's are in the order in which X^T X is made once for each.

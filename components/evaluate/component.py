@@ -4,7 +4,7 @@ from typing import Any, List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] on
 
 from kfp import dsl
 
-from components.images import MODEL
+from components.shared.runtime.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
@@ -36,7 +36,7 @@ def evaluate(
         Whether the export beats most-popular and holds against the published model.
     """
     from components.evaluate.job import evaluate as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     summary = run_step(
         "evaluate", job, export=export.path, encoded=encoded.path,

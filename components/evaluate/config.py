@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from components.metrics import MetricName
+from components.shared.retrieval.metrics import MetricName
 
 BaselineName = Literal["most_popular", "most_liked", "ease", "ials"]
 # What people call them.

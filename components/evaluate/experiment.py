@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from components import keras_backend
+from components.shared.runtime import keras_backend
 
 keras_backend.choose("jax")
 
@@ -13,7 +13,7 @@ from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.measuring import check, list_length, measure, model_lists
 from components.evaluate.test_data import PROTOCOLS, TestData
-from components.metrics import ranking_metrics
+from components.shared.retrieval.metrics import ranking_metrics
 
 LEAST_TARGETS = 20
 

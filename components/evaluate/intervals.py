@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from components.metrics import per_query_metrics
+from components.shared.retrieval.metrics import per_query_metrics
 
 LEVEL = 0.95
 _SEED = 0

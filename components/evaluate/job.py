@@ -1,10 +1,11 @@
 """The work of evaluate: retrieve from the export, measure, compare, report, decide."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
-from components import keras_backend
+from components.shared.runtime import keras_backend
 
 keras_backend.choose("jax")
 
@@ -22,8 +23,7 @@ from components.evaluate.report import render_report
 from components.evaluate.slices import NAMED_TYPES, slices, value_names
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.evaluate.verdict import MODEL, MOST_POPULAR, PUBLISHED, verdict
-from components.step import log
-from components.tables import (
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     EMBEDDING,
@@ -31,15 +31,14 @@ from components.tables import (
     QUERY_ID,
     TIMESTAMP,
     TITLE,
-    read_json,
     read_table,
-    replace_text,
-    to_numpy,
-    write_json,
     write_table,
-    written_aside,
 )
-from components.towers import QueryModel, embed
+from components.shared.retrieval.towers import QueryModel, embed
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.files import read_json, replace_text, write_json, written_aside
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -163,7 +162,7 @@ def _warnings(data: TestData) -> list[str]:
         "where users come back to items (ingest.duplicates keep), take a raw metric for "
         "evaluate.headline and train.monitor."
     )
-    log("evaluate", f"warning: {warning}")
+    logger.warning(f"{warning}")
     return [warning]
 
 
@@ -299,26 +298,26 @@ def _log(results: dict[str, Any]) -> None:
     for depth in results["depths"]:
         values = ", ".join(f"{name} {depth['test'][name][metric]:.4f}" for name in PROTOCOLS)
         mark = " (exported)" if depth["exported"] else ""
-        log("evaluate", f"{depth['layer_sizes']}: {metric} {values}{mark}")
+        logger.info(f"{depth['layer_sizes']}: {metric} {values}{mark}")
     for name, chosen in results["baselines"]["settings"].items():
         told = ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                          for key, value in chosen.items())  # fmt: skip
-        log("evaluate", f"{name} was tuned: {told}")
+        logger.info(f"{name} was tuned: {told}")
     for name, reason in results["baselines"]["left_out"].items():
-        log("evaluate", f"{name} is left out: {reason}")
+        logger.info(f"{name} is left out: {reason}")
     for who in results["metrics"][protocol]:
         values = ", ".join(
             f"{name} {results['metrics'][name][who][metric]:.4f}" for name in PROTOCOLS
         )
-        log("evaluate", f"{who}: {metric} {values}")
+        logger.info(f"{who}: {metric} {values}")
     for who, lead in headline["intervals"]["leads"].items():
         low, high = lead["interval"]
-        log("evaluate", f"lead over {who}: {metric} {protocol} {lead['value']:+.4f}, "
+        logger.info(f"lead over {who}: {metric} {protocol} {lead['value']:+.4f}, "
                         f"95% interval {low:+.4f} to {high:+.4f}")  # fmt: skip
     if headline["good_enough"]:
         low, high = headline["intervals"]["leads"][MOST_POPULAR]["interval"]
-        log("evaluate", f"good enough: {metric} {protocol} is {headline['lead']:+.4f} from "
+        logger.info(f"good enough: {metric} {protocol} is {headline['lead']:+.4f} from "
                         f"most-popular, 95% interval {low:+.4f} to {high:+.4f}; the margin is "
                         f"{headline['margin']:g}")  # fmt: skip
     for reason in headline["reasons"]:
-        log("evaluate", f"not good enough: {reason}")
+        logger.info(f"not good enough: {reason}")

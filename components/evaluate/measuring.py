@@ -9,12 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from components.errors import InputError
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.test_data import PROTOCOLS, TestData
-from components.metrics import ranking_metrics
-from components.ranking import retrieve
-from components.towers import CandidateModel, QueryModel, embed
+from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.retrieval.top_k import retrieve
+from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
+from components.shared.runtime.errors import InputError
 
 # The keras.io example looks at 100 items.
 EXAMPLE_K = 100
@@ -51,7 +51,7 @@ def measure(data: TestData, retrieved: np.ndarray, ks: list[int]) -> dict[str, f
 
     Returns:
         `hit_rate`, `recall`, `ndcg`, `mrr` and `coverage`, `_at_` each k, as
-        `components.metrics` defines them; coverage is the share of the catalogue
+        `components.shared.retrieval.metrics` defines them; coverage is the share of the catalogue
         that any query is shown. Where lists are long enough and the example
         counts a pair, also its `top_100_accuracy`.
 

@@ -8,18 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.feature_spec import FeatureSpec
-from components.published_models import Published
-from components.ranking import NO_CANDIDATE, QuerySet, SeenItems, retrieve
-from components.tables import (
-    CANDIDATE_ID,
-    EMBEDDING,
-    one_array,
-    read_json,
-    read_table,
-    to_numpy,
-)
-from components.towers import QueryModel, embed
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, read_table
+from components.shared.registry.published_models import Published
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.seen_items import SeenItems
+from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve
+from components.shared.retrieval.towers import QueryModel, embed
+from components.shared.runtime.arrow import one_array, to_numpy
+from components.shared.runtime.files import read_json
 
 
 @dataclass(frozen=True)

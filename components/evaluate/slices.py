@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.feature_spec import EncodedFeature, FeatureSpec
-from components.ranking import QuerySet, Targets
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.targets import Targets
 
 _MOST_VALUES = 25
 _LEAST_TARGETS = 20

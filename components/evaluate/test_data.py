@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.feature_spec import FeatureSpec
-from components.ranking import QuerySet, SeenItems, Targets
-from components.tables import (
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     LABEL,
     QUERY_ID,
     TIMESTAMP,
     read_table,
-    to_numpy,
 )
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.seen_items import SeenItems
+from components.shared.retrieval.targets import Targets
+from components.shared.runtime.arrow import to_numpy
 
 # raw ranks all candidates, filtered leaves out what the user knew before the test part.
 PROTOCOLS = ("raw", "filtered")

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.ranking import NO_CANDIDATE, best_scores
-from components.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, one_array, to_numpy
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID
+from components.shared.retrieval.top_k import NO_CANDIDATE, best_scores
+from components.shared.runtime.arrow import one_array, to_numpy
 
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32
 

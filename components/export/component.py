@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import DATA
+from components.shared.runtime.images import DATA
 
 
 @dsl.component(base_image=DATA, install_kfp_package=False)
@@ -21,7 +21,7 @@ def export(
         export: Candidate embeddings, SavedModel, query tower.
     """
     from components.export.job import export as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     export.metadata.update(
         run_step(

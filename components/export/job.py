@@ -1,9 +1,10 @@
 """The work of export: embed the catalogue, wrap the query side, write both."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from components import keras_backend
+from components.shared.runtime import keras_backend
 
 keras_backend.choose("tensorflow")
 
@@ -12,31 +13,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import InputError
 from components.export.serving import ServingModel
-from components.feature_spec import FeatureSpec
-from components.step import log
-from components.tables import (
+from components.shared.contracts.derived_columns import HISTORY
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     EMBEDDING,
-    HISTORY,
     QUERY_ID,
     SPLITS,
     TITLE,
     Schema,
-    from_numpy,
-    latest_first,
-    read_json,
     read_schema,
     read_table,
     table_files,
-    to_numpy,
-    write_json,
     write_table,
-    written_aside,
 )
-from components.towers import CandidateModel, QueryModel
+from components.shared.retrieval.towers import CandidateModel, QueryModel
+from components.shared.runtime.arrow import from_numpy, latest_first, to_numpy
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json, write_json, written_aside
+
+logger = logging.getLogger(__name__)
 
 SEEN = "seen"
 
@@ -48,7 +46,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
         tables: What ingest wrote: users' features and what they have seen.
         encoded: What adapt wrote.
         model: What train wrote.
-        export: Where the export shall be (see `components.tables`).
+        export: Where the export shall be (see `components.shared.contracts.tables`).
 
     Returns:
         The number of candidates and the width of their embeddings.
@@ -110,7 +108,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
             },
             folder / "export.json",
         )
-    log("export", f"{len(embeddings):,} candidates as vectors of {embeddings.shape[1]} numbers")
+    logger.info(f"{len(embeddings):,} candidates as vectors of {embeddings.shape[1]} numbers")
     return {"candidates": len(embeddings), "dimension": embeddings.shape[1]}
 
 

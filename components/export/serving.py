@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from components.feature_spec import FeatureSpec, RawInput
+from components.shared.contracts.feature_spec import FeatureSpec, RawInput
 
 
 class ServingModel(tf.Module):

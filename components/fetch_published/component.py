@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import MODEL
+from components.shared.runtime.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
@@ -20,7 +20,7 @@ def fetch_published(
             that says so if there is no model.
     """
     from components.fetch_published.job import fetch_published as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     published.metadata.update(
         run_step(

@@ -1,10 +1,12 @@
 """The work of fetch_published: download what later steps need of a published version."""
 
+import logging
 from typing import Any
 
-from components.published_models import FETCHED, Published, PublishedModels
-from components.step import log
-from components.tables import written_aside
+from components.shared.registry.published_models import FETCHED, Published, PublishedModels
+from components.shared.runtime.files import written_aside
+
+logger = logging.getLogger(__name__)
 
 
 def fetch_published(
@@ -15,7 +17,7 @@ def fetch_published(
     Args:
         location: Where models are published; empty if nowhere.
         number: The entry's number; 0 for no model.
-        published: The folder to write (see `components.published_models`).
+        published: The folder to write (see `components.shared.registry.published_models`).
         purpose: What it is for, for the log.
 
     Returns:
@@ -33,7 +35,7 @@ def fetch_published(
             models.fetch(move.version, FETCHED, folder)
         Published(move=move).write(folder)
     if move is None:
-        log("fetch_published", f"there is no model to fetch ({purpose})")
+        logger.info(f"there is no model to fetch ({purpose})")
     else:
-        log("fetch_published", f"fetched {move.version}, published at {move.time} ({purpose})")
+        logger.info(f"fetched {move.version}, published at {move.time} ({purpose})")
     return {"version": move.version if move else ""}

@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp import dsl
 
-from components.images import DATA
+from components.shared.runtime.images import DATA
 
 
 @dsl.component(base_image=DATA, install_kfp_package=False)
@@ -30,7 +30,7 @@ def ingest(
         rejects: Rows that could not be used, each with its reason.
     """
     from components.ingest.job import ingest as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     summary = run_step(
         "ingest", job, source=source, config=config, seed=seed, tables=tables.path,

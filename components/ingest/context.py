@@ -8,19 +8,17 @@ Only rows of the tables count: where `duplicates` is `reject`, an interaction
 whose user came back to the item later is no row, and in no history.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import InputError
 from components.ingest.config import IngestConfig
 from components.ingest.splitting import TEST, TRAIN, VALIDATION
-from components.tables import CANDIDATE_INDEX, DERIVED, HISTORY, Column, Schema, latest_first
+from components.shared.contracts.derived_columns import DERIVED, HISTORY, time_values
+from components.shared.contracts.tables import CANDIDATE_INDEX, Column, Schema
+from components.shared.runtime.arrow import latest_first
+from components.shared.runtime.errors import InputError
 
-_HOUR, _DAY = 3600, 24 * 3600
-_FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday
 _LABELS: dict[str, tuple[int, tuple[str, ...]]] = {
     "day_of_week": (
         0,
@@ -148,23 +146,3 @@ def histories(
         for first in range(0, len(user), step)
     ]
     return pa.chunked_array(lists, pa.list_(pa.string()))
-
-
-def time_values(timestamp: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Says when something was, in UTC.
-
-    Args:
-        timestamp: `(rows,) int64`, seconds since 1970.
-        names: What to say.
-
-    Returns:
-        `(rows,) int64` by name: hours 0 to 23; days 0, a Monday, to 6; months 1
-        to 12.
-    """
-    months = timestamp.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    values = {
-        "hour_of_day": timestamp % _DAY // _HOUR,
-        "day_of_week": (timestamp // _DAY + _FIRST_WEEKDAY) % 7,
-        "month_of_year": months % 12 + 1,
-    }
-    return {name: values[name].astype(np.int64) for name in names}

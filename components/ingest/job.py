@@ -2,6 +2,7 @@
 
 import collections
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -14,8 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.beam import pipeline_options
-from components.errors import InputError
 from components.ingest.config import SOURCE, IngestConfig
 from components.ingest.context import add_context, with_context
 from components.ingest.remote import fetched
@@ -24,21 +23,21 @@ from components.ingest.sources.log import FILE, ROW, Rejected
 from components.ingest.splitting import assign_splits, hash_ids
 from components.ingest.validation import InteractionChecker, check_rows, first_of_each
 from components.ingest.window import DataWindow
-from components.quantiles import QuantileSummary
-from components.split import Split
-from components.step import log
-from components.tables import (
+from components.shared.contracts.split import Split
+from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     REJECTS_SCHEMA,
     SPLITS,
     Schema,
-    hash_files,
-    read_json,
     table_files,
-    write_json,
     write_table,
-    written_aside,
 )
+from components.shared.features.quantiles import QuantileSummary
+from components.shared.runtime.beam import pipeline_options
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import hash_files, read_json, write_json, written_aside
+
+logger = logging.getLogger(__name__)
 
 
 def ingest(
@@ -56,7 +55,7 @@ def ingest(
         source: A `SourceConfig`.
         config: An `IngestConfig`.
         seed: Of the sample and of the random splits.
-        tables: Where the tables shall be (see `components.tables`).
+        tables: Where the tables shall be (see `components.shared.contracts.tables`).
         rejects: Where the rejected rows shall be.
         data_until: Interactions from this time on are left out; see
             `components.ingest.window`.
@@ -490,7 +489,7 @@ def _report(
     rows_read = kept + rejected + outside
     share = rejected / rows_read
     for reason, count in statistics["rejects"].items():
-        log("ingest", f"rejected {count:,} rows: {reason}")
+        logger.info(f"rejected {count:,} rows: {reason}")
     if share > settings.max_reject_share:
         raise InputError(
             f"{rejected:,} of {rows_read:,} rows ({share:.1%}) were rejected; "
@@ -513,9 +512,8 @@ def _report(
         )
     rows = statistics["rows"]
     if not window.is_open:
-        log("ingest", f"only interactions {window}: {outside:,} are outside")
-    log(
-        "ingest",
+        logger.info(f"only interactions {window}: {outside:,} are outside")
+    logger.info(
         f"{kept:,} interactions of {statistics['users']:,} users with "
         f"{statistics['candidates']:,} candidates; train {rows['train']:,}, validation "
         f"{rows['validation']:,}, test {rows['test']:,}; rejected {rejected:,}",

@@ -1,15 +1,17 @@
 """Sources on S3 or Google Cloud Storage: copied to this machine before they are read."""
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.credentials import refuse_credentials
-from components.errors import InputError
-from components.source_files import SOURCE_PATHS
-from components.step import log
-from components.storage import Location, is_remote
+from components.shared.runtime.errors import InputError
+from components.shared.storage.credentials import refuse_credentials
+from components.shared.storage.location import Location, is_remote
+from components.shared.storage.source_files import SOURCE_PATHS
+
+logger = logging.getLogger(__name__)
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -51,5 +53,5 @@ def _fetch(url: str, target: Path) -> str:
     if not names:
         raise InputError(f"there is nothing at {url}.")
     location.download(names, "", target)
-    log("ingest", f"copied {len(names)} files from {url}")
+    logger.info(f"copied {len(names)} files from {url}")
     return str(target / pattern) if pattern else str(target)

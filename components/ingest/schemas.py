@@ -6,7 +6,7 @@ Names, types and label numbers are those of `tensorflow_datasets.structured.movi
 
 from components.ingest.config import FilesSource, IngestConfig, MovieLensSource, SampleSource
 from components.ingest.context import with_context
-from components.tables import TIMESTAMP, Column, Schema
+from components.shared.contracts.tables import TIMESTAMP, Column, Schema
 
 OCCUPATIONS = (
     "academic/educator",

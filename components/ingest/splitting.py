@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.config import IngestConfig
-from components.tables import CANDIDATE_INDEX, SPLITS, Schema
+from components.shared.contracts.tables import CANDIDATE_INDEX, SPLITS, Schema
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.sources.log import FILE, ROW
-from components.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema, one_array
+from components.shared.contracts.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema
+from components.shared.runtime.arrow import one_array
 
 _FLOAT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 _INTEGER = r"^\s*[+-]?\d{1,19}(\.0*)?\s*$"

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 
 _DAY = 24 * 3600
 

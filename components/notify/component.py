@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import MODEL
+from components.shared.runtime.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
@@ -23,7 +23,7 @@ def notify(
         layer_stacks: What the trainings are named by.
     """
     from components.notify.job import notify as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     run_step(
         "notify", job, name=name, run=run, run_id=run_id, layer_stacks=layer_stacks,

@@ -1,12 +1,14 @@
 """The work of notify: one line for the log, and the same for a webhook."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from components.clean_text import one_line
 from components.notify.kubeflow import Kubeflow, Unanswered
 from components.notify.webhook import WEBHOOK, post
-from components.step import log
+from components.shared.runtime.clean_text import one_line
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["WEBHOOK", "notify"]
 
@@ -63,7 +65,7 @@ def notify(
         try:
             found = kubeflow.why_it_failed(run_id, layer_stacks, group)
         except Unanswered as unanswered:
-            log("notify", f"warning: which step failed is not known: {unanswered}")
+            logger.warning(f"which step failed is not known: {unanswered}")
         else:
             step, error = found.step, error or found.error
             # The run ends as Argo says, which ML Metadata may not have heard.
@@ -77,7 +79,7 @@ def notify(
         text += f" (run {run_id})" if run_id and not step else ""
     elif error:
         text += f": {error}"
-    log("notify", text)
+    logger.info(text)
     message = {
         "text": text, "name": name, "run": run, "run_id": run_id, "state": outcome, "step": step,
         "error": error,

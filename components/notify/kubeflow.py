@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from components.argo_nodes import pod_names
-from components.bounded_http import NoRedirect, exchange
-from components.clean_text import one_line
-from components.kubeflow_run import Step, failed_steps, read_steps, title
-from components.step_error import error_in, task_with_two_records
+from components.shared.kubeflow.argo_nodes import pod_names
+from components.shared.kubeflow.run_steps import Step, failed_steps, read_steps, title
+from components.shared.kubeflow.step_error import error_in, task_with_two_records
+from components.shared.runtime.bounded_http import NoRedirect, exchange
+from components.shared.runtime.clean_text import one_line
 
 # A run of this pipeline is half a megabyte of JSON.
 _RUN_LIMIT = 8 * 2**20

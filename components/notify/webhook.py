@@ -2,15 +2,17 @@
 
 import http.client
 import json
+import logging
 import os
 import time
 import urllib.request
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from components.bounded_http import exchange
-from components.clean_text import one_line
-from components.step import log
+from components.shared.runtime.bounded_http import exchange
+from components.shared.runtime.clean_text import one_line
+
+logger = logging.getLogger(__name__)
 
 # The address comes from the environment, as it is a secret: whoever knows it can post there.
 WEBHOOK = "DEEP_RETRIEVAL_WEBHOOK"
@@ -36,7 +38,7 @@ def post(message: Mapping[str, str], *, seconds_between: float = 2.0) -> bool:
         return False
     host = _host(address)
     if not host:
-        log("notify", f"warning: {WEBHOOK} is no http:// or https:// address")
+        logger.warning(f"{WEBHOOK} is no http:// or https:// address")
         return False
     request = urllib.request.Request(
         address,
@@ -56,12 +58,12 @@ def post(message: Mapping[str, str], *, seconds_between: float = 2.0) -> bool:
             reason = f"cannot be reached: {one_line(str(getattr(error, 'reason', error)), 120)}"
         else:
             if 200 <= status < 300:
-                log("notify", f"the webhook at {host} answered {status}")
+                logger.info(f"the webhook at {host} answered {status}")
                 return True
             reason = f"answered {status}"
             if status < 500 and status != 429:
                 break
-    log("notify", f"warning: the webhook at {host} {reason}")
+    logger.warning(f"the webhook at {host} {reason}")
     return False
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp import dsl
 
-from components.images import MODEL
+from components.shared.runtime.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
@@ -61,7 +61,7 @@ def publish(
         publication: What was published, or why nothing was.
     """
     from components.publish.job import publish as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     parameters = {
         "source": source, "source_fingerprint": source_fingerprint, "data_until": data_until,

@@ -1,5 +1,6 @@
 """The work of publish: nothing where the verdict is no; else a version, and the pointer."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -7,10 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.credentials import refuse_credentials
-from components.published_models import Move, Published, PublishedModels, version_name
-from components.step import log
-from components.tables import read_json, write_json
+from components.shared.registry.published_models import (
+    Move,
+    Published,
+    PublishedModels,
+    version_name,
+)
+from components.shared.runtime.files import read_json, write_json
+from components.shared.storage.credentials import refuse_credentials
+
+logger = logging.getLogger(__name__)
 
 # The git revision of the code: the images have it, and the runner on this machine sets it.
 REVISION = "DEEP_RETRIEVAL_REVISION"
@@ -59,12 +66,12 @@ def publish(
     outcome: dict[str, Any] = {"version": "", "location": location, "reasons": []}
     if not good_enough:
         outcome["reasons"] = headline["reasons"]
-        log("publish", "nothing is published, because the model is not good enough:")
+        logger.info("nothing is published, because the model is not good enough:")
         for reason in headline["reasons"]:
-            log("publish", f"  {reason}")
+            logger.info(f"  {reason}")
     elif not location:
         outcome["reasons"] = ["publish.location is not set"]
-        log("publish", "nothing is published, as publish.location is not set")
+        logger.info("nothing is published, as publish.location is not set")
     else:
         models = PublishedModels.at(location)
         before = Published.read(published).move
@@ -94,7 +101,7 @@ def publish(
 
 
 def _gather(folder: Path, *, encoded: str, model: str, export: str, evaluation: str) -> None:
-    """Puts a version together, as `components.published_models` describes it."""
+    """Puts a version together, as `components.shared.registry.published_models` describes it."""
     shutil.copytree(export, folder / "export")
     shutil.copytree(model, folder / "model")
     features = folder / "features"
@@ -112,9 +119,9 @@ def _point(models: PublishedModels, version: str, before: Move | None) -> Move:
     if latest is not None and latest.version == version:
         # This step was here before, and was stopped before it could say so.
         models.repeat_latest()
-        log("publish", f"{version} is the latest version already")
+        logger.info(f"{version} is the latest version already")
         return latest
     move = models.point(version, before, "publish")
-    log("publish", f"{version} is the latest version at {models.location} now"
+    logger.info(f"{version} is the latest version at {models.location} now"
                    + (f"; before it was {move.previous}" if move.previous else ""))  # fmt: skip
     return move

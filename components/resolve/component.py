@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components.images import MODEL
+from components.shared.runtime.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
@@ -44,7 +44,7 @@ def resolve(
         begins from it, else 0.
     """
     from components.resolve.job import resolve as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     resolved = run_step(
         "resolve",

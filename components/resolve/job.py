@@ -1,11 +1,13 @@
 """The work of resolve: the live version, the end of the data, the state of the source's files."""
 
+import logging
 from typing import Any
 
-from components.errors import InputError
-from components.published_models import PublishedModels
-from components.source_files import fingerprint_of, source_files
-from components.step import log
+from components.shared.registry.published_models import PublishedModels
+from components.shared.runtime.errors import InputError
+from components.shared.storage.source_files import fingerprint_of, source_files
+
+logger = logging.getLogger(__name__)
 
 # What `data_until` says in place of a time, for the time that a run is scheduled for.
 SCHEDULED = "scheduled"
@@ -50,8 +52,7 @@ def resolve(
     latest = PublishedModels.at(location).latest() if location else None
     number = latest.number if latest else 0
     version = latest.version if latest else ""
-    log(
-        "resolve",
+    logger.info(
         (f"the live version is {version}" if version else "no version is published")
         + (f"; takes interactions before {until}" if until else ""),
     )

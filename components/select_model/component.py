@@ -4,7 +4,7 @@ from typing import List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] only
 
 from kfp import dsl
 
-from components.images import MODEL
+from components.shared.runtime.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
@@ -19,7 +19,7 @@ def select_model(
         model: A copy of the best one.
     """
     from components.select_model.job import select_model as job
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
 
     model.metadata.update(
         run_step("select_model", job, models=[m.path for m in models], model=model.path)

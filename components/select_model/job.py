@@ -1,11 +1,13 @@
 """The work of select_model: compare validation metrics, copy the best model."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
-from components.step import log
-from components.tables import read_json, written_aside
+from components.shared.runtime.files import read_json, written_aside
+
+logger = logging.getLogger(__name__)
 
 
 def select_model(*, models: list[str], model: str) -> dict[str, Any]:
@@ -25,8 +27,7 @@ def select_model(*, models: list[str], model: str) -> dict[str, Any]:
     best, training = max(trained, key=lambda candidate: candidate[1]["validation"])
     for folder, other in trained:
         mark = " <- best" if folder == best else ""
-        log(
-            "select_model",
+        logger.info(
             f"{other['layer_sizes']}: validation {other['monitor']} "
             f"{other['validation']:.4f}{mark}",
         )

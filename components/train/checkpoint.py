@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import signal
 import threading
 import time
@@ -16,13 +17,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.errors import InputError
-from components.step import log
-from components.storage import Location
-from components.tables import hash_files
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import hash_files
+from components.shared.storage.location import Location
 from components.train.data import RestOfEpoch, RowBatches
 from components.train.retrieval_model import RetrievalModel
 from components.train.validation import EpochNotes, LeftValidation
+
+logger = logging.getLogger(__name__)
 
 STOPPED = 128 + signal.SIGTERM
 _PROGRESS = "progress"
@@ -262,8 +264,7 @@ class ResumableFit(keras.callbacks.Callback):
 
     def _stop(self, epoch: int, step: int, loss: float) -> None:
         saved = self._save(epoch, step, loss)
-        log(
-            "train",
+        logger.info(
             f"stopped by SIGTERM after {epoch} epochs and {step} steps"
             + ("; the next attempt goes on from there" if saved else ""),
         )
@@ -284,7 +285,7 @@ class ResumableFit(keras.callbacks.Callback):
         try:
             self._location.write(self._name, state.to_bytes())
         except (InputError, OSError) as error:  # no reason to end a training that goes well
-            log("train", f"warning: the state was not saved: {error}")
+            logger.warning(f"the state was not saved: {error}")
             return False
         finally:  # not before: a slow store would be written to all the time
             self._saved_at, self._has_saved = time.monotonic(), True
@@ -302,9 +303,8 @@ class ResumableFit(keras.callbacks.Callback):
             if [value.shape for value in values] != [variable.shape for variable in variables]:
                 raise ValueError("it is of another model")
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-            log(
-                "train",
-                f"warning: the state of a former attempt, {self._location}/{self._name}, cannot "
+            logger.warning(
+                f"the state of a former attempt, {self._location}/{self._name}, cannot "
                 f"be used ({error}): training begins anew",
             )
             return 0, 0
@@ -313,8 +313,7 @@ class ResumableFit(keras.callbacks.Callback):
         self._notes.best_weights = state.best_weights
         self._notes.notes = state.notes
         self._notes.steps_before, self._notes.loss_before = state.step, state.loss
-        log(
-            "train",
+        logger.info(
             f"goes on from a former attempt: {state.epoch} epochs and {state.step} steps are done",
         )
         return state.epoch, state.step

@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp import dsl
 
-from components.images import MODEL
+from components.shared.runtime.images import MODEL
 
 
 @dsl.component(base_image=MODEL, install_kfp_package=False)
@@ -33,7 +33,7 @@ def train(
         gpu_count: How many GPUs have to be there; empty, if none.
         model: Both towers at their best epoch, and the history.
     """
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
     from components.train.job import train as job
 
     model.metadata.update(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from components.metrics import MetricName
+from components.shared.retrieval.metrics import MetricName
 
 # Units of each dense layer of both towers.
 LayerSizes = list[Annotated[int, Field(ge=1)]]

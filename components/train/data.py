@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pyarrow as pa
 
-from components.feature_spec import FeatureSpec
-from components.tables import CANDIDATE_INDEX, LABEL, read_table, to_numpy
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, read_table
+from components.shared.runtime.arrow import to_numpy
 
 
 @dataclass(frozen=True)

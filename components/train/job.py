@@ -1,11 +1,12 @@
 """The work of train: read, build, fit, keep the best."""
 
+import logging
 import math
 import time
 from pathlib import Path
 from typing import Any
 
-from components import keras_backend
+from components.shared.runtime import keras_backend
 
 keras_backend.choose("jax")
 
@@ -13,17 +14,19 @@ import jax
 import keras
 import numpy as np
 
-from components.errors import InputError
-from components.published_models import Published
-from components.step import log
-from components.tables import LABEL, read_json, write_json, written_aside
-from components.towers import CandidateModel, QueryModel, shared_embeddings
+from components.shared.contracts.tables import LABEL
+from components.shared.registry.published_models import Published
+from components.shared.retrieval.towers import CandidateModel, QueryModel, shared_embeddings
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json, write_json, written_aside
 from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig, stack_name
 from components.train.data import EncodedData, RowBatches, grouped_by_query
 from components.train.retrieval_model import RetrievalModel
 from components.train.validation import EpochNotes, RetrievalValidation
 from components.train.warm_start import begin_from
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -49,7 +52,7 @@ def train(
         layer_sizes: Units of each dense layer of both towers; without any, a
             tower adds its features' embeddings up.
         seed: Of the weights and of the order of rows.
-        model: Where the model shall be (see `components.tables`).
+        model: Where the model shall be (see `components.shared.contracts.tables`).
         base: The published model to begin from, as fetch_published wrote it.
         checkpoints: A folder, s3:// or gs:// that outlives this process, from
             which a killed training goes on; none, if it shall begin anew.
@@ -94,8 +97,7 @@ def train(
         if former is not None and base is not None:
             _begin_from(retrieval_model, encoded, base, f"{name}: begins from {former}")
         weights = sum(math.prod(weight.shape) for weight in retrieval_model.trainable_weights)
-        log(
-            "train",
+        logger.info(
             f"{name}: {weights:,} weights, {rows:,} rows"
             + (f" in {groups:,} groups" if groups < rows else "")
             + f", batches of {min(settings.batch_size, groups):,}, on {jax.default_backend()} "
@@ -120,7 +122,7 @@ def train(
             validation.release()
             everything = data.interactions(settings.positives_above, with_validation=True)
             _check_labels(data, settings, everything[LABEL])
-            log("train", f"{name}: once more, on the training and the validation part, "
+            logger.info(f"{name}: once more, on the training and the validation part, "
                          f"{validation.best_epoch} epochs")  # fmt: skip
             notes = EpochNotes(settings, name)
             fits.append(fit_on(everything, notes, validation.best_epoch, f"{key}-refit"))
@@ -151,8 +153,7 @@ def train(
                    folder / "training.json")  # fmt: skip
     for fit in fits:
         fit.discard()
-    log(
-        "train",
+    logger.info(
         f"{name}: best {settings.monitor} {validation.best:.4f} in epoch {validation.best_epoch}; "
         f"{summary['samples_per_second']:,} samples/s",
     )
@@ -233,8 +234,7 @@ def _model(
 
 def _begin_from(model: RetrievalModel, encoded: str, published: str, what: str) -> None:
     begun = begin_from(model.query_model, model.candidate_model, encoded, published)
-    log(
-        "train",
+    logger.info(
         f"{what}: {len(begun.taken)} of its layers, with {begun.new_rows:,} new embeddings"
         + (f"; not {', '.join(begun.new)}" if begun.new else ""),
     )

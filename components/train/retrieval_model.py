@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.towers import CandidateModel, QueryModel
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.train.config import TrainConfig
 from components.train.losses import SoftmaxLoss, mse_loss
 

@@ -1,5 +1,6 @@
 """Validation while training: retrieval metrics, the best weights, early stopping."""
 
+import logging
 import math
 import time
 from typing import Any
@@ -7,14 +8,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.errors import InputError
-from components.metrics import ranking_metrics
-from components.ranking import QuerySet, SeenItems, Targets, retrieve
-from components.step import log
-from components.towers import embed
+from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.seen_items import SeenItems
+from components.shared.retrieval.targets import Targets
+from components.shared.retrieval.top_k import retrieve
+from components.shared.retrieval.towers import embed
+from components.shared.runtime.errors import InputError
 from components.train.config import TrainConfig
 from components.train.data import EncodedData
 from components.train.retrieval_model import RetrievalModel
+
+logger = logging.getLogger(__name__)
 
 
 class LeftValidation(BaseException):
@@ -199,7 +204,7 @@ class RetrievalValidation(EpochNotes):
         else:
             self._since_best += 1
         shown = ", ".join(f"{name[4:]} {number:.4f}" for name, number in metrics.items())
-        log("train", f"{self._name} epoch {epoch + 1}/{self._config.epochs}: loss "
+        logger.info(f"{self._name} epoch {epoch + 1}/{self._config.epochs}: loss "
                      f"{entry['loss']:.4f}, validation {shown}")  # fmt: skip
         if self.is_over:
             self.model.stop_training = True

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.feature_spec import EncodedFeature, FeatureSpec
-from components.towers import CandidateModel, MeanEmbedding, QueryModel
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.retrieval.towers import CandidateModel, MeanEmbedding, QueryModel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import kfp_server_api  # type: ignore[import-untyped]
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.answers import check, not_as_kfp, parse_date, read_error
 from pipeline.cluster.connection import Connection, sign_in
 from pipeline.cluster.redaction import clean

@@ -16,7 +16,7 @@ import urllib3
 from google.auth.exceptions import GoogleAuthError
 from kfp.client.token_credentials_base import TokenCredentialsBase
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.redaction import clean, hide_in_logs, never_show
 
 _VARIABLES = {

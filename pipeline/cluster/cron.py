@@ -13,7 +13,7 @@ from itertools import islice
 
 from cronsim import CronSim, CronSimError
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 
 _DESCRIPTORS = {
     "@yearly": "0 0 0 1 1 *",

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 
-from components.errors import InputError
 from components.resolve.job import SCHEDULED
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.schedules import DATA_UNTIL, UNRESOLVED_TIME, Schedule
 from pipeline.cluster.versions import Definition
 

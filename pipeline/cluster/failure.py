@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.kubeflow_run import Step
-from components.step_error import error_in, own_error_in, task_with_two_records
+from components.shared.kubeflow.run_steps import Step
+from components.shared.kubeflow.step_error import error_in, own_error_in, task_with_two_records
 from pipeline.cluster.api import Cluster
 from pipeline.cluster.pod_log import Pod, find_pod, kubectl, read_log
 from pipeline.cluster.redaction import clean

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from components.argo_nodes import pod_names
-from components.bounded_http import Answer, NoRedirect, exchange
+from components.shared.kubeflow.argo_nodes import pod_names
+from components.shared.runtime.bounded_http import Answer, NoRedirect, exchange
 from pipeline.cluster.api import Cluster, ClusterError
 
 # The API server has no way to send the end of a log only. A workflow of this pipeline has 1 MB.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from components.kubeflow_run import (
+from components.shared.kubeflow.run_steps import (
     ENDED,
     PENDING,
     REUSED,

@@ -3,7 +3,7 @@
 import logging
 import re
 
-from components.clean_text import one_line, printable
+from components.shared.runtime.clean_text import one_line, printable
 
 _HIDDEN = "***"
 # Shared by all connections: a log record does not say whose it is.

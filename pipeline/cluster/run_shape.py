@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.kubeflow_run import Step, title
+from components.shared.kubeflow.run_steps import Step, title
 
 _EXIT_STRATEGY = "ALL_UPSTREAM_TASKS_COMPLETED"
 _CHANNEL = "pipelinechannel--"

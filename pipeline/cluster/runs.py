@@ -6,8 +6,8 @@ from typing import Any
 
 import kfp_server_api  # type: ignore[import-untyped]
 
-from components.errors import InputError
-from components.kubeflow_run import time_of
+from components.shared.kubeflow.run_steps import time_of
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.api import Cluster, ClusterError
 from pipeline.cluster.redaction import clean
 from pipeline.cluster.run_shape import RunShape

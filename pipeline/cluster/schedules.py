@@ -7,8 +7,8 @@ from typing import Any
 
 import kfp_server_api  # type: ignore[import-untyped]
 
-from components.errors import InputError
 from components.resolve.job import SCHEDULED
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.api import Cluster, Method
 from pipeline.cluster.cron import Cron
 from pipeline.cluster.submission import Started, Uploaded, find_experiment, start_run

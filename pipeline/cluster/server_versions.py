@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.api import Cluster, ClusterError
-from pipeline.cluster_config import ClusterConfig
+from pipeline.config.cluster import ClusterConfig
 
 Version = tuple[int, int, int]
 OLDEST: Version = (2, 16, 0)

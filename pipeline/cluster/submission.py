@@ -11,7 +11,7 @@ from typing import Any
 import kfp_server_api  # type: ignore[import-untyped]
 import yaml
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.api import Cluster, ClusterError
 from pipeline.compilation import version_name
 from pipeline.definition import NAME

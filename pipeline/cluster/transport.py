@@ -11,7 +11,7 @@ from typing import Any
 import urllib3
 from urllib3 import exceptions as http
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.redaction import clean, never_show
 
 # In one answer. kfp_server_api 2.17 makes a Python object of what takes two bytes on the way.

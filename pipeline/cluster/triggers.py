@@ -7,7 +7,7 @@ from typing import Any
 
 import kfp_server_api  # type: ignore[import-untyped]
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.cron import Cron, parse_cron
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -8,7 +8,7 @@ from typing import Any
 import kfp_server_api  # type: ignore[import-untyped]
 import yaml
 
-from components.images import STEP_IMAGES
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cluster.api import Cluster, ClusterError
 from pipeline.images import image_reference
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from components import keras_backend
+from components.shared.runtime import keras_backend
 
 keras_backend.choose("tensorflow")
 
@@ -22,8 +22,8 @@ import tensorflow as tf  # noqa: E402
 
 from components.adapt.job import adapt  # noqa: E402
 from components.ingest.job import ingest  # noqa: E402
-from components.tables import read_table  # noqa: E402
-from pipeline.config import load_config  # noqa: E402
+from components.shared.contracts.tables import read_table  # noqa: E402
+from pipeline.config.loading import load_config  # noqa: E402
 
 COLUMNS = ("raw_user_age", "user_gender", "user_occupation_label")
 

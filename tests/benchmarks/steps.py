@@ -11,8 +11,8 @@ import platform
 import sys
 import tempfile
 
-from pipeline.config import load_config
-from pipeline.local_runner import run_locally
+from pipeline.config.loading import load_config
+from pipeline.local.runner import run_locally
 
 
 def main() -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
-from components.tables import from_numpy, write_table
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.shared.contracts.tables import write_table
+from components.shared.runtime.arrow import from_numpy
 from components.train.job import train
 
 CONFIG = {

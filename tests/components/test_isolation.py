@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from components import keras_backend
-from components.images import DATA, MODEL, STEP_IMAGES
+from components.shared.runtime import keras_backend
+from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ROOT / "components"
@@ -252,7 +252,7 @@ def test_no_step_imports_another_step(step: str) -> None:
 def test_what_steps_share_imports_no_step() -> None:
     found = {
         f"{path.name}: {module}"
-        for path in COMPONENTS.glob("*.py")
+        for path in (COMPONENTS / "shared").rglob("*.py")
         for module in _file_imports(path)
         for step in STEPS
         if _is_of(module, f"components.{step}")
@@ -295,7 +295,7 @@ def test_a_component_imports_its_work_only_when_it_runs(step: str) -> None:
         for module in top
         if module.partition(".")[0] not in sys.stdlib_module_names
         and not _is_of(module, "kfp")
-        and not _is_of(module, "components.images")
+        and not _is_of(module, "components.shared.runtime.images")
     ] == []
     assert [module for module in within if not _is_of(module, "components")] == []
     assert f"components.{step}.job.{step}" in within
@@ -306,5 +306,5 @@ def test_a_component_runs_in_its_steps_image(step: str) -> None:
     source = (COMPONENTS / step / "component.py").read_text()
     constant = {DATA: "DATA", MODEL: "MODEL"}[STEP_IMAGES[step]]
 
-    assert f"from components.images import {constant}\n" in source
+    assert f"from components.shared.runtime.images import {constant}\n" in source
     assert f"base_image={constant}," in source

@@ -20,12 +20,12 @@ import pytest
 from conftest import SMALL_SAMPLE, TRAIN
 from tiny_config import tiny
 
-from components.errors import InputError
-from components.images import MODEL
-from components.tables import SPLITS, read_table
-from pipeline.cli import main
+from components.shared.contracts.tables import SPLITS, read_table
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.images import MODEL
+from pipeline.cli.main import main
 from pipeline.images import image_reference, step_images
-from pipeline.local_runner import RunFailed, RunResult, run_locally
+from pipeline.local.runner import RunFailed, RunResult, run_locally
 
 docker = pytest.importorskip("docker")
 
@@ -52,7 +52,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def in_containers(engine: Any, outputs: dict[str, Path]) -> RunResult:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     return run_locally(tiny(), str(outputs["docker"]), containers=Containers(step_images()))
 
@@ -105,7 +105,7 @@ def test_outputs_belong_to_the_caller(in_containers: RunResult, outputs: dict[st
 def test_a_second_run_in_containers_reuses_every_step_but_publish(
     in_containers: RunResult, outputs: dict[str, Path]
 ) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     again = run_locally(tiny(), str(outputs["docker"]), containers=Containers(step_images()))
     assert [step.step for step in again.steps if not step.reused] == ["resolve", "publish"]
@@ -114,7 +114,7 @@ def test_a_second_run_in_containers_reuses_every_step_but_publish(
 def test_a_model_is_published_from_containers_and_belongs_to_the_caller(
     engine: Any, outputs: dict[str, Path], tmp_path: Path
 ) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     models = tmp_path / "models"
     run = run_locally(
@@ -136,7 +136,7 @@ def test_a_model_is_published_from_containers_and_belongs_to_the_caller(
 
 
 def test_a_location_that_containers_cannot_reach_is_refused(engine: Any) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     containers = Containers(step_images())
     with pytest.raises(InputError, match=r"publish\.location s3://bucket/m: containers"):
@@ -149,14 +149,14 @@ def test_a_location_that_containers_cannot_reach_is_refused(engine: Any) -> None
     ("code", "allowed"),
     [
         ("import os; assert os.getuid() != 0 and os.getgid() != 0", True),
-        ("open('/opt/deep-retrieval/components/step.py', 'a')", False),
+        ("open('/opt/deep-retrieval/components/shared/runtime/step.py', 'a')", False),
         ("open('/written', 'w')", False),
         ("open('/tmp/written', 'w').write('x')", True),
         ("import socket; socket.create_connection(('192.0.2.1', 80), 2)", False),
         ("import os; os.setuid(0)", False),
         (
             "import os; os.environ['_KFP_RUNTIME'] = 'true'; "
-            "import kfp.dsl.executor_main, components.step",
+            "import kfp.dsl.executor_main, components.shared.runtime.step",
             True,
         ),
     ],
@@ -164,7 +164,7 @@ def test_a_location_that_containers_cannot_reach_is_refused(engine: Any) -> None
 def test_a_container_can_do_only_what_a_step_needs(
     engine: Any, tmp_path: Path, code: str, allowed: bool
 ) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     options = Containers(step_images()).runner({}, tmp_path).container_run_args
     image = image_reference(MODEL)
@@ -219,7 +219,7 @@ def test_images_have_no_build_tool(engine: Any, tool: str) -> None:
 
 
 def test_a_container_that_runs_out_of_memory_is_explained(engine: Any, tmp_path: Path) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     config = tiny(source={"kind": "sample", "users": 20_000, "items": 4_000})
     with pytest.raises(RunFailed) as error:
@@ -231,7 +231,7 @@ def test_a_container_that_runs_out_of_memory_is_explained(engine: Any, tmp_path:
 
 
 def test_bad_input_is_explained_as_it_is_without_containers(engine: Any, tmp_path: Path) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     config = tiny(source={"kind": "sample", "users": 1, "items": 40})
     with pytest.raises(RunFailed, match="ingest: The log has one user only"):
@@ -239,14 +239,14 @@ def test_bad_input_is_explained_as_it_is_without_containers(engine: Any, tmp_pat
 
 
 def test_an_image_that_is_not_built_is_named_with_the_command(engine: Any) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     with pytest.raises(InputError, match="deep-retrieval images build"):
         Containers({**step_images(), "train": "deep-retrieval-model:000000000000"})
 
 
 def test_a_folder_that_containers_cannot_enter_is_refused(engine: Any) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     containers = Containers(step_images())
     with pytest.raises(InputError, match="--output /root/runs/work: containers do not run as root"):
@@ -258,7 +258,7 @@ def test_a_folder_that_containers_cannot_enter_is_refused(engine: Any) -> None:
 def test_a_download_that_is_there_already_is_taken(
     engine: Any, tmp_path: Path, movielens_tfds: Path
 ) -> None:
-    from pipeline.docker_runner import Containers
+    from pipeline.local.docker_runner import Containers
 
     folder = tmp_path / "downloads"
     shutil.copytree(movielens_tfds / "downloads" / "movielens", folder)
@@ -282,7 +282,8 @@ def test_no_engine_is_one_readable_error(
 def interrupted_run(engine: Any, tmp_path: Path) -> Iterator[tuple[int, str]]:
     """Ctrl-C in the middle of training: exit status and output."""
     command = [
-        sys.executable, "-m", "pipeline.cli", "run", "--runner", "docker", "--config", "sample",
+        sys.executable, "-m", "pipeline.cli.main", "run", "--runner", "docker",
+        "--config", "sample",
         "--output", str(tmp_path), "--set", "train.epochs=500", "--set", "train.patience=null",
     ]  # fmt: skip
     with subprocess.Popen(

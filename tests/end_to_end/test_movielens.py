@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from served import assert_same_ranking, plain_server
 
-from components.tables import QUERY_ID, read_table
-from pipeline.config import load_config
-from pipeline.local_runner import RunResult, run_locally
+from components.shared.contracts.tables import QUERY_ID, read_table
+from pipeline.config.loading import load_config
+from pipeline.local.runner import RunResult, run_locally
 
 pytestmark = pytest.mark.movielens
 

@@ -14,9 +14,10 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
     SinglePlatformSpec,
 )
 
-from components.images import STEP_IMAGES
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.compilation import compile_pipeline
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config.loading import load_config
+from pipeline.config.pipeline import PipelineConfig
 
 Settings = dict[str, Any]
 Container = PipelineDeploymentConfig.PipelineContainerSpec

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from components.images import STEP_IMAGES
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.compilation import compile_pipeline
-from pipeline.config import load_config
+from pipeline.config.loading import load_config
 from pipeline.definition import build_pipeline
 
 GOLDEN = Path(__file__).with_name("golden_sample.yaml")

@@ -12,14 +12,14 @@ import pytest
 from compiled_pipeline import Compiled, sample_with
 from kfp_backend import KfpBackend, Run
 
-from components.images import STEP_IMAGES
 from components.ingest.job import ingest
-from components.published_models import PublishedModels
 from components.resolve.job import resolve
-from components.step import run_step
-from components.tables import read_json
+from components.shared.registry.published_models import PublishedModels
+from components.shared.runtime.files import read_json
+from components.shared.runtime.images import STEP_IMAGES
+from components.shared.runtime.step import run_step
 from pipeline.compilation import compile_pipeline
-from pipeline.config import PipelineConfig
+from pipeline.config.pipeline import PipelineConfig
 
 ALWAYS = {"resolve", "publish", "notify"}
 MANUAL = "2026-11-25T10:00:00Z"

@@ -14,16 +14,17 @@ import pytest
 import yaml
 from compiled_pipeline import Compiled, sample_with
 
-from components.errors import InputError
-from components.images import STEP_IMAGES
-from pipeline.cli import main
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.images import STEP_IMAGES
+from pipeline.cli.main import main
 from pipeline.compilation import (
     compile_pipeline,
     differences,
     kubernetes_manifests,
     version_name,
 )
-from pipeline.config import PipelineConfig, load_config, shipped_configs
+from pipeline.config.loading import load_config, shipped_configs
+from pipeline.config.pipeline import PipelineConfig
 from pipeline.definition import NAME
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +115,7 @@ def test_processes_folders_and_git_states_make_no_difference(
         working.mkdir()
         command = ["compile", "--config", str(config), "--registry", "registry.example/team"]
         subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", *command, "--to", "out.yaml", *options],
+            [sys.executable, "-m", "pipeline.cli.main", *command, "--to", "out.yaml", *options],
             cwd=working,
             env={
                 "PATH": os.environ["PATH"],

@@ -3,9 +3,9 @@
 import yaml
 from golden import GOLDEN, compiled, compiled_for_cluster
 
-from components.images import DATA, MODEL
-from pipeline.cli import main
-from pipeline.config import load_config
+from components.shared.runtime.images import DATA, MODEL
+from pipeline.cli.main import main
+from pipeline.config.loading import load_config
 from pipeline.definition import STEPS
 
 

@@ -8,8 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from components.errors import InputError
-from components.images import DATA, MODEL, STEP_IMAGES
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES
 from pipeline import images
 
 ROOT = Path(__file__).parent.parent.parent

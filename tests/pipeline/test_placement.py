@@ -17,11 +17,11 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineTaskSpec, SinglePlatformSpec
 from pydantic import BaseModel
 
-from components.attempts import RETRY
-from components.images import STEP_IMAGES
 from components.notify.job import WEBHOOK
-from pipeline.cluster_config import ClusterConfig, StepScheduling
+from components.shared.runtime.attempts import RETRY
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.compilation import compile_pipeline
+from pipeline.config.cluster import ClusterConfig, StepScheduling
 from pipeline.definition import EXIT_STEP, STEPS, build_pipeline
 
 ALL_STEPS = (*STEPS, EXIT_STEP)

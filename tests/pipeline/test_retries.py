@@ -20,7 +20,7 @@ from argo import (
 )
 from compiled_pipeline import Compiled
 
-from components.attempts import RETRY, next_attempt
+from components.shared.runtime.attempts import RETRY, next_attempt
 from pipeline.definition import STEPS
 
 ROOT = Path(__file__).parents[2]
@@ -128,8 +128,8 @@ def test_on_this_machine_there_is_one_attempt(tmp_path: Path) -> None:
 _STEP = """
 import sys
 from pathlib import Path
-from components.step import run_step
-from components.errors import InputError
+from components.shared.runtime.step import run_step
+from components.shared.runtime.errors import InputError
 
 def job(note):
     path = Path(note)

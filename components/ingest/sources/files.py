@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.errors import InputError
 from components.ingest.config import FilesSource
 from components.ingest.sources.log import FILE, ROW, InteractionLog, with_origin
 from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
-from components.tables import (
+from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     REJECTS_SCHEMA,
     TIMESTAMP,
@@ -24,6 +23,7 @@ from components.tables import (
     DType,
     Schema,
 )
+from components.shared.runtime.errors import InputError
 
 _RATING = "rating"  # the column's name where the log has no ratings
 

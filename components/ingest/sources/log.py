@@ -7,7 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from components.tables import REJECTS_SCHEMA, Schema
+from components.shared.contracts.tables import REJECTS_SCHEMA, Schema
 
 FILE = "_file"
 ROW = "_row"

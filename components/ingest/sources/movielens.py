@@ -19,14 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import InputError
 from components.ingest.config import MovieLensSource
 from components.ingest.schemas import OCCUPATIONS, movielens_schema
 from components.ingest.sources.log import FILE, ROW, InteractionLog, with_origin
 from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
 from components.ingest.validation import parse_numbers
-from components.names import checked
-from components.tables import TIMESTAMP
+from components.shared.contracts.tables import TIMESTAMP
+from components.shared.runtime.errors import InputError
+from components.shared.storage.names import checked
 
 # The genre flags of u.item, in the order of its columns.
 _GENRES_100K = (

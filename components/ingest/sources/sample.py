@@ -6,7 +6,7 @@ import pyarrow as pa
 from components.ingest.config import SampleSource
 from components.ingest.schemas import OCCUPATIONS, SAMPLE_SCHEMA
 from components.ingest.sources.log import FromTable, InteractionLog, with_origin
-from components.tables import TIMESTAMP
+from components.shared.contracts.tables import TIMESTAMP
 
 # What each genre's titles are made of, so that a title tells something about its genre.
 _TITLES = {

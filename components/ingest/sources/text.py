@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from components.errors import InputError
 from components.ingest.sources.log import FILE, ROW, Rejected
-from components.tables import REJECTS_SCHEMA
+from components.shared.contracts.tables import REJECTS_SCHEMA
+from components.shared.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

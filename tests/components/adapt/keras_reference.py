@@ -13,9 +13,10 @@ from pydantic import TypeAdapter
 from components.adapt.config import Feature
 from components.adapt.feature_spaces import adapt_feature, build_feature_space
 from components.adapt.statistics import column_statistics, merge_statistics
-from components.encoding import encode, raw_array
-from components.feature_spec import RawInput
-from components.tables import Column, DType, to_numpy
+from components.shared.contracts.feature_spec import RawInput
+from components.shared.contracts.tables import Column, DType
+from components.shared.features.encoding import encode, raw_array
+from components.shared.runtime.arrow import to_numpy
 
 _FEATURE: TypeAdapter[Feature] = TypeAdapter(Feature)
 

@@ -15,9 +15,10 @@ from published_features import published_features
 from components.adapt.columns import columns_of, encoded_names
 from components.adapt.config import FeaturesConfig
 from components.adapt.former import former_features
-from components.errors import InputError
-from components.feature_spec import FeatureSpec
-from components.tables import LABEL, Column, read_table, table_files, to_numpy
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import LABEL, Column, read_table, table_files
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
 
 RunStep = Callable[..., Any]
 

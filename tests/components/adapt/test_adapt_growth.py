@@ -26,13 +26,11 @@ from shop_source import FEATURES, FIRST_USER, shop_encoded, shop_tables
 
 from components.adapt.former import grown_vocabulary
 from components.adapt.statistics import words
-from components.errors import InputError
-from components.feature_spec import EncodedFeature, FeatureSpec
-from components.published_models import Published
-from components.split import Split
-from components.tables import (
-    read_table,
-)
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.contracts.split import Split
+from components.shared.contracts.tables import read_table
+from components.shared.registry.published_models import Published
+from components.shared.runtime.errors import InputError
 
 RunStep = Callable[..., Any]
 SIDES = ("query", "candidate")

@@ -24,18 +24,12 @@ from walk_source import (
 
 from components.adapt.columns import columns_of, item_id_feature
 from components.adapt.config import FeaturesConfig
-from components.errors import InputError
-from components.feature_spec import EncodedFeature, FeatureSpec
-from components.tables import (
-    SPLITS,
-    Column,
-    Schema,
-    read_json,
-    read_table,
-    table_files,
-    to_numpy,
-)
-from pipeline.config import PipelineConfig
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.contracts.tables import SPLITS, Column, Schema, read_table, table_files
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
+from pipeline.config.pipeline import PipelineConfig
 
 RunStep = Callable[..., Any]
 OWN = "wishes"  # a list in the log itself

@@ -13,8 +13,8 @@ import pytest
 from shop_source import FEATURES, ITEMS, ROWS, shop_encoded, shop_tables
 
 from components.adapt.config import FeaturesConfig
-from components.feature_spec import EncodedFeature, FeatureSpec
-from components.tables import (
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     LABEL,
@@ -25,8 +25,8 @@ from components.tables import (
     read_schema,
     read_table,
     table_files,
-    to_numpy,
 )
+from components.shared.runtime.arrow import to_numpy
 
 RunStep = Callable[..., Any]
 SIDES = ("query", "candidate")

@@ -17,22 +17,22 @@ from shop_source import shop_encoded, shop_tables
 from walk_source import INGEST, walk_encoded, walk_tables
 
 from components.encode_for_published.job import _cannot_encode, encode_for_published
-from components.feature_spec import FeatureSpec
 from components.ingest.config import IngestConfig
 from components.ingest.context import with_context
-from components.published_models import Published
-from components.split import Split
-from components.tables import (
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.split import Split
+from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     LABEL,
     QUERY_ID,
     TIMESTAMP,
-    read_json,
     read_schema,
     read_table,
     table_files,
-    to_numpy,
 )
+from components.shared.registry.published_models import Published
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.files import read_json
 
 RunStep = Callable[..., Any]
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.tables import read_json, read_table, write_json
+from components.shared.contracts.tables import read_table
+from components.shared.runtime.files import read_json, write_json
 
 RunStep = Callable[..., Any]
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_array
 
-from components.errors import InputError
 from components.evaluate import user_items
 from components.evaluate.baselines import EASE_GRID, IALS_GRID, Baselines, baseline_lists
 from components.evaluate.config import EvaluateConfig
@@ -18,18 +17,19 @@ from components.evaluate.ease import ease_weights, fitted_ease, gram
 from components.evaluate.ials import fit_ials
 from components.evaluate.test_data import TestData as Data  # pytest would collect that name
 from components.evaluate.user_items import Fitted, UserItems
-from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
-from components.metrics import ranking_metrics
-from components.tables import (
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     LABEL,
     QUERY_ID,
     TIMESTAMP,
     TITLE,
-    to_numpy,
     write_table,
 )
+from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
 
 PROTOCOLS = ("raw", "filtered")
 USERS, ITEMS, GROUPS = 90, 60, 3

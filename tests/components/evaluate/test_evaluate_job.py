@@ -12,11 +12,10 @@ import pytest
 from conftest import EVALUATE
 from pydantic import ValidationError
 
-from components.errors import InputError
 from components.evaluate import job
 from components.evaluate.job import evaluate
-from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
-from components.tables import (
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     EMBEDDING,
@@ -24,13 +23,13 @@ from components.tables import (
     QUERY_ID,
     TIMESTAMP,
     TITLE,
-    from_numpy,
-    read_json,
     read_table,
-    write_json,
     write_table,
 )
-from components.towers import CandidateModel, QueryModel, embed
+from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
+from components.shared.runtime.arrow import from_numpy
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json, write_json
 
 Lists = dict[Any, list[Any]]
 PROTOCOLS = ("raw", "filtered")

@@ -31,21 +31,23 @@ from published_shops import (
 
 from components.evaluate.job import evaluate
 from components.evaluate.published import Comparison, PublishedModel
-from components.feature_spec import FeatureSpec
-from components.metrics import ranking_metrics
-from components.ranking import NO_CANDIDATE, QuerySet, SeenItems, Targets
-from components.tables import (
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     EMBEDDING,
     LABEL,
     QUERY_ID,
     TIMESTAMP,
-    read_json,
     read_table,
-    write_json,
     write_table,
 )
+from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.seen_items import SeenItems
+from components.shared.retrieval.targets import Targets
+from components.shared.retrieval.top_k import NO_CANDIDATE
+from components.shared.runtime.files import read_json, write_json
 
 RunStep = Callable[..., Any]
 Lists = list[list[int]]

@@ -6,9 +6,12 @@ import pytest
 
 from components.evaluate import slices as slices_module
 from components.evaluate.slices import Slice, slices, value_names
-from components.feature_spec import FeatureSpec
-from components.ranking import QuerySet, SeenItems, Targets
-from components.tables import CANDIDATE_INDEX, read_table, to_numpy
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import CANDIDATE_INDEX, read_table
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.seen_items import SeenItems
+from components.shared.retrieval.targets import Targets
+from components.shared.runtime.arrow import to_numpy
 
 HISTORY, POPULARITY = "user's earlier interactions", "item popularity"
 

@@ -5,7 +5,7 @@ import pytest
 
 from components.evaluate import intervals as module
 from components.evaluate.intervals import Intervals, intervals, user_sums
-from components.metrics import ranking_metrics
+from components.shared.retrieval.metrics import ranking_metrics
 
 METRICS = ("hit_rate", "recall", "ndcg", "mrr")
 

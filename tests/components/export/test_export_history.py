@@ -20,9 +20,10 @@ from walk_source import (
     write_walks,
 )
 
-from components.errors import InputError
-from components.tables import CANDIDATE_ID, QUERY_ID, SPLITS, read_json, read_table
-from pipeline import recommend as recommending
+from components.export import recommender as recommending
+from components.shared.contracts.tables import CANDIDATE_ID, QUERY_ID, SPLITS, read_table
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
 
 RunStep = Callable[..., Any]
 Recommend = Callable[..., list[recommending.Recommendation]]
@@ -55,7 +56,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainServer]:
 def recommend(export: Path, in_tensorflow: RunStep) -> Recommend:
     def call(user: Any, k: int = 5, **more: Any) -> Any:
         return in_tensorflow(
-            "pipeline.recommend:recommend", export=str(export), user=str(user), k=k, **more
+            "components.export.recommender:recommend",
+            export=str(export),
+            user=str(user),
+            k=k,
+            **more,
         )
 
     return call

@@ -1,4 +1,4 @@
-"""`pipeline.recommend`: what a person gets who asks an export for recommendations."""
+"""`components.export.recommender`: what a person gets who asks an export for recommendations."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from shop_source import FIRST_ITEM, ITEMS, shop_exported, shop_tables
 
-from components.errors import InputError
-from components.tables import CANDIDATE_ID, QUERY_ID, TITLE, read_table
+from components.shared.contracts.tables import CANDIDATE_ID, QUERY_ID, TITLE, read_table
+from components.shared.runtime.errors import InputError
 
 RunStep = Callable[..., Any]
 NEW_USER = {"raw_user_age": "30", "user_gender": "1", "user_occupation_label": "17"}
@@ -23,7 +23,7 @@ NEW_CUSTOMER = {
 def recommend(in_tensorflow: RunStep) -> RunStep:
     def call(export: Path, user: str, k: int, **more: Any) -> Any:
         return in_tensorflow(
-            "pipeline.recommend:recommend", export=str(export), user=user, k=k, **more
+            "components.export.recommender:recommend", export=str(export), user=user, k=k, **more
         )
 
     return call

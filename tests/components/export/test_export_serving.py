@@ -9,7 +9,7 @@ import pytest
 from served import PlainServer, Reference, assert_same_ranking, plain_server
 from shop_source import FIRST_ITEM, ITEMS, shop_encoded, shop_exported, shop_tables
 
-from components.tables import QUERY_ID, read_table
+from components.shared.contracts.tables import QUERY_ID, read_table
 
 RunStep = Callable[..., Any]
 NEW_USER = {

@@ -17,20 +17,20 @@ from shop_source import (
     shop_exported,
 )
 
-from components.errors import InputError
-from components.feature_spec import FeatureSpec
-from components.tables import (
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
     EMBEDDING,
     QUERY_ID,
     SPLITS,
     TITLE,
-    read_json,
     read_table,
-    to_numpy,
 )
-from components.towers import embed
+from components.shared.retrieval.towers import embed
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
 
 RunStep = Callable[..., Any]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from components.errors import InputError
 from components.fetch_published.component import fetch_published as fetch_component
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
-from components.published_models import Move, Published, PublishedModels
-from components.step import run_step
-from components.tables import write_json
+from components.shared.registry.published_models import Move, Published, PublishedModels
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import write_json
+from components.shared.runtime.step import run_step
 
 
 @pytest.fixture

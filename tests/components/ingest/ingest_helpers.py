@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.ingest.job import ingest
-from components.tables import SPLITS, read_json, read_table, table_files
+from components.shared.contracts.tables import SPLITS, read_table, table_files
+from components.shared.runtime.files import read_json
 
 Row = dict[str, Any]
 Source = dict[str, Any]

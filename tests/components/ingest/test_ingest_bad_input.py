@@ -29,9 +29,9 @@ from ingest_helpers import (
     write_folder,
 )
 
-from components.errors import InputError
 from components.ingest.job import ingest
-from components.step import run_step
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.step import run_step
 
 
 def movielens(version: str, path: Path) -> Source:

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pytest
 from ingest_helpers import CATALOGUE, COLUMNS, LOG, Ingested, files_source, run, write_csv
 
-from components.errors import InputError
 from components.ingest.config import IngestConfig, SampleSource
-from components.ingest.context import histories, time_values
+from components.ingest.context import histories
 from components.ingest.schemas import known_schema
-from components.tables import SPLITS, Schema, read_schema, read_table
-from pipeline.config import PipelineConfig
+from components.shared.contracts.derived_columns import time_values
+from components.shared.contracts.tables import SPLITS, Schema, read_schema, read_table
+from components.shared.runtime.errors import InputError
+from pipeline.config.pipeline import PipelineConfig
 
 SPLIT_KINDS = ["random", "random_by_user", "temporal", "leave_last_out"]
 TIME_COLUMNS = ["month_of_year", "hour_of_day", "day_of_week"]

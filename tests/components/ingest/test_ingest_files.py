@@ -19,7 +19,7 @@ from ingest_helpers import (
     write_csv,
 )
 
-from components.tables import Schema, read_schema, read_table
+from components.shared.contracts.tables import Schema, read_schema, read_table
 
 
 def schema_of(ingested: Ingested) -> Schema:

@@ -19,10 +19,10 @@ from ingest_helpers import (
     write_folder,
 )
 
-from components.errors import InputError
 from components.ingest.config import MovieLensSource
 from components.ingest.schemas import GENDERS, OCCUPATIONS, movielens_schema
-from components.tables import SPLITS, read_schema, read_table
+from components.shared.contracts.tables import SPLITS, read_schema, read_table
+from components.shared.runtime.errors import InputError
 
 RunStep = Callable[..., Any]
 FILES = {

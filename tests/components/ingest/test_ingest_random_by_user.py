@@ -11,7 +11,7 @@ import pytest
 from ingest_helpers import Ingested, csv_source, run
 
 from components.ingest.splitting import hash_ids, uniform
-from components.tables import SPLITS
+from components.shared.contracts.tables import SPLITS
 
 ITEMS = 23
 CATALOGUE = [(item, f"name {item}") for item in range(1, ITEMS + 1)]

@@ -32,9 +32,9 @@ from ingest_helpers import (
 )
 from moto.server import ThreadedMotoServer
 
-from components.errors import InputError
 from components.ingest.remote import fetched
-from components.step import run_step
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.step import run_step
 
 BUCKET = "shop-data"
 CREDENTIALS = {

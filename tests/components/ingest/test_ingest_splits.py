@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from ingest_helpers import Ingested, csv_source, log_rows, run, shard_files
 
-from components.tables import SPLITS, read_schema, read_table
+from components.shared.contracts.tables import SPLITS, read_schema, read_table
 
 SAMPLE = {"kind": "sample", "users": 100, "items": 60, "interactions": 2500}
 ROWS = log_rows(30, 20)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import InputError
 from components.ingest.sources.text import TextFormat, parse_block, parse_file, split_blocks
+from components.shared.runtime.errors import InputError
 
 CSV = TextFormat(("a", "b"), ",", quoted=True)
 DOUBLE_COLON = TextFormat(("a", "b"), "::", encoding="latin-1")

@@ -22,9 +22,9 @@ from ingest_helpers import (
     write_folder,
 )
 
-from components.errors import InputError
 from components.ingest.sources.text import split_blocks
-from components.tables import REJECTS_SCHEMA, SPLITS, read_table
+from components.shared.contracts.tables import REJECTS_SCHEMA, SPLITS, read_table
+from components.shared.runtime.errors import InputError
 
 # A line of the log, where it stands in the file (1 is the header), and what is wrong with it.
 BAD_LINES = {

@@ -21,10 +21,10 @@ from ingest_helpers import (
     write_folder,
 )
 
-from components.errors import InputError
 from components.ingest.job import ingest
 from components.ingest.window import DataWindow
-from components.tables import SPLITS
+from components.shared.contracts.tables import SPLITS
+from components.shared.runtime.errors import InputError
 
 DAY = 24 * 3600
 FIRST_DAY = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())

@@ -74,7 +74,7 @@ def _dies_in_the_third_upload() -> None:
 
 def _arrange(moment: str) -> None:
     from components.publish import job
-    from components.storage import Location
+    from components.shared.storage.location import Location
 
     if moment == "before the first file":
         _dies_before(Location, "upload", lambda *_: True)

@@ -12,12 +12,12 @@ import pytest
 from killed_publish import MOMENTS, publish_in_process
 from pydantic import ValidationError
 
-from components.errors import InputError
 from components.fetch_published.job import fetch_published
 from components.publish.job import REVISION, publish
-from components.published_models import Conflict, Move, PublishedModels
-from components.step import run_step
-from components.tables import read_json, write_json
+from components.shared.registry.published_models import Conflict, Move, PublishedModels
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json, write_json
+from components.shared.runtime.step import run_step
 
 REASONS = ["hit_rate_at_20_filtered is 0.1, and must be 0.2", "one more reason"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from components.errors import InputError
-from components.published_models import PublishedModels
 from components.resolve.component import resolve as component
 from components.resolve.job import SCHEDULED, resolve
-from components.source_files import source_fingerprint
-from components.step import run_step
+from components.shared.registry.published_models import PublishedModels
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.step import run_step
+from components.shared.storage.source_files import source_fingerprint
 
 SAMPLE = {"kind": "sample", "users": 60, "items": 40, "interactions": 1500}
 NOON = "2026-11-24T12:00:00Z"

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from components.select_model.job import select_model
-from components.tables import write_json
+from components.shared.runtime.files import write_json
 
 
 @pytest.fixture

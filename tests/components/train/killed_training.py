@@ -55,7 +55,7 @@ class Moment:
 @contextlib.contextmanager
 def signal_at(moment: Moment) -> Iterator[None]:
     """Sends this process the signal, once, when the training inside comes to the moment."""
-    from components.towers import CandidateModel
+    from components.shared.retrieval.towers import CandidateModel
     from components.train import job, validation
     from components.train.checkpoint import ResumableFit
     from components.train.data import RowBatches
@@ -140,7 +140,7 @@ def start(train: dict[str, Any], moment: Moment | None, cache: Path) -> subproce
 
 
 def main(request: str) -> None:
-    from components.step import run_step
+    from components.shared.runtime.step import run_step
     from components.train.job import train
 
     arguments = json.loads(request)

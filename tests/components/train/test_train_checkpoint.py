@@ -21,10 +21,12 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from killed_training import Moment, signal_at, start
 
-from components.errors import InputError
-from components.feature_spec import FeatureSpec
-from components.step import run_step
-from components.tables import LABEL, read_json, read_table, to_numpy, write_table
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import LABEL, read_table, write_table
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
+from components.shared.runtime.step import run_step
 from components.train.checkpoint import ResumableFit, TrainingState, training_key
 from components.train.job import train
 

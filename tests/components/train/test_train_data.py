@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.tables import CANDIDATE_INDEX, LABEL, read_table
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, read_table
 from components.train.data import EncodedData, RowBatches
 
 

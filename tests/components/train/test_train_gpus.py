@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from conftest import TRAIN
 
-from components.errors import InputError
-from components.tables import read_json
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
 from components.train.job import train
 
 

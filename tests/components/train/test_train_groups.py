@@ -14,9 +14,11 @@ from conftest import TRAIN
 from killed_training import Moment, signal_at
 from pydantic import ValidationError
 
-from components.feature_spec import EncodedFeature
-from components.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, read_json, read_table, to_numpy
-from components.towers import CandidateModel, QueryModel
+from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, read_table
+from components.shared.retrieval.towers import CandidateModel, QueryModel
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.files import read_json
 from components.train.checkpoint import ResumableFit
 from components.train.config import TrainConfig
 from components.train.data import grouped_by_query

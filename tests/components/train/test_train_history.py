@@ -12,11 +12,21 @@ import pytest
 from killed_training import Moment, signal_at
 from walk_source import ITEMS, LAYERS, SEED, TRAIN, embedded, walk_encoded, walk_model
 
-from components.feature_spec import EncodedFeature, FeatureSpec
-from components.published_models import Move, Published
-from components.ranking import QuerySet, Targets, retrieve
-from components.tables import read_json, read_table, to_numpy
-from components.towers import CandidateModel, MeanEmbedding, QueryModel, embed, shared_embeddings
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.contracts.tables import read_table
+from components.shared.registry.published_models import Move, Published
+from components.shared.retrieval.query_set import QuerySet
+from components.shared.retrieval.targets import Targets
+from components.shared.retrieval.top_k import retrieve
+from components.shared.retrieval.towers import (
+    CandidateModel,
+    MeanEmbedding,
+    QueryModel,
+    embed,
+    shared_embeddings,
+)
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.files import read_json
 from components.train.config import TrainConfig
 from components.train.job import train
 from components.train.retrieval_model import RetrievalModel

@@ -11,18 +11,18 @@ import pytest
 from conftest import TRAIN
 from pydantic import ValidationError
 
-from components.errors import InputError
-from components.feature_spec import FeatureSpec
-from components.tables import (
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     LABEL,
     QUERY_ID,
-    read_json,
     read_table,
-    to_numpy,
     write_table,
 )
-from components.towers import CandidateModel, QueryModel
+from components.shared.retrieval.towers import CandidateModel, QueryModel
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
 from components.train.job import train
 
 K = 20

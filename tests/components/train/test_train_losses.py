@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.feature_spec import EncodedFeature
-from components.towers import CandidateModel, QueryModel
+from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.train.config import TrainConfig
 from components.train.losses import SoftmaxLoss, mse_loss
 from components.train.retrieval_model import DeviceTable, RetrievalModel

@@ -14,11 +14,12 @@ from killed_training import Moment, signal_at
 from pydantic import ValidationError
 from served import Reference, plain_server
 
-from components.errors import InputError
-from components.feature_spec import EncodedFeature, FeatureSpec, RawInput
-from components.ranking import retrieve
-from components.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, read_json, write_table
-from components.towers import CandidateModel, QueryModel, embed
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, write_table
+from components.shared.retrieval.top_k import retrieve
+from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
 from components.train.checkpoint import ResumableFit
 from components.train.config import TrainConfig
 from components.train.job import train

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TRAIN
 
-from components.tables import read_json, table_files
+from components.shared.contracts.tables import table_files
+from components.shared.runtime.files import read_json
 from components.train.job import train
 
 CONFIG = {**TRAIN, "epochs": 4, "validation_frequency": 1}

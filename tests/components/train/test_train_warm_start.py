@@ -17,11 +17,13 @@ from conftest import FEATURES
 from killed_training import Moment, signal_at
 from published_features import published_features
 
-from components.errors import InputError
-from components.feature_spec import FeatureSpec
-from components.published_models import Published
-from components.tables import SPLITS, read_json, read_table, to_numpy
-from components.towers import CandidateModel, MeanEmbedding, QueryModel
+from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.tables import SPLITS, read_table
+from components.shared.registry.published_models import Published
+from components.shared.retrieval.towers import CandidateModel, MeanEmbedding, QueryModel
+from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import read_json
 from components.train.job import train
 from components.train.warm_start import WarmStart, begin_from
 

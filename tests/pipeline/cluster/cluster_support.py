@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kfp_server import Clock, Fault, KfpServer, status
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.cluster import api, redaction
 from pipeline.cluster.api import Cluster, Connection, Limits, connect
 

@@ -11,7 +11,7 @@ import pytest
 from cluster_support import LASTING, PASSING, SECRET, by, clear, connected, no_settings
 from kfp_server import Clock, Fault, KfpServer, Refusal, Request, check, status
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster import redaction
 from pipeline.cluster.api import Cluster, ClusterError, Connection, connect, name_filter
 from pipeline.cluster.connection import sign_in

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from kfp_server import robfig
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.cron import parse_cron
 from pipeline.cluster.triggers import parse_interval
 

@@ -9,12 +9,12 @@ import yaml
 from cluster_support import command_line, connected, no_settings, real_command_line
 from kfp_server import KfpServer
 
-from components.images import STEP_IMAGES
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cluster.diff import differences
 from pipeline.cluster.submission import experiment, upload, without_caching
 from pipeline.cluster.versions import Definition
 from pipeline.compilation import compile_pipeline
-from pipeline.config import load_config
+from pipeline.config.loading import load_config
 
 __all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
 SUBMIT = ("submit", "--config", "sample", "--registry", "ghcr.io/acme")

@@ -14,7 +14,7 @@ import pytest
 from cluster_support import by, clear, no_settings
 from kfp_server import Clock
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.cluster import api
 from pipeline.cluster.api import Connection, Limits, connect
 

@@ -12,12 +12,13 @@ from argo_run import ArgoRun, Pod, RunServer, Story
 from cluster_support import connected, no_settings
 from kfp_server import Fault, status
 
-from components.images import STEP_IMAGES
 from components.notify.job import notify
 from components.notify.kubeflow import Kubeflow
+from components.shared.runtime.images import STEP_IMAGES
+from components.shared.runtime.progress import progress_lines
 from pipeline.cluster.submission import experiment, start_run, upload
 from pipeline.compilation import compile_pipeline
-from pipeline.config import load_config
+from pipeline.config.loading import load_config
 
 __all__ = ["no_settings"]  # a fixture
 SAMPLE = compile_pipeline(load_config("sample"), STEP_IMAGES)
@@ -49,10 +50,11 @@ def played(server: RunServer, story: Story | None = None, seconds: float = 1000.
 
 def told(server: RunServer, run_id: str, state: str = "FAILED", **options: Any) -> dict[str, Any]:
     kubeflow = Kubeflow(server.url, sleep=server.clock.sleep, **options)
-    return notify(
-        name="shop", run="r-7", run_id=run_id, layer_stacks=STACKS, state=state,
-        group="exit-handler-1", kubeflow=kubeflow,
-    )  # fmt: skip
+    with progress_lines("notify"):
+        return notify(
+            name="shop", run="r-7", run_id=run_id, layer_stacks=STACKS, state=state,
+            group="exit-handler-1", kubeflow=kubeflow,
+        )  # fmt: skip
 
 
 def test_the_failed_step_and_its_error_are_named(

@@ -19,12 +19,13 @@ from cluster_support import (
 )
 from kfp_server import KfpServer, status
 
-from components.images import STEP_IMAGES
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cluster.api import ClusterError
 from pipeline.cluster.progress import Commands, follow
 from pipeline.cluster.submission import experiment, start_run, upload
 from pipeline.compilation import compile_pipeline
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config.loading import load_config
+from pipeline.config.pipeline import PipelineConfig
 
 __all__ = ["no_settings", "real_command_line"]  # fixtures
 COMMANDS = Commands(follow="FOLLOW", logs="LOGS")

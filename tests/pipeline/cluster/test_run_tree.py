@@ -8,12 +8,13 @@ import pytest
 import yaml
 from argo_run import ArgoRun, Node, Pod, Story
 
-from components.argo_nodes import pod_names
-from components.images import STEP_IMAGES
-from components.kubeflow_run import Step, failed_steps, read_steps, title
+from components.shared.kubeflow.argo_nodes import pod_names
+from components.shared.kubeflow.run_steps import Step, failed_steps, read_steps, title
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cluster.run_shape import RunShape
 from pipeline.compilation import compile_pipeline
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config.loading import load_config
+from pipeline.config.pipeline import PipelineConfig
 
 IR = next(iter(yaml.safe_load_all(compile_pipeline(load_config("sample"), STEP_IMAGES))))
 SHAPE = RunShape.of(IR)

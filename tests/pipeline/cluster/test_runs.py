@@ -9,13 +9,13 @@ import yaml
 from argo_run import ArgoRun, Pod, RunServer, Story
 from cluster_support import by, clear, connected, no_settings
 
-from components.images import STEP_IMAGES
-from pipeline.cli import main
+from components.shared.runtime.images import STEP_IMAGES
+from pipeline.cli.main import main
 from pipeline.cluster import api
 from pipeline.cluster.runs import duration
 from pipeline.cluster.submission import experiment, start_run, upload
 from pipeline.compilation import compile_pipeline
-from pipeline.config import load_config
+from pipeline.config.loading import load_config
 
 __all__ = ["no_settings"]  # a fixture
 SAMPLE = compile_pipeline(load_config("sample"), STEP_IMAGES)

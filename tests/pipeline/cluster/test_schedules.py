@@ -20,9 +20,9 @@ from cluster_support import (
 )
 from kfp_server import Clock, Fault, KfpServer, resolved_inputs, status
 
-from components.errors import InputError
-from components.images import STEP_IMAGES
 from components.resolve.job import SCHEDULED
+from components.shared.runtime.errors import InputError
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cluster import replacement, schedules
 from pipeline.cluster.api import Cluster, ClusterError
 from pipeline.cluster.cron import parse_cron
@@ -40,7 +40,7 @@ CET = timezone(timedelta(hours=1), "CET")
 
 @pytest.fixture(autouse=True)
 def local_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("pipeline.cluster.commands.schedule")
+    module = importlib.import_module("pipeline.cli.cluster.schedule")
     monkeypatch.setattr(module, "LOCAL_ZONE", CET)
 
 

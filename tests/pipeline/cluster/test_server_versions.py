@@ -6,10 +6,10 @@ import pytest
 from cluster_support import clear, command_line, connected, no_settings
 from kfp_server import KfpServer
 
-from components.errors import InputError
+from components.shared.runtime.errors import InputError
 from pipeline.cluster.api import ClusterError
 from pipeline.cluster.server_versions import check_server, parse
-from pipeline.cluster_config import ClusterConfig
+from pipeline.config.cluster import ClusterConfig
 
 __all__ = ["command_line", "no_settings"]  # fixtures
 PLAIN: dict[str, Any] = {"deadline_seconds": None}

@@ -22,8 +22,8 @@ from cluster_support import (
 )
 from kfp_server import Fault, KfpServer
 
-from components.errors import InputError
-from pipeline.cli import main
+from components.shared.runtime.errors import InputError
+from pipeline.cli.main import main
 from pipeline.cluster import api
 from pipeline.cluster.api import ClusterError
 from pipeline.cluster.submission import (

@@ -1,0 +1,1 @@
+"""The tables and files in which steps meet."""

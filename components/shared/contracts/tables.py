@@ -1,0 +1,240 @@
+"""The tables and files in which steps meet.
+
+`ingest` writes **tables**:
+
+    interactions/{train,validation,test}/part-*.parquet
+        <query columns>   as the source has them, e.g. user_id: string; then those that
+                          ingest derives from the log, e.g. history: list<string>
+        candidate_index   int32, the row of the item in `candidates`
+        <rating column>   float32
+        timestamp         int64, seconds since 1970 UTC
+    candidates/part-*.parquet
+        <candidate columns>, ordered by id; the row number is the candidate index
+    schema.json           `Schema`: every column, its type and its role
+    statistics.json       counts by split, rejects by reason
+    split.json            `components.shared.contracts.split.Split`: how the log was divided
+
+and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
+
+`adapt` writes **encoded** tables (`components.shared.contracts.feature_spec` describes them):
+
+    interactions/{train,validation,test}/part-*.parquet
+        query_id          the user's id, in its own type
+        candidate_index   int32
+        <query features>  int32 or float32, scalar or fixed-size list
+        label             float32, the rescaled rating
+        timestamp         int64
+    candidates/part-*.parquet
+        candidate_id      the item's id, in its own type
+        title             string, what a person calls the item
+        <candidate features>
+    vocabularies/<feature>.parquet   token, count; most frequent first
+    query_feature_space.keras, candidate_feature_space.keras
+    feature_spec.json, split.json
+
+`encode_for_published` writes, for the comparison with the published model:
+
+    part-*.parquet              the test part as that model's query tower takes it
+    comparison.json             reason: why there is no such part, or null
+
+`train` writes a **model**:
+
+    query_tower.keras, candidate_tower.keras, history.json, training.json
+
+`export` writes an **export**:
+
+    candidates/part-*.parquet   candidate_id, title, embedding
+    users/part-*.parquet        query_id, latest raw features but for those that tell the
+                                time of an interaction, seen (ids of items)
+    query_tower.keras           what the SavedModel holds, for Keras on any backend
+    saved_model/                raw query features in; ids, titles, scores out
+    export.json
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.shared.runtime.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+
+
+CANDIDATE_INDEX = "candidate_index"
+
+
+TIMESTAMP = "timestamp"
+
+
+QUERY_ID = "query_id"
+
+
+CANDIDATE_ID = "candidate_id"
+
+
+TITLE = "title"
+
+
+LABEL = "label"
+
+
+EMBEDDING = "embedding"
+
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.string()),
+        pa.field("row", pa.int64()),  # 1 is the first line or record of the file
+        pa.field("reason", pa.string()),
+        pa.field("record", pa.string()),  # the row as JSON, or the line as it stands
+    ]
+)
+
+
+DType = Literal["string", "int64", "float32", "list<string>"]
+
+
+IdDType = Literal["string", "int64"]
+
+
+Role = Literal["query_id", "candidate_id", "title", "rating", "timestamp", "feature"]
+
+
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "list<string>": pa.list_(pa.string()),
+}
+
+
+class Column(BaseModel):
+    """A column of the raw tables.
+
+    Args:
+        name: The column's name.
+        dtype: Its type.
+        role: What it means; everything without a special meaning is a feature.
+        labels: Names for the values of an integer category, for reports.
+        derived: Whether ingest made it from the log; its name, one of
+            `DERIVED`, says how.
+        width: Of lists, the most values of a row, where that is settled.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    dtype: DType
+    role: Role = "feature"
+    labels: dict[str, str] | None = None
+    # Not written where there is nothing to say, as in files from before these fields.
+    derived: bool = Field(False, exclude_if=lambda derived: not derived)
+    width: int | None = Field(None, exclude_if=lambda width: width is None)
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The column's Arrow type."""
+        return _ARROW_TYPES[self.dtype]
+
+
+class Schema(BaseModel):
+    """The columns of the raw tables: what a query and what a candidate is described by.
+
+    Args:
+        query: Columns of an interaction that describe the user, the id among them.
+        interaction: The rating and the timestamp.
+        candidate: Columns of a candidate, its id and title among them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    query: list[Column]
+    interaction: list[Column]
+    candidate: list[Column]
+
+    @property
+    def id_dtypes(self) -> tuple[IdDType, IdDType]:
+        """The types of the query's and of the candidate's id."""
+        query, candidate = self.role("query_id"), self.role("candidate_id")
+        for column in (query, candidate):
+            if column.dtype not in ("string", "int64"):
+                raise InputError(
+                    f"{column.name}: an id must be a string or an integer, not {column.dtype}. "
+                    "Write it as one, or name its type in source.dtypes."
+                )
+        return query.dtype, candidate.dtype  # type: ignore[return-value]
+
+    def role(self, role: Role) -> Column:
+        """Returns the one column that has a role.
+
+        Raises:
+            KeyError: If no column has it.
+        """
+        for column in [*self.query, *self.interaction, *self.candidate]:
+            if column.role == role:
+                return column
+        raise KeyError(role)
+
+    @property
+    def interactions_arrow(self) -> pa.Schema:
+        """The Arrow schema of an interactions table."""
+        fields = [pa.field(c.name, c.arrow_type) for c in self.query]
+        fields.append(pa.field(CANDIDATE_INDEX, pa.int32()))
+        fields += [pa.field(c.name, c.arrow_type) for c in self.interaction]
+        return pa.schema(fields)
+
+    @property
+    def candidates_arrow(self) -> pa.Schema:
+        """The Arrow schema of the candidates table."""
+        return pa.schema([pa.field(c.name, c.arrow_type) for c in self.candidate])
+
+
+def read_schema(tables: str) -> Schema:
+    """Reads `schema.json` of the tables that ingest wrote."""
+    return Schema.model_validate_json((Path(tables) / "schema.json").read_text())
+
+
+def part_name(shard: int, shards: int) -> str:
+    """The name of a table's file: `part-00000-of-00001.parquet`."""
+    return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def table_files(folder: str | os.PathLike[str]) -> list[str]:
+    """The files of a table, in order. Empty where the table has no rows."""
+    return sorted(str(path) for path in Path(folder).glob("part-*.parquet"))
+
+
+def read_table(folder: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
+    """Reads a whole table, its files in order.
+
+    Args:
+        folder: The table's folder.
+        columns: The columns to read; all by default.
+
+    Raises:
+        InputError: If the folder holds no part of a table.
+    """
+    files = table_files(folder)
+    if not files:
+        raise InputError(
+            f"{folder} holds no table: no part-*.parquet in it. Run the step that writes it."
+        )
+    return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+
+
+def write_table(
+    table: pa.Table, folder: str | os.PathLike[str], shard: int = 0, shards: int = 1
+) -> None:
+    """Writes a table, or one shard of it, as a file into a folder, which it makes."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    path = Path(folder) / part_name(shard, shards)
+    try:
+        pq.write_table(table, path)
+    except OSError as error:
+        if error.errno and not error.filename:  # Arrow does not say which
+            error.filename = str(path)
+        raise

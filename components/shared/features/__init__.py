@@ -1,0 +1,1 @@
+"""Feature types, the statistics they need, and encoding with a FeatureSpace."""

@@ -1,0 +1,1 @@
+"""Reads runs of Kubeflow Pipelines as its API shows them."""

@@ -1,0 +1,1 @@
+"""Published versions, and which of them is the latest."""

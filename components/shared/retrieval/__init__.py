@@ -1,0 +1,1 @@
+"""The model's own domain: towers, query sets, exact top-k, metrics."""

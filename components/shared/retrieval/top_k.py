@@ -1,0 +1,93 @@
+"""Ranking candidates for queries: the one retrieval that validation and evaluation share.
+
+Scores are inner products in full float32 precision. Equal scores are ordered by
+candidate index, as `tf.math.top_k` in the SavedModel orders them.
+
+`keras_rs.layers.BruteForceRetrieval` (0.4.0) is not used: it cannot leave out
+the items that a user has seen already.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.shared.retrieval.seen_items import SeenItems
+
+NO_CANDIDATE = -1
+
+
+_SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32
+
+
+@partial(jax.jit, static_argnames="k")
+def _top_k(
+    queries: jax.Array, candidates: jax.Array, seen: jax.Array, k: int
+) -> tuple[jax.Array, jax.Array]:
+    scores = jnp.matmul(queries, candidates.T, precision=jax.lax.Precision.HIGHEST)
+    rows = jnp.arange(queries.shape[0])[:, None]
+    scores = scores.at[rows, seen].set(-jnp.inf, mode="drop")
+    top_scores, top = jax.lax.top_k(scores, k)
+    return jnp.where(jnp.isneginf(top_scores), NO_CANDIDATE, top), top_scores
+
+
+def retrieve(
+    query_embeddings: np.ndarray,
+    candidate_embeddings: np.ndarray,
+    k: int,
+    seen: SeenItems | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the k candidates with the greatest inner product.
+
+    Args:
+        query_embeddings: `(queries, dim) float32`.
+        candidate_embeddings: `(candidates, dim) float32`.
+        k: At most the number of candidates.
+        seen: Candidates to leave out.
+
+    Returns:
+        `(queries, k) int32` candidate indices, best first, and `(queries, k)
+        float32` scores. Where fewer than k candidates are left, the rest is -1
+        with a score of -inf.
+    """
+    queries, candidates = len(query_embeddings), len(candidate_embeddings)
+    step = min(max(_SCORES_AT_ONCE // candidates, 1), max(queries, 1))
+    on_device = jnp.asarray(candidate_embeddings, jnp.float32)
+    indices = np.empty((queries, k), np.int32)
+    scores = np.empty((queries, k), np.float32)
+    for first in range(0, queries, step):
+        last = min(first + step, queries)
+        left_out = (
+            np.full((last - first, 1), candidates, np.int32)
+            if seen is None
+            else seen.padded(first, last, padding=candidates)
+        )
+        # Padded to the same shape, so that the last step does not compile anew.
+        missing = step - (last - first)
+        chunk = np.pad(query_embeddings[first:last], ((0, missing), (0, 0)))
+        left_out = np.pad(left_out, ((0, missing), (0, 0)), constant_values=candidates)
+        top, top_scores = _top_k(chunk, on_device, left_out, k)
+        indices[first:last] = np.asarray(top)[: last - first]
+        scores[first:last] = np.asarray(top_scores)[: last - first]
+    return indices, scores
+
+
+@partial(jax.jit, static_argnames="k")
+def _greatest(scores: jax.Array, k: int) -> jax.Array:
+    top_scores, top = jax.lax.top_k(scores, k)
+    return jnp.where(jnp.isneginf(top_scores), NO_CANDIDATE, top)
+
+
+def best_scores(scores: np.ndarray, k: int) -> np.ndarray:
+    """Finds the k candidates with the greatest scores.
+
+    Args:
+        scores: `(queries, candidates) float32`; -inf for what is left out.
+        k: At most the number of candidates.
+
+    Returns:
+        `(queries, k) int32` candidate indices, best first, the lower index first
+        among equals; -1 where none is left.
+    """
+    return np.asarray(_greatest(jnp.asarray(scores, jnp.float32), k), np.int32)

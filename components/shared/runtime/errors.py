@@ -1,0 +1,37 @@
+"""Errors, and what a user is told of them."""
+
+import errno
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    The message says what is wrong, where (file, row, column, config key) and
+    what to do about it. A step prints it without a traceback.
+    """
+
+
+def without_beam(error: BaseException) -> BaseException:
+    """The error as the work raised it.
+
+    Beam 2.77 raises it again with the name of its own step in the message, and
+    an OSError, whose first argument is a number, as a RuntimeError.
+    """
+    if getattr(error, "_tagged_with_step", False) and error.__context__ is not None:
+        return error.__context__
+    return error
+
+
+def describe_os_error(error: OSError) -> str:
+    """Says what failed on which path, and what to do where that is known."""
+    reason = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    advice = {
+        "ENOSPC": "free some space, or choose another folder",
+        "EDQUOT": "free some space, or choose another folder",
+        "EACCES": "make the folder writable, or choose another one",
+        "EROFS": "make the folder writable, or choose another one",
+        "EEXIST": "a file is where a folder should be: choose another folder",
+        "ENOTDIR": "a file is where a folder should be: choose another folder",
+    }
+    name = errno.errorcode.get(error.errno or 0, "")
+    return f"{reason}. To mend it: {advice[name]}." if name in advice else reason

@@ -1,0 +1,74 @@
+"""The files that a source names, and a fingerprint that changes when they do."""
+
+import glob
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.shared.runtime.errors import InputError
+from components.shared.storage.location import Location, is_remote
+
+# The keys of a source that name files.
+SOURCE_PATHS = {"path", "interactions", "candidates"}
+
+
+def source_files(source: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Lists the files that a source names, each as a text that changes when the file does.
+
+    Of a local file, the path, size and time of change count; of an object in a
+    bucket, the name, size and the store's own mark of its content (ETag or
+    generation). No content is read.
+
+    Args:
+        source: A `SourceConfig` as JSON values.
+
+    Returns:
+        The files of each key that names some; an empty list if there is nothing.
+
+    Raises:
+        InputError: If a bucket cannot be read.
+    """
+    return {
+        key: list(_remote_files(key, path) if is_remote(path) else _local_files(path))
+        for key in sorted(SOURCE_PATHS)
+        # Of the sample, `interactions` is a number.
+        if isinstance(path := source.get(key), str)
+    }
+
+
+def source_fingerprint(source: Mapping[str, Any]) -> str:
+    """Hashes the state of a source's files; see `source_files`.
+
+    Args:
+        source: A `SourceConfig` as JSON values.
+
+    Returns:
+        16 hexadecimal digits; empty if there is no file.
+    """
+    return fingerprint_of(source_files(source))
+
+
+def fingerprint_of(files: Mapping[str, list[str]]) -> str:
+    """Hashes what `source_files` lists; empty if there is no file."""
+    lines = [line for of_key in files.values() for line in of_key]
+    digest = hashlib.sha256("".join(f"{line}\n" for line in lines).encode())
+    return digest.hexdigest()[:16] if lines else ""
+
+
+def _local_files(pattern: str) -> Iterator[str]:
+    pattern = pattern.removeprefix("file://")
+    for name in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)):
+        files = sorted(Path(name).rglob("*")) if Path(name).is_dir() else [Path(name)]
+        for file in files:
+            if file.is_file():
+                stat = file.stat()
+                yield f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}"
+
+
+def _remote_files(key: str, url: str) -> Iterator[str]:
+    try:
+        for name, mark in Location.states(url):
+            yield f"{url}\0{name}\0{mark}"
+    except InputError as error:
+        raise InputError(f"source.{key}: {error}") from error

@@ -1,0 +1,1 @@
+"""The pipeline's config: models, loading, messages."""

@@ -1,0 +1,185 @@
+"""The pipeline's config: one YAML file, typed and checked before anything runs."""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from components.adapt.columns import columns_of, item_id_feature
+from components.adapt.config import AdaptConfig, FeaturesConfig
+from components.evaluate.config import EvaluateConfig
+from components.ingest.config import SOURCE, IngestConfig, SourceConfig
+from components.ingest.schemas import known_schema
+from components.ingest.window import DataWindow
+from components.resolve.job import SCHEDULED
+from components.shared.storage.credentials import refuse_credentials
+from components.shared.storage.location import is_remote
+from components.shared.storage.source_files import SOURCE_PATHS
+from components.train.config import LayerSizes, TrainConfig
+from pipeline.config.cluster import ClusterConfig
+from pipeline.config.tune import TuneConfig
+
+
+class PublishConfig(BaseModel):
+    """Where models that are good enough go.
+
+    Args:
+        location: A folder, s3:// or gs://; nothing is published by default.
+        warm_start: Whether a run begins from the published model: its
+            vocabularies grow, its weights are taken over.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    location: str = ""
+    warm_start: bool = False
+
+    @model_validator(mode="after")
+    def _warm_start_has_a_model(self) -> "PublishConfig":
+        if self.warm_start and not self.location:
+            raise ValueError("warm_start begins from what is published: set location, too")
+        return self
+
+
+class PipelineConfig(BaseModel):
+    """Everything that a run depends on.
+
+    Args:
+        name: Names results and, on a cluster, runs.
+        description: What this config is for.
+        seed: Of the sample, the random splits, the weights and the order of rows.
+        source: Where interactions come from.
+        data_until: Interactions from this time on are left out, e.g.
+            `2026-11-24`; none are by default. `scheduled`, which a schedule sets,
+            is the time that a run is scheduled for.
+        ingest: How they are checked and split.
+        features: What the towers see.
+        adapt: How adapt runs.
+        train: How the towers are built and trained.
+        layer_stacks: Dense layers of both towers, `[]` for none; each stack is
+            trained, the best on the validation part is exported.
+        evaluate: What is measured, and what is good enough.
+        publish: Where it goes then.
+        cluster: How steps are placed on a cluster; local runs ignore it.
+        tune: What `deep-retrieval tune` tries; runs ignore it.
+    """
+
+    # Of the input, messages repeat what `_explain` does, and no more.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+    description: str = ""
+    seed: int = Field(42, ge=0)
+    source: SourceConfig
+    data_until: str = ""
+    ingest: IngestConfig = IngestConfig()
+    features: FeaturesConfig
+    adapt: AdaptConfig = AdaptConfig()
+    train: TrainConfig = TrainConfig()
+    layer_stacks: list[LayerSizes] = Field([[32]], min_length=1)
+    evaluate: EvaluateConfig = EvaluateConfig()
+    publish: PublishConfig = PublishConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    tune: TuneConfig = TuneConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _urls_have_no_credentials(cls, values: Any) -> Any:
+        """Looks at all there is, before another message can repeat a part of it."""
+        refuse_credentials(values)
+        return values
+
+    @field_validator("data_until", mode="before")
+    @classmethod
+    def _as_yaml_reads_it(cls, value: Any) -> Any:
+        """Takes dates and times as YAML reads them, as text."""
+        if value == [["ScheduledTime"]]:  # as YAML reads KFP 1's macro, which is in old configs
+            raise ValueError(
+                "Kubeflow Pipelines 2 does not replace [[ScheduledTime]]: write scheduled"
+            )
+        if isinstance(value, date):
+            return value.isoformat()
+        return str(value) if type(value) is int else value  # 20261124
+
+    @model_validator(mode="after")
+    def _layer_stacks_differ(self) -> "PipelineConfig":
+        for number, stack in enumerate(self.layer_stacks):
+            if stack in self.layer_stacks[:number]:
+                raise ValueError(f"layer_stacks: {stack} is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _data_until_is_a_time(self) -> "PipelineConfig":
+        if self.data_until != SCHEDULED:
+            DataWindow.ending(self.data_until, None)
+        return self
+
+    @model_validator(mode="after")
+    def _features_have_columns(self) -> "PipelineConfig":
+        schema = known_schema(self.source, self.ingest)
+        if schema is not None:
+            columns_of(self.features.query, schema.query, "query")
+            columns_of(self.features.candidate, schema.candidate, "candidate")
+            item_id_feature(self.features, schema.role("candidate_id").name)
+        return self
+
+    @model_validator(mode="after")
+    def _published_models_know_no_held_out_rows(self) -> "PipelineConfig":
+        if self.publish.warm_start and self.train.refit:
+            raise ValueError(
+                "publish.warm_start begins from a model that train.refit has trained on the "
+                "validation part, which then could choose nothing: set one of them to false"
+            )
+        if self.publish.location and self.ingest.split == "random_by_user":
+            raise ValueError(
+                "ingest.split random_by_user moves rows from part to part as the log grows, so a "
+                "published model may have been trained on rows of the test part: use random"
+            )
+        return self
+
+    def on_this_machine(self) -> "PipelineConfig":
+        """The same config with absolute paths to the source's files."""
+        source = self.source.model_dump(exclude_none=True)
+        for key in SOURCE_PATHS & source.keys():
+            if isinstance(source[key], str):  # of the sample, `interactions` is a number
+                source[key] = _absolute(source[key])
+        update: dict[str, Any] = {"source": SOURCE.validate_python(source)}
+        if self.publish.location:
+            location = _absolute(self.publish.location)
+            update["publish"] = self.publish.model_copy(update={"location": location})
+        return self.model_copy(update=update)
+
+    def to_yaml(self) -> str:
+        """The config as a file that `load_config` reads."""
+        values = self.model_dump(mode="json", exclude={"cluster", "tune"}, exclude_none=True)
+        # As they were written: of cluster, a default that is written out would take the place of
+        # `defaults`.
+        for name in ("cluster", "tune"):
+            section = getattr(self, name).model_dump(mode="json", exclude_unset=True)
+            if section:
+                values[name] = section
+        return yaml.safe_dump(values, sort_keys=False)
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of the pipeline's parameters, as plain JSON values."""
+        # kfp 2.17 has no null in its structs; every default of none may be left out.
+        values: dict[str, Any] = self.model_dump(
+            mode="json", exclude={"name", "description", "cluster", "tune"}, exclude_none=True
+        )
+        return values
+
+
+def _absolute(path: str) -> str:
+    if is_remote(path):
+        return path
+    return os.path.abspath(Path(path.removeprefix("file://")).expanduser())

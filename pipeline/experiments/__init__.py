@@ -1,0 +1,1 @@
+"""Trains and measures outside of runs: comparisons and hyperparameter search."""

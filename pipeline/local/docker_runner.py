@@ -1,0 +1,286 @@
+"""The Docker runner: each step in a container of its own, which can do little else."""
+
+import contextlib
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.types import DeviceRequest, Mount
+from kfp import local
+
+from components.shared.runtime.errors import InputError
+from components.shared.storage.location import is_remote
+from components.shared.storage.names import inside
+from components.shared.storage.source_files import SOURCE_PATHS
+
+_LABEL = "deep-retrieval.run"
+_NOBODY = 65532  # the user that the images name
+_KILLED = 137
+
+
+@dataclass
+class Containers:
+    """The containers of one run: how they are started, and what became of them.
+
+    Every container runs without network, as a user who is not root, without
+    capabilities, on a read-only root file system. It can write to the run's
+    work folder and to a temporary /tmp.
+
+    Args:
+        images: The image of each step.
+        gpu: Whether containers see the NVIDIA GPUs.
+        memory: The most memory that a container may use, e.g. `8g`.
+        run: Marks this run's containers.
+        failures: What became of containers that failed, in words.
+    """
+
+    images: Mapping[str, str]
+    gpu: bool = False
+    memory: str | None = None
+    run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._client = _client()
+        self._idle = threading.Event()
+        self._idle.set()
+        missing = sorted({image for image in self.images.values() if not self._has(image)})
+        if missing:
+            raise InputError(
+                f"There is no image {', '.join(missing)}. Build it: deep-retrieval images build"
+                f"{' --gpu' if self.gpu else ''}"
+            )
+
+    def _has(self, image: str) -> bool:
+        try:
+            self._client.images.get(image)
+        except docker.errors.ImageNotFound:
+            return False
+        return True
+
+    @property
+    def user(self) -> int:
+        """Who runs the containers: the caller; where that is root, nobody in particular."""
+        return os.getuid() or _NOBODY
+
+    def runner(
+        self, source: Mapping[str, Any], work: Path, location: str = ""
+    ) -> local.DockerRunner:
+        """Makes kfp's runner.
+
+        Args:
+            source: The config's source; its files are mounted read-only.
+            work: Where steps write; kfp mounts it.
+            location: The folder to which models are published, if any.
+
+        Raises:
+            InputError: If containers could not reach a file or the folder.
+        """
+        _check_reachable(str(work), "--output")
+        for path in source_paths(source):
+            _check_reachable(path, "source")
+        mounts = [
+            Mount(target=path, source=path, type="bind", read_only=True)
+            for path in source_paths(source)
+        ]
+        if location:
+            if is_remote(location):
+                raise InputError(
+                    f"publish.location {location}: containers have no network here. Choose a "
+                    "folder, or use --runner subprocess."
+                )
+            _check_reachable(location, "publish.location")
+            Path(location).mkdir(parents=True, exist_ok=True)
+            mounts.append(Mount(target=location, source=location, type="bind"))
+        options: dict[str, Any] = {
+            "user": f"{self.user}:{os.getgid() or _NOBODY}",
+            "network_mode": "none",
+            "read_only": True,
+            "tmpfs": {"/tmp": "rw,nosuid,nodev,mode=1777"},
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "mounts": mounts,
+            "labels": {_LABEL: self.run},
+        }
+        if self.memory:
+            # The same limit for memory and swap together: no swap.
+            options |= {"mem_limit": self.memory, "memswap_limit": self.memory}
+        if self.gpu:
+            options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+        return local.DockerRunner(**options)
+
+    def fetch(self, version: str, folder: Path, network: str = "bridge") -> Path:
+        """Downloads MovieLens in a container, the only one that has a network.
+
+        Args:
+            version: Which MovieLens.
+            folder: Where to keep it.
+            network: The engine's network to use.
+
+        Returns:
+            The archive.
+
+        Raises:
+            InputError: If it cannot be downloaded.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        code = (
+            "import sys\n"
+            "from components.shared.runtime.errors import InputError\n"
+            "from components.ingest.config import MovieLensSource\n"
+            "from components.ingest.sources.movielens import download\n"
+            "source = MovieLensSource(\n"
+            "    kind='movielens', version=sys.argv[1], download_dir=sys.argv[2])\n"
+            "try:\n"
+            "    print(download(source))\n"
+            "except InputError as error:\n"
+            "    sys.exit(str(error))\n"
+        )
+        mounted = "/downloads"
+        with self.owning(folder):
+            try:
+                output = self._client.containers.run(
+                    self.images["ingest"],
+                    ["python3", "-c", code, version, mounted],
+                    user=f"{self.user}:{os.getgid() or _NOBODY}",
+                    network_mode=network,
+                    read_only=True,
+                    tmpfs={"/tmp": ""},
+                    cap_drop=["ALL"],
+                    volumes={str(folder): {"bind": mounted, "mode": "rw"}},
+                    labels={_LABEL: self.run},
+                    remove=True,
+                )
+            except docker.errors.ContainerError as error:
+                printed = error.stderr
+                text = printed.decode() if isinstance(printed, bytes) else str(printed)
+                raise InputError(text.strip().splitlines()[-1]) from error
+        # What a container prints is from outside of this machine, as is what it downloads.
+        printed = output.decode(errors="replace").strip().splitlines()[-1]
+        return inside(
+            folder,
+            printed.removeprefix(f"{mounted}/"),
+            f"{self.images['ingest']} has downloaded MovieLens",
+            "Download the archive yourself, and name it with source.path.",
+        )
+
+    def owning(self, folder: Path) -> contextlib.AbstractContextManager[None]:
+        """Lends a folder to the containers' user; afterwards all in it is the caller's."""
+        return _lent(folder, self.user)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Notes how containers end: kfp 2.17 takes one that is gone quickly for a success."""
+        events = self._client.events(
+            filters={"label": f"{_LABEL}={self.run}", "event": ["start", "oom", "die"]}, decode=True
+        )
+        watcher = threading.Thread(target=self._watch, args=(events,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._idle.wait(timeout=5)  # the last container's end may still be on its way
+            events.close()
+            watcher.join(timeout=5)
+            self.stop()
+
+    def _watch(self, events: Iterator[dict[str, Any]]) -> None:
+        running: set[str] = set()
+        out_of_memory: set[str] = set()
+        for event in events:
+            container = event["Actor"]["ID"]
+            if event["Action"] == "start":
+                running.add(container)
+                self._idle.clear()
+            elif event["Action"] == "oom":
+                out_of_memory.add(container)
+            else:
+                status = int(event["Actor"]["Attributes"]["exitCode"])
+                if status:
+                    self.failures.append(self._explain(status, container in out_of_memory))
+                running.discard(container)
+                if not running:
+                    self._idle.set()
+
+    def _explain(self, status: int, out_of_memory: bool) -> str:
+        if out_of_memory:
+            limit = f" of {self.memory}" if self.memory else ""
+            return f"the container ran out of its memory{limit}; give it more with --memory"
+        if status == _KILLED:
+            return "the container was killed; the machine may have run out of memory"
+        return f"the container ended with status {status}"
+
+    def stop(self) -> None:
+        """Kills the run's containers, and removes them."""
+        for container in self._client.containers.list(
+            all=True, filters={"label": f"{_LABEL}={self.run}"}, ignore_removed=True
+        ):
+            # It may end, or be removed by its own, at any time.
+            with contextlib.suppress(docker.errors.APIError):
+                container.remove(force=True)
+
+
+def _client() -> docker.DockerClient:
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        where = os.environ.get("DOCKER_HOST", "the default socket")
+        raise InputError(
+            f"No container engine answers at {where}: {error}. Start Docker (or Podman's service, "
+            "with DOCKER_HOST), or use --runner subprocess."
+        ) from error
+    return client
+
+
+def source_paths(source: Mapping[str, Any]) -> list[str]:
+    """The files and folders that a source reads, to be mounted where they are."""
+    paths = []
+    for key in sorted(SOURCE_PATHS):
+        value = source.get(key)
+        if isinstance(value, str) and is_remote(value):
+            raise InputError(
+                f"source.{key} {value}: containers have no network here. Copy it to this machine, "
+                "or use --runner subprocess."
+            )
+        if isinstance(value, str):
+            # Of a glob, the folder that it looks into.
+            path = Path(os.path.abspath(Path(value).expanduser()))
+            while any(letter in str(path) for letter in "*?["):
+                path = path.parent
+            paths.append(str(path))
+    return sorted(set(paths))
+
+
+def _check_reachable(path: str, what: str) -> None:
+    """Refuses what is in root's home: the images have one, too, that only root can enter."""
+    if Path("/root") in Path(path).parents:
+        raise InputError(
+            f"{what} {path}: containers do not run as root and cannot enter /root. Choose another "
+            "folder, or use --runner subprocess."
+        )
+
+
+@contextlib.contextmanager
+def _lent(folder: Path, user: int) -> Iterator[None]:
+    if os.getuid() != 0:
+        yield  # containers run as the caller
+        return
+    owner = folder.stat()
+    _give(folder, user, user)
+    try:
+        yield
+    finally:
+        _give(folder, owner.st_uid, owner.st_gid)
+
+
+def _give(folder: Path, user: int, group: int) -> None:
+    os.chown(folder, user, group)
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(Path(root) / name, user, group, follow_symlinks=False)

@@ -1,0 +1,524 @@
+"""Runs that publish, and runs that must not: one after the other, at one location.
+
+Each fixture is a run that comes after another one; what is looked at later is kept in `Ran`.
+"""
+
+import contextlib
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import EVALUATE, SMALL_SAMPLE, TRAIN
+from tiny_config import tiny
+
+from components.shared.contracts.tables import QUERY_ID, read_table
+from components.shared.registry.published_models import Move, Published, PublishedModels
+from components.shared.runtime.files import read_json, write_json
+from pipeline.cli.main import main
+from pipeline.config.pipeline import PipelineConfig
+from pipeline.images import revision
+from pipeline.local.runner import Progress, RunResult, run_locally
+
+# Takes a model that is a little worse than the published one, too.
+LENIENT = {**EVALUATE, "published_margin": -0.5}
+
+
+def _config(location: Path, *, warm_start: bool = False, **changes: Any) -> PipelineConfig:
+    values = {
+        "source": SMALL_SAMPLE,
+        "train": TRAIN,
+        "layer_stacks": [[16]],
+        "publish": {"location": str(location), "warm_start": warm_start},
+        **changes,
+    }
+    return tiny(**values)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run said and left, and what was published after it."""
+
+    code: int
+    printed: str
+    error: str
+    folder: Path  # where results/latest pointed afterwards
+    moves: list[Move]
+    latest: dict[str, Any] | None  # what latest.json held
+    files: list[str]  # of the location
+
+    @property
+    def run(self) -> dict[str, Any]:
+        return read_json(self.folder / "run.json")
+
+    @property
+    def publication(self) -> dict[str, Any]:
+        publication: dict[str, Any] = self.run["publication"]
+        return publication
+
+    @property
+    def headline(self) -> dict[str, Any]:
+        headline: dict[str, Any] = read_json(self.folder / "evaluation" / "evaluation.json")[
+            "headline"
+        ]
+        return headline
+
+    @property
+    def reused(self) -> dict[str, bool]:
+        """Whether all tasks of a step were reused; fetch_published has two."""
+        reused: dict[str, bool] = {}
+        for step in self.run["steps"]:
+            reused[step["step"]] = step["reused"] and reused.get(step["step"], True)
+        return reused
+
+    @property
+    def summary(self) -> str:
+        """What is printed after the steps."""
+        return self.printed[self.printed.index("whole run") :]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An output folder and a location of published models."""
+
+    folder: Path
+
+    @property
+    def location(self) -> Path:
+        return self.folder / "models"
+
+    @property
+    def models(self) -> PublishedModels:
+        return PublishedModels.at(str(self.location))
+
+    @property
+    def latest(self) -> dict[str, Any] | None:
+        """What latest.json holds now."""
+        path = self.location / "latest.json"
+        return read_json(path) if path.exists() else None
+
+    def run(self, config: PipelineConfig) -> Ran:
+        """Runs `deep-retrieval run`."""
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)))
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(["run", "--config", str(path), "--output", str(self.folder / "runs")])
+        return Ran(
+            code,
+            out.getvalue(),
+            err.getvalue(),
+            (self.folder / "runs" / "latest").resolve(),
+            self.models.history(),
+            self.latest,
+            self.models.location.names(),
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("publishing"))
+
+
+@pytest.fixture(scope="module")
+def failing(place: Place) -> Ran:
+    """A run whose model cannot be good enough."""
+    return place.run(_config(place.location, evaluate={**EVALUATE, "margin": 0.99}))
+
+
+@pytest.fixture(scope="module")
+def failing_again(place: Place, failing: Ran) -> RunResult:
+    """The same without the command, with nothing changed and nothing published in between."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return run_locally(
+            _config(place.location, evaluate={**EVALUATE, "margin": 0.99}),
+            str(place.folder / "runs"),
+        )
+
+
+@pytest.fixture(scope="module")
+def first(place: Place, failing_again: RunResult) -> Ran:
+    """A run whose model is good enough: the first to be published."""
+    return place.run(_config(place.location))
+
+
+@pytest.fixture(scope="module")
+def same(place: Place, first: Ran) -> Ran:
+    """The same config, once more."""
+    return place.run(_config(place.location))
+
+
+@pytest.fixture(scope="module")
+def second(place: Place, same: Ran) -> Ran:
+    """One that trains longer; it may be a little worse than the published one."""
+    train = {**TRAIN, "epochs": TRAIN["epochs"] + 2}
+    return place.run(_config(place.location, train=train, evaluate=LENIENT))
+
+
+@pytest.fixture(scope="module")
+def worse(place: Place, second: Ran) -> Ran:
+    """One that hardly learns; it need not beat most-popular by more than it does."""
+    train = {**TRAIN, "epochs": 1, "validation_frequency": 1, "learning_rate": 1e-6}
+    return place.run(_config(place.location, train=train))
+
+
+def _warm(place: Place) -> PipelineConfig:
+    # One more epoch may do a little harm; that it is published is what later tests begin from.
+    return _config(
+        place.location,
+        warm_start=True,
+        train={**TRAIN, "epochs": 1, "validation_frequency": 1},
+        evaluate=LENIENT,
+    )
+
+
+@pytest.fixture(scope="module")
+def warm(place: Place, worse: Ran) -> Ran:
+    """One that begins from the published model."""
+    return place.run(_warm(place))
+
+
+@pytest.fixture(scope="module")
+def raced(place: Place, warm: Ran) -> Ran:
+    """One during which a person goes back to the version that was the latest before."""
+    show = Progress._show
+
+    def roll_back_after_resolve(progress: Progress, step: str, message: str) -> None:
+        show(progress, step, message)
+        if step == "resolve" and message.startswith("done"):
+            place.models.rollback()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Progress, "_show", roll_back_after_resolve)
+        return place.run(_config(place.location, evaluate=LENIENT))
+
+
+@pytest.fixture(scope="module")
+def rolled_back(place: Place, raced: Ran) -> Ran:
+    """One after that rollback."""
+    return place.run(_warm(place))
+
+
+def _version(ran: Ran) -> str:
+    version: str = ran.publication["version"]
+    return version
+
+
+# --- not good enough ------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_not_good_enough_ends_well_and_publishes_nothing(
+    place: Place, failing: Ran
+) -> None:
+    assert failing.code == 0
+    assert failing.error == ""
+    assert failing.run["good_enough"] is False
+    assert failing.moves == []
+    assert failing.latest is None
+    assert failing.files == []
+
+
+def test_it_says_why_in_results_and_summary(failing: Ran) -> None:
+    (reason,) = failing.headline["reasons"]
+
+    assert "from most-popular" in reason
+    assert reason.endswith("the margin is 0.99")
+    assert failing.publication["version"] == ""
+    assert failing.publication["reasons"] == [reason]
+    assert "NOT GOOD ENOUGH: hit_rate_at_20 filtered is " in failing.summary
+    assert f"nothing was published: {reason}" in failing.summary
+    assert "nothing is published, because the model is not good enough" in failing.printed
+
+
+def test_what_was_measured_is_there_all_the_same(failing: Ran) -> None:
+    names = {path.name for path in failing.folder.iterdir()}
+
+    assert {"report.html", "evaluation", "export"} <= names
+    assert "✗" in (failing.folder / "report.html").read_text()
+
+
+def test_with_nothing_published_since_only_resolve_and_publish_run_again(
+    failing: Ran, failing_again: RunResult
+) -> None:
+    assert not any(failing.reused.values())
+    assert [step.step for step in failing_again.steps if not step.reused] == [
+        "resolve",
+        "publish",
+    ]
+    assert failing_again.publication == failing.publication
+    assert read_json(failing_again.folder / "run.json")["publication"] == failing.publication
+
+
+# --- good enough ----------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_good_enough_publishes_one_version(place: Place, first: Ran) -> None:
+    assert first.code == 0
+    assert first.run["good_enough"] is True
+    (move,) = first.moves
+    assert move.version == _version(first)
+    assert move.action == "publish"
+    assert move.previous is None
+    assert first.latest == move.model_dump()
+    assert {name.split("/")[1] for name in first.files if name.startswith("versions/")} == {
+        move.version
+    }
+    assert move.version.startswith("tiny-")
+    assert f"published {move.version} at {place.location}" in first.summary
+    assert first.publication == {
+        "version": move.version,
+        "location": str(place.location),
+        "reasons": [],
+        "number": 1,
+        "previous": None,
+    }
+
+
+def test_only_what_the_verdict_depends_on_ran_for_it(first: Ran) -> None:
+    ran = {step for step, reused in first.reused.items() if not reused}
+
+    assert ran == {"resolve", "evaluate", "publish"}
+
+
+def test_the_version_is_the_runs_export_whole_and_unchanged(place: Place, first: Ran) -> None:
+    version = place.location / "versions" / _version(first)
+    exported = {
+        str(path.relative_to(first.folder / "export")): path.read_bytes()
+        for path in (first.folder / "export").rglob("*")
+        if path.is_file()
+    }
+
+    published = {
+        str(path.relative_to(version / "export")): path.read_bytes()
+        for path in (version / "export").rglob("*")
+        if path.is_file()
+    }
+
+    assert published == exported
+    assert read_json(version / "evaluation.json")["headline"] == first.headline
+    manifest = read_json(version / "MANIFEST.json")
+    files = {str(p.relative_to(version)) for p in version.rglob("*") if p.is_file()}
+    assert set(manifest) == files - {"MANIFEST.json"}
+
+
+def test_the_lineage_holds_all_parameters_and_where_the_data_came_from(
+    place: Place, first: Ran
+) -> None:
+    lineage = read_json(place.location / "versions" / _version(first) / "lineage.json")
+    wanted = _config(place.location).on_this_machine().parameters()
+    publish = wanted.pop("publish")
+
+    of_the_run = {"warm_start": publish["warm_start"], "source_fingerprint": ""}
+    assert lineage["parameters"] == {**wanted, **of_the_run}
+    assert lineage["config"] == "tiny"
+    assert lineage["compared_with"] is None
+    assert set(lineage["images"]) >= {"ingest", "train", "publish"}
+    assert lineage["revision"].removesuffix("-dirty") == revision().removesuffix("-dirty")
+    assert "{{" not in lineage["run"]
+    assert lineage["run"]
+    assert sum(lineage["data"]["rows"].values()) > 2000
+
+
+def test_the_published_export_recommends(place: Place, first: Ran) -> None:
+    export = place.location / "versions" / _version(first) / "export"
+    user = read_table(export / "users")[QUERY_ID][0].as_py()
+
+    asked = subprocess.run(
+        [
+            sys.executable, "-m", "pipeline.cli.main", "recommend",
+            "--export", str(export), "--user", user, "-k", "3",
+        ],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+
+    assert asked.returncode == 0, asked.stderr
+    assert len(asked.stdout.splitlines()) == 3
+
+
+# --- on top of what is published ------------------------------------------------------------------
+
+
+def test_the_same_config_again_trains_nothing_and_moves_nothing(first: Ran, same: Ran) -> None:
+    assert same.code == 0
+    assert same.headline["published"] == pytest.approx(same.headline["model"])
+    assert "and +0.0000 from the published model's" in same.summary
+    assert same.reused["adapt"]
+    assert same.reused["train"]
+    assert same.moves == first.moves
+    assert same.latest == first.latest
+    assert same.files == first.files
+    assert _version(same) == _version(first)
+
+
+def test_another_model_is_compared_with_the_first_and_takes_its_place(
+    first: Ran, second: Ran
+) -> None:
+    assert second.code == 0
+    assert second.headline["published_version"] == _version(first)
+    assert [move.version for move in second.moves] == [_version(first), _version(second)]
+    assert second.moves[-1].previous == second.publication["previous"] == _version(first)
+    assert second.publication["number"] == 2
+
+
+def test_the_lineage_names_what_it_was_compared_with(place: Place, first: Ran, second: Ran) -> None:
+    lineage = read_json(place.location / "versions" / _version(second) / "lineage.json")
+
+    assert lineage["compared_with"] == _version(first)
+
+
+def test_what_was_published_in_between_is_fetched_and_nothing_is_encoded_again(
+    same: Ran,
+) -> None:
+    ran = {step for step, reused in same.reused.items() if not reused}
+
+    assert ran == {"resolve", "fetch_published", "encode_for_published", "evaluate", "publish"}
+
+
+def test_a_worse_model_does_not_take_the_place_of_the_published_one(
+    second: Ran, worse: Ran
+) -> None:
+    assert worse.code == 0
+    assert worse.run["good_enough"] is False
+    assert worse.moves == second.moves
+    assert worse.latest == second.latest
+    assert worse.files == second.files
+    headline = worse.headline
+    assert headline["published_version"] == _version(second)
+    assert headline["model"] < headline["published"]
+    (reason,) = [r for r in headline["reasons"] if "the published" in r]
+    assert f"the published {_version(second)} has {headline['published']:.4f}" in reason
+    assert reason in worse.summary
+    assert "nothing was published: " in worse.summary
+
+
+def test_a_warm_start_says_from_which_version_and_what_it_took(
+    place: Place, worse: Ran, second: Ran, warm: Ran
+) -> None:
+    assert warm.code == 0
+    (line,) = [line for line in warm.printed.splitlines() if "begins from" in line]
+    # All: 4 features and a cross, 3 features, and a dense layer of each side.
+    assert line.endswith(
+        f"16: begins from {_version(second)}: 10 of its layers, with 0 new embeddings"
+    )
+    training = read_json(place.location / "versions" / _version(warm) / "model" / "training.json")
+    assert training["begins_from"] == _version(second)
+    lineage = read_json(place.location / "versions" / _version(warm) / "lineage.json")
+    assert lineage["parameters"]["warm_start"] is True
+
+
+def test_one_epoch_from_the_published_model_is_worth_more_than_one_from_nothing(
+    worse: Ran, warm: Ran
+) -> None:
+    assert warm.headline["model"] > worse.headline["model"]
+    assert warm.headline["published"] == worse.headline["published"]
+    assert [move.number for move in warm.moves] == [1, 2, 3]
+
+
+# --- two runs at a time ---------------------------------------------------------------------------
+
+
+def test_a_run_that_was_overtaken_fails_with_one_message(
+    place: Place, warm: Ran, raced: Ran
+) -> None:
+    assert raced.code == 1
+    assert raced.error == (
+        f"error: publish: {place.location}: the latest version is no longer {_version(warm)}, "
+        "which this run was compared with: another run has published since. Nothing was changed. "
+        "Run again to be compared with that one.\n"
+    )
+    assert "Traceback" not in raced.printed
+    assert "whole run" not in raced.printed
+
+
+def test_a_run_that_was_overtaken_moves_nothing_and_leaves_no_results(
+    warm: Ran, raced: Ran
+) -> None:
+    *before, rollback = raced.moves
+    assert before == warm.moves
+    assert rollback.action == "rollback"
+    assert raced.latest == rollback.model_dump()
+    assert raced.folder == warm.folder
+
+
+def test_of_two_that_were_compared_with_the_same_model_one_alone_is_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish = _publisher(tmp_path)
+    publish("before", note=Published())
+    note = Published(move=PublishedModels.at(str(tmp_path / "models")).latest())
+
+    publish("one", note=note)
+    with pytest.raises(SystemExit) as exit_code:
+        publish("other", note=note)
+
+    assert exit_code.value.code == 1
+    errors = [line for line in capsys.readouterr().out.splitlines() if "error: " in line]
+    assert len(errors) == 1
+    assert "another run has published since" in errors[0]
+    moves = PublishedModels.at(str(tmp_path / "models")).history()
+    assert [move.number for move in moves] == [1, 2]
+    assert read_json(tmp_path / "models" / "latest.json")["version"] == moves[-1].version
+    lineage = tmp_path / "models" / "versions" / moves[-1].version / "lineage.json"
+    assert read_json(lineage)["who"] == "one"
+    assert not (tmp_path / "other" / "publication.json").exists()
+
+
+def test_who_publishes_the_same_again_is_no_second_move(tmp_path: Path) -> None:
+    publish = _publisher(tmp_path)
+    publish("one", note=Published())
+
+    publish("one", note=Published())
+
+    moves = PublishedModels.at(str(tmp_path / "models")).history()
+    assert [move.number for move in moves] == [1]
+    assert read_json(tmp_path / "one" / "publication.json")["version"] == moves[0].version
+
+
+def _publisher(folder: Path) -> Callable[..., None]:
+    """Runs the step publish for made-up models."""
+    from components.publish.job import publish
+    from components.shared.runtime.step import run_step
+
+    def run(who: str, *, note: Published) -> None:
+        work = folder / who
+        for name in ("tables", "encoded", "model", "export", "evaluation", "published"):
+            (work / name).mkdir(parents=True, exist_ok=True)
+        (work / "export" / "weights").write_text(who)
+        write_json({"rows": {}}, work / "tables" / "statistics.json")
+        write_json({"headline": {"reasons": []}}, work / "evaluation" / "evaluation.json")
+        note.write(work / "published")
+        run_step(
+            "publish",
+            publish,
+            location=str(folder / "models"),
+            good_enough=True,
+            name="made",
+            lineage={"who": who},
+            publication=str(work / "publication.json"),
+            **{
+                name: str(work / name)
+                for name in ("tables", "encoded", "model", "export", "evaluation", "published")
+            },
+        )
+
+    return run
+
+
+# --- back to an earlier version -------------------------------------------------------------------
+
+
+def test_after_a_rollback_a_run_is_compared_with_the_version_that_is_back(
+    second: Ran, warm: Ran, rolled_back: Ran
+) -> None:
+    assert rolled_back.code == 0, rolled_back.error
+    assert not rolled_back.reused["fetch_published"]
+    assert rolled_back.headline["published_version"] == _version(second)
+    assert [move.action for move in rolled_back.moves] == ["publish"] * 3 + ["rollback", "publish"]
+    assert rolled_back.moves[-1].previous == _version(second)
+    assert rolled_back.latest == rolled_back.moves[-1].model_dump()
