@@ -1,4 +1,4 @@
-# Everything that people and CI do here. `make` alone lists it.
+# Everything that people and CI do here. `make` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -7,12 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraints constraints.txt
 
-# What `make run` and `make compile` use: make run CONFIG=movielens-100k SET='source.path=ml-100k.zip'
+# For `make run` and `make compile`: make run CONFIG=movielens-100k SET='source.path=ml-100k.zip'
 CONFIG ?= sample
 SET ?=
 OUTPUT ?= runs
 RUN_SET = $(foreach pair,$(SET),--set $(pair))
 BUILD_OPTIONS ?=
+# One file's tests stay in one process, since they share what is expensive to make.
+PARALLEL ?= --numprocesses=auto --dist=loadfile
 
 define LIST_PACKAGES
 from importlib.metadata import distributions
@@ -21,27 +23,31 @@ for line in sorted({f'{d.name}=={d.version}' for d in distributions()}):
 endef
 export LIST_PACKAGES
 
-.PHONY: help run test lint format compile images sbom audit golden bench pins clean
+.PHONY: help run test test-all lint format compile images sbom audit golden bench pins release clean
 
-help: ## list what can be done
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: $(VENV)/.run ## run the whole pipeline on this machine (CONFIG=sample, SET='key=value …')
 	$(BIN)/deep-retrieval run --config $(CONFIG) $(RUN_SET) --output $(OUTPUT)
 
-test: $(VENV)/.dev ## run the tests; with MOVIELENS_100K=ml-100k.zip those on real data too
-	$(BIN)/pytest
+test: $(VENV)/.dev ## run the fast tests, in parallel
+	$(BIN)/pytest $(PARALLEL) -m "not slow"
 
-lint: $(VENV)/.dev ## check style and types
+test-all: $(VENV)/.dev ## run all tests; MOVIELENS_100K=ml-100k.zip adds those on real data
+	$(BIN)/pytest $(PARALLEL)
+
+lint: $(VENV)/.dev ## check style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
-format: $(VENV)/.dev ## put the code into shape
+format: $(VENV)/.dev ## format the code and fix what can be fixed automatically
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-compile: $(VENV)/.run ## write the pipeline for a cluster (CONFIG=sample)
+compile: $(VENV)/.run ## compile the pipeline for a cluster (CONFIG=sample)
 	$(BIN)/deep-retrieval compile --config $(CONFIG) $(RUN_SET) --to pipeline.yaml
 
 images: $(VENV)/.run ## build the steps' container images (BUILD_OPTIONS=--network=host)
@@ -57,21 +63,31 @@ sbom: images ## write a CycloneDX bill of materials for each image into build/sb
 	  echo "$$name: $$(wc -l <build/sbom/$$name.txt) packages in build/sbom/$$name.cdx.json"; \
 	done
 
-audit: sbom ## look for known vulnerabilities in the images' packages (asks PyPI's advisories)
+audit: sbom ## check the images' packages for known vulnerabilities (PyPI's advisories)
 	$(BIN)/uv tool run --quiet pip-audit==2.10.1 --no-deps --disable-pip --strict \
 	  $(addprefix --requirement ,build/sbom/deep-retrieval-data.txt build/sbom/deep-retrieval-model.txt)
 
-golden: $(VENV)/.dev ## accept the compiled pipeline of today as the one that the test compares with
+golden: $(VENV)/.dev ## accept the compiled pipeline as the new reference for the tests
 	$(BIN)/python tests/pipeline/golden.py
 
-bench: $(VENV)/.run ## time every step on MovieLens 100K (MOVIELENS_100K=ml-100k.zip)
+bench: $(VENV)/.run ## time each step on MovieLens 100K (MOVIELENS_100K=ml-100k.zip)
 	$(BIN)/python tests/benchmarks/steps.py
 
-pins: $(VENV)/.dev ## resolve all dependencies anew into constraints.txt
+pins: $(VENV)/.dev ## upgrade all pins in constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra gpu --universal --python-version 3.11 \
 	  --upgrade --no-header --no-annotate --no-emit-index-url --quiet --output-file constraints.txt
 
-clean: ## remove the environment and what tools left; results in runs/ stay
+release: $(VENV)/.dev ## set the version, date the changelog, build, commit and tag (VERSION=1.2.3)
+	@[[ "$(VERSION)" =~ ^[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo "make release VERSION=1.2.3" >&2; exit 2; }
+	@git diff --quiet HEAD || { echo "commit or stash your changes first" >&2; exit 2; }
+	sed -i 's/^version = ".*"/version = "$(VERSION)"/' pyproject.toml
+	sed -i "s/^## Unreleased$$/## Unreleased\n\n## $(VERSION) - $$(date +%F)/" CHANGELOG.md
+	$(BIN)/uv build --quiet --out-dir dist
+	git commit --quiet --all --message "Release $(VERSION)"
+	git tag --annotate "v$(VERSION)" --message "Release $(VERSION)"
+	@echo "committed and tagged; to publish it: git push origin HEAD v$(VERSION)"
+
+clean: ## remove the environment and build files; results in runs/ stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache pipeline.yaml
 
 # Bytecode is compiled on installation: without it, importing TensorFlow takes much longer.
