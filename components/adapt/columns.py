@@ -1,11 +1,9 @@
-"""Which columns features are made of."""
+"""The columns of features, and the names of features in the encoded tables."""
 
 import keyword
 import re
 from collections.abc import Mapping
-from typing import Literal
 
-from components.adapt.config import Feature, FeaturesConfig, History, Id
 from components.shared.contracts.derived_columns import DERIVED
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
@@ -15,50 +13,40 @@ from components.shared.contracts.tables import (
     TIMESTAMP,
     TITLE,
     Column,
+    DType,
 )
+from components.shared.features.config import FeaturesConfig, Side
+from components.shared.features.types import FEATURE_TYPES, Feature
+from components.shared.features.types.history import History
+from components.shared.features.types.id import Id
 from components.shared.runtime.errors import InputError
 from components.shared.storage.names import problem_of, shown
 
-_COLUMN_TYPES: dict[str, tuple[str, ...]] = {
-    "id": ("string", "int64"),
-    "integer_categorical": ("int64",),
-    "string_categorical": ("string",),
-    "integer_hashed": ("int64",),
-    "string_hashed": ("string",),
-    "float": ("float32", "int64"),
-    "float_rescaled": ("float32", "int64"),
-    "float_normalized": ("float32", "int64"),
-    "float_discretized": ("float32", "int64"),
-    "text": ("string",),
-    "multi_categorical": ("list<string>",),
-    "history": ("list<string>",),
-}
-
-# The SavedModel names its inputs after the query columns, and has inputs of its own (`self` is
-# tf.function's); the export's table of users has a column `seen`.
+# The SavedModel's inputs are named after the query columns, and it has inputs of its own (`self` is
+# tf.function's). The export's table of users has a column `seen`.
 _INPUT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _TAKEN_INPUTS = ("k", "exclude", "self", "seen")
 
-# Columns that the encoded tables have besides the features.
-_TAKEN_COLUMNS = {
+# Other columns of the encoded tables.
+_TAKEN_COLUMNS: dict[Side, tuple[str, ...]] = {
     "query": (QUERY_ID, CANDIDATE_INDEX, LABEL, TIMESTAMP),
     "candidate": (CANDIDATE_ID, TITLE),
 }
 
 
 def columns_of(
-    features: Mapping[str, Feature], columns: list[Column], side: str
+    features: Mapping[str, Feature], columns: list[Column], side: Side
 ) -> dict[str, Column]:
-    """Finds the column of each feature.
+    """Find the column of each feature.
 
     Args:
         features: The features of one side, by the names of their columns.
         columns: The columns of that side.
-        side: `query` or `candidate`, for messages.
+        side: `query` or `candidate`.
 
     Raises:
-        InputError: If a column is not there, has a type that the feature
-            cannot use, or a name that nothing can be called.
+        InputError: If a column does not exist, has a type that the feature does not
+            accept, or a name that a feature cannot have.
     """
     by_name = {column.name: column for column in columns}
     for name, feature in features.items():
@@ -71,21 +59,25 @@ def columns_of(
             )
         _check_name(name, side)
         dtype = by_name[name].dtype
-        if dtype not in _COLUMN_TYPES[feature.type]:
-            fitting = [
-                kind
-                for kind, types in _COLUMN_TYPES.items()
-                if dtype in types and (kind, side) != ("history", "candidate")
-            ]
+        if dtype not in feature.column_types:
             raise InputError(
                 f"features.{side}.{name}: type {feature.type} needs a column of "
-                f"{' or '.join(_COLUMN_TYPES[feature.type])}, but {name} is {dtype}. Types for it "
-                f"are {', '.join(fitting)}."
+                f"{' or '.join(feature.column_types)}, but {name} is {dtype}. Types for it "
+                f"are {', '.join(_types_for(dtype, side))}."
             )
     return {name: by_name[name] for name in features}
 
 
-def _check_name(name: str, side: str) -> None:
+def _types_for(dtype: DType, side: Side) -> list[str]:
+    """Return the feature types that accept a column type."""
+    return [
+        name
+        for name, kind in FEATURE_TYPES.items()
+        if dtype in kind.COLUMN_TYPES[name] and not (kind.QUERY_ONLY and side == "candidate")
+    ]
+
+
+def _check_name(name: str, side: Side) -> None:
     if side == "query":
         if name in _TAKEN_INPUTS or keyword.iskeyword(name) or not _INPUT_NAME.fullmatch(name):
             raise InputError(
@@ -102,14 +94,14 @@ def _check_name(name: str, side: str) -> None:
 
 
 def item_id_feature(features: FeaturesConfig, candidate_id: str) -> str | None:
-    """Finds the candidate feature whose vocabulary histories have.
+    """Find the candidate feature whose vocabulary histories share.
 
     Args:
         features: The features.
         candidate_id: The column of the items' ids.
 
     Returns:
-        Its name; none, if there is no history.
+        Its name; None if there is no history.
 
     Raises:
         InputError: If there is a history, but no such feature.
@@ -119,18 +111,17 @@ def item_id_feature(features: FeaturesConfig, candidate_id: str) -> str | None:
         return None
     if not isinstance(features.candidate.get(candidate_id), Id):
         raise InputError(
-            f"features.query.{histories[0]}: a history is made of the candidate tower's embeddings "
+            f"features.query.{histories[0]}: a history uses the candidate tower's embeddings "
             f"of items. Add features.candidate.{candidate_id} with type id."
         )
     return candidate_id
 
 
-def encoded_names(features: FeaturesConfig, side: Literal["query", "candidate"]) -> dict[str, str]:
-    """What the features of a side are called in the encoded tables and vocabularies.
+def encoded_names(features: FeaturesConfig, side: Side) -> dict[str, str]:
+    """Return the names of a side's features in the encoded tables and vocabularies.
 
-    They keep their names. Only where an encoded table has a column of that name
-    already, or both sides have a feature of that name, is the side put before it.
+    Features keep their names. The side is put before a name only if the encoded
+    table has another column of that name, or both sides have a feature of that name.
     """
     taken = {*_TAKEN_COLUMNS[side], *(features.query if side == "candidate" else ())}
-    own = features.query if side == "query" else features.candidate
-    return {name: f"{side}_{name}" if name in taken else name for name in own}
+    return {name: f"{side}_{name}" if name in taken else name for name in features.of(side)}

@@ -1,158 +1,69 @@
-"""What FeatureSpace has to know about a column, computed by mergeable combiners in one pass."""
+"""Statistics of tables, computed in one pass by mergeable combiners."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from components.adapt.config import (
-    Categorical,
-    Feature,
-    FloatDiscretized,
-    FloatNormalized,
-    History,
-    Id,
-    MultiCategorical,
-    Text,
-)
+from components.shared.contracts.tables import table_files
+from components.shared.features.feature_type import FeatureType
 from components.shared.features.quantiles import QuantileSummary
-
-# The characters that TextVectorization's "lower_and_strip_punctuation" removes (Keras 3.15).
-_PUNCTUATION = r"""[!"#$%&()\*\+,-\./:;<=>?@\[\\\]^_`{|}~\']"""
-
-
-def words(texts: pa.Array) -> pa.Array:
-    """Splits texts as `keras.layers.TextVectorization` does by default.
-
-    Lower case is ASCII only there (`tf.strings.lower`), so it is here.
-
-    Args:
-        texts: `(rows,)` strings.
-
-    Returns:
-        All words of all texts, one after the other.
-    """
-    cleaned = pc.replace_substring_regex(pc.ascii_lower(texts), _PUNCTUATION, "")
-    tokens = pc.ascii_split_whitespace(cleaned).flatten()
-    return tokens.filter(pc.not_equal(tokens, ""))
-
-
-@dataclass
-class ColumnStatistics:
-    """What is known of one feature's column.
-
-    Args:
-        counts: `token`, `count`: each value and how often it is there.
-        quantiles: Of a number that is discretized, or of the rating.
-        rows: Rows seen, for the moments.
-        mean: Their mean.
-        squares: Sum of squared deviations from the mean.
-        longest: The most values in one row, of lists.
-    """
-
-    counts: pa.Table | None = None
-    quantiles: QuantileSummary | None = None
-    rows: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    longest: int = 0
-
-    @property
-    def variance(self) -> float:
-        """The population's variance, which is what `Normalization` uses."""
-        return self.squares / self.rows if self.rows else 0.0
-
-
-def column_statistics(column: pa.ChunkedArray, feature: Feature | None) -> ColumnStatistics:
-    """Computes the statistics that a feature needs from a batch.
-
-    Args:
-        column: The batch's values, without nulls.
-        feature: The feature, or none for the rating.
-    """
-    statistics = ColumnStatistics(rows=len(column))
-    if isinstance(feature, Id | Categorical):
-        statistics.counts = _count(column)
-    elif isinstance(feature, Text):
-        statistics.counts = _count(words(column.combine_chunks()))
-    elif isinstance(feature, MultiCategorical):
-        values = pc.list_flatten(column)
-        # An empty value is what lists are padded with: no value. Nulls go, too.
-        statistics.counts = _count(values.filter(pc.not_equal(values, "")))
-        statistics.longest = _longest(column)
-    elif isinstance(feature, History):
-        statistics.longest = _longest(column)
-    elif feature is None or isinstance(feature, FloatDiscretized):
-        # As float32, the type in which FeatureSpace will compare values with boundaries.
-        statistics.quantiles = QuantileSummary.of(column.to_numpy().astype(np.float32))
-    elif isinstance(feature, FloatNormalized):
-        values = column.to_numpy().astype(np.float64)
-        statistics.mean = float(values.mean())
-        statistics.squares = float(((values - statistics.mean) ** 2).sum())
-    return statistics
-
-
-def _longest(column: pa.ChunkedArray) -> int:
-    return pc.max(pc.list_value_length(column)).as_py() or 0
-
-
-def _count(values: pa.Array | pa.ChunkedArray) -> pa.Table:
-    counted = pc.value_counts(values)
-    return pa.table({"token": counted.field("values"), "count": counted.field("counts")})
-
-
-def merge_statistics(parts: list[ColumnStatistics]) -> ColumnStatistics:
-    """Merges statistics of disjoint rows.
-
-    Moments are merged pairwise (Chan, Golub & LeVeque, "Updating formulae and a
-    pairwise algorithm for computing sample variances", 1979).
-    """
-    merged = ColumnStatistics()
-    for part in parts:
-        rows = merged.rows + part.rows
-        if rows:
-            apart = part.mean - merged.mean
-            merged.squares += part.squares + apart**2 * merged.rows * part.rows / rows
-            merged.mean += apart * part.rows / rows
-        merged.rows = rows
-        merged.longest = max(merged.longest, part.longest)
-    counts = [part.counts for part in parts if part.counts is not None]
-    if counts:
-        summed = pa.concat_tables(counts).group_by("token").aggregate([("count", "sum")])
-        merged.counts = pa.table({"token": summed["token"], "count": summed["count_sum"]})
-    quantiles = [part.quantiles for part in parts if part.quantiles is not None]
-    if quantiles:
-        merged.quantiles = QuantileSummary.merged(quantiles)
-    return merged
-
-
-def vocabulary(counts: pa.Table) -> pa.Table:
-    """Orders values as Keras's lookup layers do: by count, then by value, both descending.
-
-    Args:
-        counts: `token`, `count`.
-
-    Returns:
-        The same, in the order of the indices.
-    """
-    # Strings by their bytes, as numpy orders the bytes objects that Keras sorts.
-    tokens = counts["token"]
-    keys = pc.cast(tokens, pa.binary()) if pa.types.is_string(tokens.type) else tokens
-    order = pc.sort_indices(
-        pa.table({"count": counts["count"], "token": keys}),
-        [("count", "descending"), ("token", "descending")],
-    )
-    return counts.take(order)
+from components.shared.features.statistics import ColumnStatistics, merge_statistics
+from components.shared.runtime.files import written_aside
 
 
 @dataclass
 class TableStatistics:
-    """Statistics by column; a column is there once for each kind of feature made of it."""
+    """Statistics of a table's columns.
+
+    Args:
+        columns: By the name of the column.
+    """
 
     columns: dict[str, ColumnStatistics] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write the statistics into a folder, completely or not at all."""
+        moments = {}
+        with written_aside(folder) as aside:
+            for number, (name, column) in enumerate(self.columns.items()):
+                moments[name] = [column.rows, column.mean, column.squares, column.longest]
+                if column.counts is not None:
+                    pq.write_table(column.counts, aside / f"counts-{number}.parquet")
+                if column.quantiles is not None:
+                    summary = pa.table(vars(column.quantiles))
+                    pq.write_table(summary, aside / f"quantiles-{number}.parquet")
+            (aside / "moments.json").write_text(json.dumps(moments), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "TableStatistics":
+        """Read what `save` wrote."""
+        moments = json.loads((folder / "moments.json").read_text(encoding="utf-8"))
+        return cls(
+            {
+                name: ColumnStatistics(
+                    _table(folder / f"counts-{number}.parquet"),
+                    _quantiles(_table(folder / f"quantiles-{number}.parquet")),
+                    *of_column,
+                )
+                for number, (name, of_column) in enumerate(moments.items())
+            }
+        )
+
+
+def _table(path: Path) -> pa.Table | None:
+    return pq.read_table(path) if path.is_file() else None
+
+
+def _quantiles(summary: pa.Table | None) -> QuantileSummary | None:
+    if summary is None:
+        return None
+    return QuantileSummary(summary["values"].to_numpy(), summary["weights"].to_numpy())
 
 
 class ComputeStatistics(beam.CombineFn):
@@ -160,36 +71,83 @@ class ComputeStatistics(beam.CombineFn):
 
     Args:
         features: The features by column.
-        rating: The rating's column, where the table has one.
+        rating: The rating's column, if the table has one.
     """
 
-    def __init__(self, features: dict[str, Feature], rating: str | None = None):
-        self._features: dict[str, Feature | None] = dict(features)
-        if rating is not None:
-            self._features[rating] = None
+    def __init__(self, features: Mapping[str, FeatureType], rating: str | None = None):
+        self._features = dict(features)
+        self._rating = rating
 
     def create_accumulator(self) -> TableStatistics:
-        """Starts with nothing."""
+        """Return empty statistics."""
         return TableStatistics()
 
     def add_input(self, accumulator: TableStatistics, batch: pa.Table) -> TableStatistics:
-        """Adds a batch."""
-        part = TableStatistics(
-            {
-                name: column_statistics(batch[name], feature)
-                for name, feature in self._features.items()
-            }
-        )
-        return self.merge_accumulators([accumulator, part])
+        """Add a batch."""
+        columns = {
+            name: feature.statistics(batch[name]) for name, feature in self._features.items()
+        }
+        if self._rating is not None:
+            values = batch[self._rating].to_numpy().astype(np.float32)
+            columns[self._rating] = ColumnStatistics(
+                rows=len(values), quantiles=QuantileSummary.of(values)
+            )
+        return self.merge_accumulators([accumulator, TableStatistics(columns)])
 
     def merge_accumulators(self, accumulators: Iterable[TableStatistics]) -> TableStatistics:
-        """Merges what workers found."""
+        """Merge the statistics of several workers."""
         parts = [accumulator for accumulator in accumulators if accumulator.columns]
         return TableStatistics(
-            {name: merge_statistics([part.columns[name] for part in parts])
-             for name in (self._features if parts else ())}
-        )  # fmt: skip
+            {
+                name: merge_statistics([part.columns[name] for part in parts])
+                for name in (parts[0].columns if parts else ())
+            }
+        )
 
     def extract_output(self, accumulator: TableStatistics) -> TableStatistics:
-        """Gives the result."""
+        """Return the statistics."""
         return accumulator
+
+
+class SaveTableStatistics(beam.PTransform):
+    """Computes the statistics of a table's features in one pass, and saves them.
+
+    Args:
+        table: The table's folder.
+        features: The features by column.
+        rating: The rating's column, if the table has one.
+        target: The folder for `TableStatistics.save`.
+    """
+
+    def __init__(
+        self,
+        table: Path,
+        features: Mapping[str, FeatureType],
+        rating: str | None,
+        target: Path,
+    ):
+        super().__init__()
+        self._row_groups = [
+            (path, number)
+            for path in table_files(table)
+            for number in range(pq.read_metadata(path).num_row_groups)
+        ]
+        self._columns = [*features, *([rating] if rating else [])]
+        self._combine = ComputeStatistics(features, rating)
+        self._target = target
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Return nothing of use; the statistics are in the folder."""
+        return (
+            pipeline
+            | "List row groups" >> beam.Create(self._row_groups)
+            | "Distribute" >> beam.Reshuffle()
+            | "Read" >> beam.Map(_read_row_group, self._columns)
+            | "Compute statistics" >> beam.CombineGlobally(self._combine)
+            | "Save" >> beam.Map(TableStatistics.save, self._target)
+        )
+
+
+def _read_row_group(group: tuple[str, int], columns: list[str]) -> pa.Table:
+    path, number = group
+    return pq.ParquetFile(path).read_row_group(number, columns=columns)

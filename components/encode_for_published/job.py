@@ -1,9 +1,9 @@
-"""The work of encode_for_published: the test part through the published model's FeatureSpace.
+"""The work of encode_for_published: the test split, encoded with the published FeatureSpace.
 
-evaluate compares the new model with the published one on the same rows. It has
-no TensorFlow, and the published model has features of its own, so its query
-FeatureSpace is applied here. Nothing else depends on the published model, so a
-new version on its own makes neither adapt nor train run again.
+evaluate compares the new model with the published one on the same rows. It has no
+TensorFlow, and the published model has features of its own, so its query
+FeatureSpace is applied here. Nothing else depends on the published model: a new
+version alone makes neither adapt nor train run again.
 """
 
 import logging
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.contracts.derived_columns import DERIVED
-from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.feature_spec import FeatureSpec, RawInput
+from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.split import Split
-from components.shared.contracts.tables import Schema, read_schema
+from components.shared.contracts.tables import Column, Schema, read_schema
 from components.shared.features.encoding_config import EncodingConfig
+from components.shared.features.types import type_of
 from components.shared.registry.published_models import Published
-from components.shared.runtime.files import write_json, written_aside
+from components.shared.runtime.files import written_aside
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +26,17 @@ logger = logging.getLogger(__name__)
 def encode_for_published(
     *, tables: str, published: str, config: dict[str, Any], published_test: str
 ) -> dict[str, Any]:
-    """Encodes the test part as the published model takes it.
+    """Encode the test split for the published model.
 
     Args:
-        tables: The tables that ingest wrote.
-        published: The published model, as fetch_published wrote it.
+        tables: The tables from ingest.
+        published: The published model from fetch_published.
         config: An `EncodingConfig`.
-        published_test: The folder to write: `comparison.json` with `reason`, why
-            the model cannot be compared with, or null; and the encoded test part
-            if it can.
+        published_test: The folder to write: a `PublishedTest`, and the encoded test
+            split if the published model can be compared with.
 
     Returns:
-        `comparable`: whether there is such a model and it takes these rows.
+        `comparable`: whether there is a published model that can encode these rows.
     """
     settings = EncodingConfig.model_validate(config)
     version = Published.read(published).version
@@ -44,66 +45,73 @@ def encode_for_published(
         if version is not None:
             schema = read_schema(tables)
             features = Path(published) / "features"
-            reason = _cannot_encode(schema, FeatureSpec.read(features)) or _knows(
+            reason = _encoding_obstacle(schema, FeatureSpec.read(features)) or _leakage(
                 Split.read(tables), Split.read(features)
             )
             if reason:
-                logger.warning(
-                    f"{version} cannot be compared with: {reason}",
-                )
+                logger.warning(f"{version} cannot be compared with: {reason}")
             else:
                 _encode(Path(tables), schema, features, settings, folder)
-        write_json({"reason": reason}, folder / "comparison.json")
+        PublishedTest(reason=reason).write(folder)
     return {"comparable": reason is None}
 
 
 def _encode(
     tables: Path, schema: Schema, features: Path, settings: EncodingConfig, folder: Path
 ) -> None:
-    # Here and not above: where nothing is published, nobody waits for TensorFlow.
+    # Here and not at the top: without a published model, nobody waits for TensorFlow.
     from components.shared.runtime import keras_backend
 
     keras_backend.choose("tensorflow")
 
     import apache_beam as beam
 
-    from components.shared.features.encoding import encode_interactions, paired_files
+    from components.shared.features.encoding import EncodeTable, Encoding
     from components.shared.runtime.beam import pipeline_options
 
-    spec = FeatureSpec.read(features)
-    space = features / "query_feature_space.keras"
+    encoding = Encoding.of_interactions(
+        schema, FeatureSpec.read(features), features / "query_feature_space.keras"
+    )
     with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
-        (
-            pipeline
-            | "Test part" >> beam.Create(paired_files(tables / "interactions" / "test", folder))
-            | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.ParDo(encode_interactions(schema, spec, space, settings))
+        _ = pipeline | "Encode the test split" >> EncodeTable(
+            [(tables / "interactions" / "test", folder)], encoding, settings.batch_rows
         )
 
 
-def _knows(split: Split, former: Split) -> str | None:
-    reason = split.known_to(former, "test")
-    return None if reason is None else f"it may know rows of the test part: {reason}"
+def _leakage(split: Split, published: Split) -> str | None:
+    reason = split.leakage_reason(published, "test")
+    return (
+        None if reason is None else f"it may have been trained on rows of the test split: {reason}"
+    )
 
 
-def _cannot_encode(schema: Schema, spec: FeatureSpec) -> str | None:
-    """Explains why the published model cannot encode these tables; none if it can."""
+def _encoding_obstacle(schema: Schema, spec: FeatureSpec) -> str | None:
+    """Return why the published model cannot encode these tables; None if it can."""
     columns = {column.name: column for column in schema.query}
-    list_types = ("multi_categorical", "history")
-    lists = {feature.output for feature in spec.query if feature.type in list_types}
+    # A cross has no type; what it combines is never a list.
+    kinds = {feature.output: type_of(feature) for feature in spec.query}
     for item in spec.query_inputs:
-        column = columns.get(item.name)
-        wanted = f"list<{item.dtype}>" if item.name in lists else item.dtype
-        if item.derived and (column is None or not column.derived):
-            return f"it takes {item.name}, which {DERIVED[item.name]} does not ask for any more"
-        if column is None:
-            return f"it takes {item.name}, which the log does not have any more"
-        if column.derived and not item.derived:
-            return f"it takes {item.name} of the log, but ingest derives it now"
-        if column.dtype != wanted:
-            return f"it takes {item.name} as {wanted}, but the log has it as {column.dtype}"
+        kind = kinds.get(item.name)
+        takes_list = kind is not None and kind.takes_lists()
+        wanted = f"list<{item.dtype}>" if takes_list else item.dtype
+        obstacle = _column_obstacle(item, columns.get(item.name), wanted)
+        if obstacle:
+            return obstacle
     if spec.candidate_id_dtype != schema.id_dtypes[1]:
         return (
-            f"its items' ids are {spec.candidate_id_dtype}, those of the log {schema.id_dtypes[1]}"
+            f"its item ids are {spec.candidate_id_dtype}, but those of the log are "
+            f"{schema.id_dtypes[1]}"
         )
+    return None
+
+
+def _column_obstacle(item: RawInput, column: Column | None, wanted: str) -> str | None:
+    if item.derived and (column is None or not column.derived):
+        return f"it takes {item.name}, which {DERIVED[item.name]} no longer asks for"
+    if column is None:
+        return f"it takes {item.name}, which the log no longer has"
+    if column.derived and not item.derived:
+        return f"it takes {item.name} from the log, but ingest derives it now"
+    if column.dtype != wanted:
+        return f"it takes {item.name} as {wanted}, but the log has it as {column.dtype}"
     return None

@@ -20,7 +20,7 @@ from components.evaluate.intervals import Intervals, intervals
 from components.evaluate.measuring import check, list_length, measure, model_lists, scored_lists
 from components.evaluate.published import Comparison
 from components.evaluate.report import render_report
-from components.evaluate.slices import NAMED_TYPES, slices, value_names
+from components.evaluate.slices import slices, value_names
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.evaluate.verdict import MODEL, MOST_POPULAR, PUBLISHED, verdict
 from components.shared.contracts.tables import (
@@ -260,11 +260,9 @@ def _examples(
             {
                 "user": str(user),
                 "features": {
-                    feature.name: value_names(encoded, data.spec, feature)[
-                        data.queries.features[feature.name][query]
-                    ]
+                    feature.name: names[data.queries.features[feature.name][query]]
                     for feature in data.spec.query
-                    if feature.type in NAMED_TYPES
+                    if (names := value_names(encoded, data.spec, feature))
                 },
                 "interactions": rows.num_rows,
                 "liked": [

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, read_table
 from components.shared.registry.published_models import Published
 from components.shared.retrieval.query_set import QuerySet
@@ -16,7 +17,6 @@ from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve
 from components.shared.retrieval.towers import QueryModel, embed
 from components.shared.runtime.arrow import one_array, to_numpy
-from components.shared.runtime.files import read_json
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Comparison:
         if published is None or published_test is None or version is None:
             return cls()
         comparison = Path(published_test)
-        reason = read_json(comparison / "comparison.json")["reason"]
+        reason = PublishedTest.read(comparison).reason
         if reason is not None:
             return cls(version, reason)
         candidates = read_table(

@@ -1,6 +1,5 @@
 """The parts of the test data that a report looks at one by one."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.features.types import type_of
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.targets import Targets
 
 _MOST_VALUES = 25
 _LEAST_TARGETS = 20
-NAMED_TYPES = ("integer_categorical", "string_categorical", "float_discretized")
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def slices(
     yield from _kept(_by_history(user_interactions[targets.query]))
     yield from _kept(_by_popularity(popularity, targets.candidate))
     for feature in spec.query:
-        if feature.type in NAMED_TYPES and (feature.cardinality or 0) <= _MOST_VALUES:
-            names = value_names(encoded, spec, feature)
+        names = value_names(encoded, spec, feature)
+        if names and len(names) <= _MOST_VALUES:
             values = queries.features[feature.name][targets.query]
             yield from _kept(
                 Slice(feature.name, name, values == index) for index, name in enumerate(names)
@@ -96,14 +95,21 @@ def _by_popularity(popularity: np.ndarray, candidate: np.ndarray) -> Iterator[Sl
 
 
 def value_names(encoded: Path, spec: FeatureSpec, feature: EncodedFeature) -> list[str]:
-    """Names the indices of a categorical or discretized feature, for people."""
-    if feature.bin_boundaries is not None:
-        ends = [f"{boundary:.4g}" for boundary in feature.bin_boundaries]
-        if not ends:
-            return ["all"]
-        between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]
-        return [f"below {ends[0]}", *between, f"{ends[-1]} and above"]
-    tokens = pq.read_table(encoded / "vocabularies" / f"{feature.name}.parquet")["token"]
+    """Name the indices of an encoded feature, for reports.
+
+    Args:
+        encoded: The encoded tables from adapt.
+        spec: The feature spec.
+        feature: The feature.
+
+    Returns:
+        A name for each index; empty if features of this type have none.
+    """
+    kind = type_of(feature)
+    if kind is None or not kind.HAS_VALUE_NAMES:
+        return []
+    path = encoded / "vocabularies" / f"{feature.name}.parquet"
+    tokens = pq.read_table(path)["token"].to_pylist() if path.is_file() else []
     column = feature.raw_columns[0]
     labels = next(item.labels for item in spec.query_inputs if item.name == column) or {}
-    return ["not seen in training", *(labels.get(str(t), str(t)) for t in tokens.to_pylist())]
+    return kind.value_names(feature, tokens, labels)

@@ -16,12 +16,13 @@ from pydantic import (
 )
 
 from components.adapt.columns import columns_of, item_id_feature
-from components.adapt.config import AdaptConfig, FeaturesConfig
+from components.adapt.config import AdaptConfig
 from components.evaluate.config import EvaluateConfig
 from components.ingest.config import SOURCE, IngestConfig, SourceConfig
 from components.ingest.schemas import known_schema
 from components.ingest.window import DataWindow
 from components.resolve.job import SCHEDULED
+from components.shared.features.config import FeaturesConfig
 from components.shared.storage.credentials import refuse_credentials
 from components.shared.storage.location import is_remote
 from components.shared.storage.source_files import SOURCE_PATHS

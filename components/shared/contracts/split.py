@@ -1,29 +1,24 @@
-"""How a log was divided, and whether a model of one division may know rows of another's."""
+"""How a log was split, and whether a model of one split may have seen held-out rows of another."""
 
-import os
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from components.shared.contracts.json_file import JsonFile
 
-from components.shared.runtime.errors import InputError
-
-NAME = "split.json"
 Part = Literal["train", "validation", "test"]
 
 
-class Split(BaseModel):
-    """How ingest divided a log into parts.
+class Split(JsonFile):
+    """How ingest split a log.
 
     Args:
         kind: `ingest.split`.
-        seed: Of the random splits.
-        test_fraction: Share of the test part.
-        validation_fraction: Share of the validation part in the rest.
-        times: The first and the last timestamp of each part.
+        seed: Seed of the random splits.
+        test_fraction: Share of the test split.
+        validation_fraction: Share of the validation split in the rest.
+        times: The first and the last timestamp of each split, seconds since 1970.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    FILE: ClassVar[str] = "split.json"
 
     kind: Literal["random", "random_by_user", "temporal", "leave_last_out"]
     seed: int
@@ -31,60 +26,48 @@ class Split(BaseModel):
     validation_fraction: float
     times: dict[Part, tuple[int, int]]
 
-    @classmethod
-    def read(cls, folder: str | os.PathLike[str]) -> "Split":
-        """Reads it from tables, from what adapt wrote, or from a published model's features.
-
-        Raises:
-            InputError: If it is not there.
-        """
-        path = Path(folder) / NAME
-        if not path.is_file():
-            raise InputError(
-                f"{path} is not there: an older version of this pipeline has made this folder. "
-                "Make it anew; a published model, by publishing to another location."
-            )
-        return cls.model_validate_json(path.read_text())
-
-    def write(self, folder: Path) -> None:
-        """Writes it."""
-        (folder / NAME).write_text(self.model_dump_json(indent=2) + "\n")
-
-    def known_to(self, former: "Split", part: Literal["validation", "test"]) -> str | None:
-        """Why a model of another split may know rows of a part; none, if it cannot.
+    def leakage_reason(self, published: "Split", part: Literal["validation", "test"]) -> str | None:
+        """Return why the published model may have been trained on rows of a split.
 
         Args:
-            former: How the model's data was divided. The log may have grown
-                since.
-            part: `validation`: whether they may be in the former training part.
-                `test`: in the former training or validation part.
+            published: The split of the published model's data. The log may have
+                grown since.
+            part: `validation`: whether its rows may be in the published model's
+                training split. `test`: in its training or validation split.
+
+        Returns:
+            The reason; None if it cannot have been.
         """
-        if self.kind != former.kind:
-            return f"its data was split {former.kind}, and this is split {self.kind}"
+        if self.kind != published.kind:
+            return f"its data was split {published.kind}, but this data is split {self.kind}"
         if self.kind == "random_by_user":
-            return "rows of a user change parts when the user has new ones (random_by_user)"
+            return "a user's rows move between splits when the user gets new ones (random_by_user)"
         if self.kind == "random":
-            if self.seed != former.seed:
-                return f"its data was split with seed {former.seed}, and this with {self.seed}"
-            if self._held_out(part) > former._held_out(part):
-                return (
-                    f"its data was split with test_fraction {former.test_fraction:g} and "
-                    f"validation_fraction {former.validation_fraction:g}, and this with "
-                    f"{self.test_fraction:g} and {self.validation_fraction:g}"
-                )
-        elif self.kind == "temporal":
-            last = former.times["train" if part == "validation" else "validation"][1]
+            return self._random_leakage(published, part)
+        if self.kind == "temporal":
+            last = published.times["train" if part == "validation" else "validation"][1]
             if last >= self.times[part][0]:
                 return (
-                    f"its data reaches until {last}, and the {part} part begins at "
+                    f"its data reaches until {last}, but the {part} split begins at "
                     f"{self.times[part][0]} (seconds since 1970)"
                 )
-        elif former._end > self._end:
-            return f"its log reaches until {former._end}, and this one until {self._end} only"
+        elif published._end > self._end:
+            return f"its log reaches until {published._end}, but this one only until {self._end}"
+        return None
+
+    def _random_leakage(self, published: "Split", part: Part) -> str | None:
+        if self.seed != published.seed:
+            return f"its data was split with seed {published.seed}, but this with {self.seed}"
+        if self._held_out(part) > published._held_out(part):
+            return (
+                f"its data was split with test_fraction {published.test_fraction:g} and "
+                f"validation_fraction {published.validation_fraction:g}, but this with "
+                f"{self.test_fraction:g} and {self.validation_fraction:g}"
+            )
         return None
 
     def _held_out(self, part: Part) -> float:
-        """Below this a row's number puts it into the part, or into a later one."""
+        """Return the hash value below which a row is in the split or in a later one."""
         if part == "test":
             return self.test_fraction
         return self.test_fraction + (1 - self.test_fraction) * self.validation_fraction

@@ -35,7 +35,7 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 `encode_for_published` writes, for the comparison with the published model:
 
     part-*.parquet              the test part as that model's query tower takes it
-    comparison.json             reason: why there is no such part, or null
+    published_test.json             reason: why there is no such part, or null
 
 `train` writes a **model**:
 

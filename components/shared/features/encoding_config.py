@@ -1,4 +1,4 @@
-"""The settings of encoding tables with a FeatureSpace."""
+"""The settings for encoding tables with a FeatureSpace."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -7,7 +7,7 @@ class EncodingConfig(BaseModel):
     """How tables are encoded.
 
     Args:
-        batch_rows: Rows that FeatureSpace encodes at once.
+        batch_rows: Number of rows that FeatureSpace encodes at once.
         beam_options: Options for Apache Beam, e.g. `--direct_num_workers=2`.
     """
 

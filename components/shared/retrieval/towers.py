@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.features.types import holds_ids
 
 _PACKAGE = "deep_retrieval"
-_IDS = ("id", "history")  # the types of features that are made of ids
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
@@ -184,7 +184,7 @@ class _Tower(keras.Model):
         parts, numbers = [], []
         for feature in self.features:
             values = inputs[feature.name]
-            if training and self.id_dropout and feature.type in _IDS:
+            if training and self.id_dropout and holds_ids(feature):
                 left_out = keras.random.uniform(keras.ops.shape(values), seed=self.id_seeds)
                 values = keras.ops.where(left_out < self.id_dropout, feature.oov_index, values)
             if feature.cardinality is not None:

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from components.adapt.config import Feature
-from components.adapt.feature_spaces import adapt_feature, build_feature_space
-from components.adapt.statistics import column_statistics, merge_statistics
+from components.adapt.feature_spaces import build_side
 from components.shared.contracts.feature_spec import RawInput
 from components.shared.contracts.tables import Column, DType
 from components.shared.features.encoding import encode, raw_array
+from components.shared.features.feature_type import FeatureData
+from components.shared.features.statistics import merge_statistics
+from components.shared.features.types import Feature
 from components.shared.runtime.arrow import to_numpy
 
 _FEATURE: TypeAdapter[Feature] = TypeAdapter(Feature)
@@ -30,11 +31,10 @@ def ours(
 ) -> dict[str, Any]:
     """Learns a feature from rows in several parts; encodes with the saved FeatureSpace."""
     wanted = _FEATURE.validate_python(feature)
-    statistics = merge_statistics(
-        [column_statistics(_column(part, dtype), wanted) for part in parts]
-    )
-    adapted = adapt_feature("x", wanted, Column(name="x", dtype=dtype), statistics)
-    space, encoded = build_feature_space({"x": adapted}, [], "space")
+    statistics = merge_statistics([wanted.statistics(_column(part, dtype)) for part in parts])
+    adapted = wanted.adapt(FeatureData("x", "x", Column(name="x", dtype=dtype), statistics))
+    side = build_side({"x": adapted}, [], "space")
+    space, encoded = side.space, side.encoded
     with TemporaryDirectory() as folder:
         space.save(Path(folder) / "space.keras")
         space = keras.models.load_model(Path(folder) / "space.keras")

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from published_features import published_features
 
+from components.adapt import published as published_model
 from components.adapt.columns import columns_of, encoded_names
-from components.adapt.config import FeaturesConfig
-from components.adapt.former import former_features
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.tables import LABEL, Column, read_table, table_files
+from components.shared.features.config import FeaturesConfig
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 
@@ -406,7 +406,7 @@ def test_a_published_spec_does_not_have_vocabularies_read_from_elsewhere(
     spec.model_copy(update={"query": [user_id]}).write(published / "features")
 
     with pytest.raises(InputError) as caught:
-        former_features(str(published), "query")
+        published_model.published_features(str(published), "query")
 
     assert str(caught.value) == (
         "the published model's feature_spec.json: the file name '../../../outside.parquet' is not "

@@ -24,11 +24,11 @@ from grown_shop import (
 )
 from shop_source import FEATURES, FIRST_USER, shop_encoded, shop_tables
 
-from components.adapt.former import grown_vocabulary
-from components.adapt.statistics import words
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.split import Split
 from components.shared.contracts.tables import read_table
+from components.shared.features.published_feature import grown_vocabulary
+from components.shared.features.types.text import words
 from components.shared.registry.published_models import Published
 from components.shared.runtime.errors import InputError
 
@@ -158,22 +158,22 @@ def test_every_published_token_keeps_its_index_and_new_ones_come_after_it(
 ) -> None:
     kind, limit = GROWN[side][name]["type"], GROWN[side][name].get("max_tokens")
     counts = counted(kind, warm.training_values(side, name))
-    former, tokens = old.tokens(side, name), warm.tokens(side, name)
+    published, tokens = old.tokens(side, name), warm.tokens(side, name)
     special = 2 if kind in ("text", "multi_categorical") else 1
 
-    new = [token for token in by_frequency(counts) if token not in set(former)]
-    room = len(new) if limit is None else max(limit - special - len(former), 0)
+    new = [token for token in by_frequency(counts) if token not in set(published)]
+    room = len(new) if limit is None else max(limit - special - len(published), 0)
 
-    assert tokens == former + new[:room]
+    assert tokens == published + new[:room]
     assert warm.vocabulary(side, name)["count"].to_pylist() == [counts[token] for token in tokens]
     assert warm.feature(side, name).cardinality == len(tokens) + special
 
 
 def test_the_grown_log_is_a_test_of_all_that(old: Encoded, warm: Encoded) -> None:
     def sizes(side: str, name: str) -> tuple[int, int, int]:
-        former, tokens = old.tokens(side, name), warm.tokens(side, name)
+        published, tokens = old.tokens(side, name), warm.tokens(side, name)
         counts = counted(GROWN[side][name]["type"], warm.training_values(side, name))
-        return len(former), len(tokens), len(set(counts) - set(tokens))
+        return len(published), len(tokens), len(set(counts) - set(tokens))
 
     for side, name in (("query", "user_id"), ("candidate", "item_id")):
         before, after, left_out = sizes(side, name)
@@ -312,9 +312,9 @@ def test_a_vocabulary_longer_than_max_tokens_keeps_all_its_tokens(
 
     run = adapt(cold.tables, features, base=str(published))
 
-    former = old.tokens("query", "motto")
-    assert len(former) == 7
-    assert run.tokens("query", "motto")[:7] == former
+    published = old.tokens("query", "motto")
+    assert len(published) == 7
+    assert run.tokens("query", "motto")[:7] == published
     assert len(run.tokens("query", "motto")) == max(limit - 2, 7)
 
 
@@ -326,7 +326,7 @@ def _counts(**counts: int) -> pa.Table:
 
 
 @pytest.mark.parametrize(
-    ("counts", "former", "limit", "grown"),
+    ("counts", "published", "limit", "grown"),
     [
         ({"a": 3, "b": 2}, ["b", "a"], None, {"b": 2, "a": 3}),
         ({"c": 9, "a": 3, "d": 1}, ["b", "a"], None, {"b": 0, "a": 3, "c": 9, "d": 1}),
@@ -337,9 +337,9 @@ def _counts(**counts: int) -> pa.Table:
     ],
 )
 def test_a_vocabulary_grows_at_its_end(
-    counts: dict[str, int], former: list[str], limit: int | None, grown: dict[str, int]
+    counts: dict[str, int], published: list[str], limit: int | None, grown: dict[str, int]
 ) -> None:
-    table = grown_vocabulary(_counts(**counts), pa.array(former), limit)
+    table = grown_vocabulary(_counts(**counts), pa.array(published), limit)
 
     assert [tuple(row.values()) for row in table.to_pylist()] == list(grown.items())
 
@@ -356,7 +356,7 @@ def test_a_vocabulary_in_several_chunks_grows_as_in_one() -> None:
 # --- what is not begun from -----------------------------------------------------------------------
 
 
-OTHER_SEED = "its data was split with seed 4, and this with 5"
+OTHER_SEED = "its data was split with seed 4, but this with 5"
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from walk_source import (
 )
 
 from components.adapt.columns import columns_of, item_id_feature
-from components.adapt.config import FeaturesConfig
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.tables import SPLITS, Column, Schema, read_table, table_files
+from components.shared.features.config import FeaturesConfig
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json
@@ -258,7 +258,7 @@ def test_the_vocabulary_grows_with_that_of_the_items(
         tables=str(tables), published=str(published), config={},
         published_test=str(tmp_path / "published_test"),
     )  # fmt: skip
-    assert read_json(tmp_path / "published_test" / "comparison.json")["reason"] is None
+    assert read_json(tmp_path / "published_test" / "published_test.json")["reason"] is None
     comparison = to_numpy(read_table(tmp_path / "published_test")["history"])
     today = to_numpy(read_table(tmp_path / "encoded" / "interactions" / "test")["history"])
     assert comparison.shape[1] == LENGTH
@@ -279,7 +279,7 @@ def test_without_the_items_ids_there_is_no_history(
 ) -> None:
     wanted = {"query": {"history": {"type": "history"}}, "candidate": candidate}
     message = (
-        "features.query.history: a history is made of the candidate tower's embeddings of items. "
+        "features.query.history: a history uses the candidate tower's embeddings of items. "
         "Add features.candidate.item_id with type id."
     )
     with pytest.raises(InputError) as error:
@@ -308,7 +308,7 @@ def test_a_config_of_a_shipped_source_is_told_before_it_runs() -> None:
 
 
 def test_histories_belong_to_users_and_to_lists() -> None:
-    with pytest.raises(ValueError, match=r"candidate.tags: type history is for a query feature"):
+    with pytest.raises(ValueError, match=r"candidate.tags: type history is for query features"):
         FeaturesConfig.model_validate(
             {"query": {"user": {"type": "id"}}, "candidate": {"tags": {"type": "history"}}}
         )

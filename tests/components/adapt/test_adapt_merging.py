@@ -1,31 +1,23 @@
 """Statistics of parts of the rows, merged, are the statistics of all rows."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.adapt.config import (
-    Categorical,
-    Feature,
-    FloatDiscretized,
-    FloatNormalized,
-    Hashed,
-    Id,
-    MultiCategorical,
-    Text,
-)
-from components.adapt.statistics import (
-    ColumnStatistics,
-    ComputeStatistics,
-    TableStatistics,
-    column_statistics,
-    merge_statistics,
-    vocabulary,
-    words,
-)
+from components.adapt.statistics import ComputeStatistics, TableStatistics
+from components.shared.features.statistics import ColumnStatistics, merge_statistics, vocabulary
+from components.shared.features.types import Feature
+from components.shared.features.types.categorical import Categorical
+from components.shared.features.types.discretized import FloatDiscretized
+from components.shared.features.types.hashed import Hashed
+from components.shared.features.types.id import Id
+from components.shared.features.types.multi_categorical import MultiCategorical
+from components.shared.features.types.normalized import FloatNormalized
+from components.shared.features.types.text import Text, words
 
 ROWS = 400
 FEATURES: dict[str, Feature] = {
@@ -69,6 +61,13 @@ def partition(rows: int, parts: int, seed: int) -> list[np.ndarray]:
     return [pieces[i] for i in rng.permutation(parts)]
 
 
+def statistics_of(table: pa.Table, name: str) -> ColumnStatistics:
+    """The statistics of one column, a feature's or the rating's, from one batch."""
+    features, rating = ({}, RATING) if name == RATING else ({name: FEATURES[name]}, None)
+    combine = ComputeStatistics(features, rating)
+    return combine.add_input(combine.create_accumulator(), table).columns[name]
+
+
 def assert_equal(found: ColumnStatistics, whole: ColumnStatistics) -> None:
     assert (found.rows, found.longest) == (whole.rows, whole.longest)
     assert found.mean == pytest.approx(whole.mean, rel=1e-13)
@@ -88,16 +87,11 @@ def assert_equal(found: ColumnStatistics, whole: ColumnStatistics) -> None:
 def test_merged_column_statistics_are_those_of_all_rows(
     table: pa.Table, name: str, parts: int, seed: int
 ) -> None:
-    feature = FEATURES.get(name)
-
     merged = merge_statistics(
-        [
-            column_statistics(table[name].take(pa.array(rows)), feature)
-            for rows in partition(ROWS, parts, seed)
-        ]
+        [statistics_of(table.take(pa.array(rows)), name) for rows in partition(ROWS, parts, seed)]
     )
 
-    assert_equal(merged, column_statistics(table[name], feature))
+    assert_equal(merged, statistics_of(table, name))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -122,7 +116,27 @@ def test_workers_may_combine_in_any_tree(table: pa.Table, seed: int) -> None:
 
     assert set(found.columns) == {*FEATURES, RATING}
     for name, statistics in found.columns.items():
-        assert_equal(statistics, column_statistics(table[name], FEATURES.get(name)))
+        assert_equal(statistics, statistics_of(table, name))
+
+
+def test_saved_statistics_are_loaded_as_they_were(table: pa.Table, tmp_path: Path) -> None:
+    combine = ComputeStatistics(FEATURES, RATING)
+    saved = combine.add_input(combine.create_accumulator(), table)
+
+    saved.save(tmp_path / "statistics")
+    loaded = TableStatistics.load(tmp_path / "statistics")
+
+    assert list(loaded.columns) == list(saved.columns)
+    for name, column in saved.columns.items():
+        found = loaded.columns[name]
+        assert (found.rows, found.mean, found.squares, found.longest) == (
+            column.rows, column.mean, column.squares, column.longest
+        )  # fmt: skip
+        assert found.counts == column.counts
+        assert (found.quantiles is None) == (column.quantiles is None)
+        if found.quantiles is not None and column.quantiles is not None:
+            assert found.quantiles.values.tobytes() == column.quantiles.values.tobytes()
+            assert found.quantiles.weights.tobytes() == column.quantiles.weights.tobytes()
 
 
 def test_combining_nothing_gives_no_columns() -> None:
@@ -135,7 +149,7 @@ def test_moments_do_not_lose_small_deviations_from_a_large_mean() -> None:
     values = pa.chunked_array([pa.array([1e9 + i for i in (0, 64, 128)] * 50, pa.float32())])
     feature = FEATURES["weight"]
 
-    merged = merge_statistics([column_statistics(values.slice(i, 1), feature) for i in range(150)])
+    merged = merge_statistics([feature.statistics(values.slice(i, 1)) for i in range(150)])
 
     exact = values.to_numpy().astype(np.float64)
     assert merged.variance == pytest.approx(exact.var(), rel=1e-9)
@@ -183,7 +197,7 @@ def test_lists_count_every_value_and_the_longest_row(
     rows = make([["a", "b"], [], ["a", "a", "c"]])
     column = pa.chunked_array([pa.array(rows, pa.list_(pa.string()))])
 
-    statistics = column_statistics(column, FEATURES["genres"])
+    statistics = FEATURES["genres"].statistics(column)
 
     assert statistics.longest == 3
     assert statistics.counts is not None

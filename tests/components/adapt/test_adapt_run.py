@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from shop_source import FEATURES, ITEMS, ROWS, shop_encoded, shop_tables
 
-from components.adapt.config import FeaturesConfig
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
@@ -26,6 +25,7 @@ from components.shared.contracts.tables import (
     read_table,
     table_files,
 )
+from components.shared.features.config import FeaturesConfig
 from components.shared.runtime.arrow import to_numpy
 
 RunStep = Callable[..., Any]

@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from shop_source import shop_encoded, shop_tables
 from walk_source import INGEST, walk_encoded, walk_tables
 
-from components.encode_for_published.job import _cannot_encode, encode_for_published
+from components.encode_for_published.job import _encoding_obstacle, encode_for_published
 from components.ingest.config import IngestConfig
 from components.ingest.context import with_context
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.split import Split
 from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
@@ -32,7 +33,6 @@ from components.shared.contracts.tables import (
 )
 from components.shared.registry.published_models import Published
 from components.shared.runtime.arrow import to_numpy
-from components.shared.runtime.files import read_json
 
 RunStep = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
@@ -48,9 +48,7 @@ class Result:
     @property
     def reason(self) -> str | None:
         """Why there is nothing to compare with."""
-        comparison = read_json(self.folder / "comparison.json")
-        assert comparison.keys() == {"reason"}
-        reason: str | None = comparison["reason"]
+        reason = PublishedTest.read(self.folder).reason
         return reason
 
     @property
@@ -135,7 +133,7 @@ def test_the_training_rows_are_not_encoded_for_the_published_model(
     files = {Path(path).name for path in table_files(tables / "interactions/test")}
 
     assert len(files) > 1
-    assert result.names == {"comparison.json", *files}
+    assert result.names == {"published_test.json", *files}
 
 
 def test_the_size_of_a_batch_changes_nothing(
@@ -173,7 +171,7 @@ def test_without_a_published_version_the_folder_says_so(tables: Path, tmp_path: 
 
     result = Result(summary, folder)
     assert result.reason == "no version is published"
-    assert result.names == {"comparison.json"}
+    assert result.names == {"published_test.json"}
     assert summary == {"comparable": False}
 
 
@@ -205,7 +203,7 @@ def test_what_was_there_before_is_replaced(result: Result, tables: Path, tmp_pat
         tables=str(tables), published=str(tmp_path), config={}, published_test=str(folder)
     )
 
-    assert {path.name for path in folder.iterdir()} == {"comparison.json"}
+    assert {path.name for path in folder.iterdir()} == {"published_test.json"}
 
 
 # --- a model that cannot take the log -------------------------------------------------------------
@@ -234,9 +232,9 @@ def _other_item_ids(spec: FeatureSpec) -> FeatureSpec:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (_renamed_input, "it takes mood, which the log does not have any more"),
+        (_renamed_input, "it takes mood, which the log no longer has"),
         (_other_dtype, "it takes zone as string, but the log has it as int64"),
-        (_other_item_ids, "its items' ids are string, those of the log int64"),
+        (_other_item_ids, "its item ids are string, but those of the log are int64"),
     ],
 )
 def test_a_published_model_that_cannot_take_the_log_is_not_compared(
@@ -251,7 +249,7 @@ def test_a_published_model_that_cannot_take_the_log_is_not_compared(
     result = encode(tables, changed)
 
     assert result.reason == reason
-    assert result.names == {"comparison.json"}
+    assert result.names == {"published_test.json"}
     assert result.summary == {"comparable": False}
 
 
@@ -294,10 +292,10 @@ def test_a_column_whose_type_changed_is_named(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"history_length": None}, "it takes history, which ingest.history_length does not ask "
-                                   "for any more"),
-        ({"time_columns": []}, "it takes hour_of_day, which ingest.time_columns does not ask for "
-                               "any more"),
+        ({"history_length": None},
+         "it takes history, which ingest.history_length no longer asks for"),
+        ({"time_columns": []},
+         "it takes hour_of_day, which ingest.time_columns no longer asks for"),
         ({}, None),
     ],
 )  # fmt: skip
@@ -312,7 +310,7 @@ def test_a_published_model_says_what_it_lacks(
     today = with_context(plain, IngestConfig.model_validate({**INGEST, **changes}))
     spec = FeatureSpec.read(walk_encoded(tmp_path_factory, in_tensorflow))
 
-    assert _cannot_encode(today, spec) == reason
+    assert _encoding_obstacle(today, spec) == reason
 
 
 @pytest.mark.parametrize("derived", [True, False])
@@ -324,13 +322,13 @@ def test_a_column_of_the_log_is_not_taken_for_one_that_ingest_derives(
     if derived:  # now; the published model knows the log's own
         inputs = [item.model_copy(update={"derived": False}) for item in spec.query_inputs]
         spec = spec.model_copy(update={"query_inputs": inputs})
-        expected = "it takes history of the log, but ingest derives it now"
+        expected = "it takes history from the log, but ingest derives it now"
     else:
         query = [column.model_copy(update={"derived": False}) for column in schema.query]
         schema = schema.model_copy(update={"query": query})
-        expected = "it takes history, which ingest.history_length does not ask for any more"
+        expected = "it takes history, which ingest.history_length no longer asks for"
 
-    assert _cannot_encode(schema, spec) == expected
+    assert _encoding_obstacle(schema, spec) == expected
 
 
 # --- a model that may know test rows --------------------------------------------------------------
@@ -349,9 +347,10 @@ def test_a_published_model_that_may_know_test_rows_is_not_compared(
     result = Result(summary, folder)
     assert summary == {"comparable": False}
     assert result.reason == (
-        "it may know rows of the test part: its data was split with seed 4, and this with 5"
+        "it may have been trained on rows of the test split: its data was split with seed 4, but "
+        "this with 5"
     )
-    assert result.names == {"comparison.json"}
+    assert result.names == {"published_test.json"}
     assert (
         f"[encode_for_published] warning: {VERSION} cannot be compared with: {result.reason}\n"
     ) in capsys.readouterr().out

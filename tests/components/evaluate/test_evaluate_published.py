@@ -292,7 +292,7 @@ def test_without_an_encoded_test_part_there_is_nothing_to_compare_with(shops: Sh
 
 
 def test_a_reason_of_encode_for_published_is_passed_on(shops: Shops, tmp_path: Path) -> None:
-    write_json({"reason": "it takes plan"}, tmp_path / "comparison.json")
+    write_json({"reason": "it takes plan"}, tmp_path / "published_test.json")
 
     comparison = _compare(shops, published=shops.published, published_test=tmp_path)
 
@@ -515,7 +515,7 @@ def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
     column = rows.schema.get_field_index("plan")
     changed = rows.set_column(column, rows.schema.field(column), pa.array(plan))
     write_table(changed, published_test)
-    write_json({"reason": None}, published_test / "comparison.json")
+    write_json({"reason": None}, published_test / "published_test.json")
 
     comparison = Comparison.of(
         str(shops.published), str(published_test), _queries(shops), _todays_ids(shops)
@@ -577,7 +577,7 @@ def test_a_fetched_note_without_a_version_gives_what_no_note_gives(
     write_json({"move": None}, nothing / "published.json")
 
     (tmp_path / "test").mkdir()
-    write_json({"reason": "no version is published"}, tmp_path / "test" / "comparison.json")
+    write_json({"reason": "no version is published"}, tmp_path / "test" / "published_test.json")
 
     noted = Evaluated(tmp_path / "a", shops.today, nothing, tmp_path / "test", SHOP_EVALUATE)
     alone = Evaluated(tmp_path / "b", shops.today, None, None, SHOP_EVALUATE)
@@ -663,9 +663,9 @@ def test_a_winning_page_shows_the_published_model_and_no_reason(
 def test_a_published_model_that_cannot_be_measured_blocks_unless_told_otherwise(
     shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str], compared: bool
 ) -> None:
-    reason = "it takes <plan>, which the log does not have any more"
+    reason = "it takes <plan>, which the log no longer has"
     (tmp_path / "test").mkdir()
-    write_json({"reason": reason}, tmp_path / "test" / "comparison.json")
+    write_json({"reason": reason}, tmp_path / "test" / "published_test.json")
     config = {**SHOP_EVALUATE, "compare_with_published": compared}
 
     run = Evaluated(tmp_path, shops.today, shops.published, tmp_path / "test", config)

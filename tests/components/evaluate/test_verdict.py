@@ -11,7 +11,7 @@ from components.evaluate.verdict import verdict
 
 VERSION = "shop-0123456789ab"
 NOTHING, MEASURED = Comparison(), Comparison(VERSION)
-INCOMPARABLE = Comparison(VERSION, "it takes plan, which the log does not have any more")
+INCOMPARABLE = Comparison(VERSION, "it takes plan, which the log no longer has")
 
 
 def _verdict(

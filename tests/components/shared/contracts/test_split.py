@@ -1,4 +1,4 @@
-"""Whether a model of one division of a log may know rows of another's, against real divisions."""
+"""Whether a published model may have been trained on held-out rows, on real divisions of a log."""
 
 import itertools
 import re
@@ -88,23 +88,24 @@ def _iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
-@pytest.mark.parametrize(("now", "former"), list(itertools.product(DIVISIONS, DIVISIONS)))
-def test_a_model_that_knows_rows_of_a_part_is_found(
-    divided: dict[str, Divided], now: str, former: str
-) -> None:
-    new, old = divided[now], divided[former]
-    for part, known in (("test", ("train", "validation")), ("validation", ("train",))):
-        part = cast(Literal["validation", "test"], part)
-        reason = new.split.known_to(old.split, part)
+def test_leakage_is_found_between_any_two_divisions(divided: dict[str, Divided]) -> None:
+    trained: tuple[tuple[Literal["validation", "test"], tuple[str, ...]], ...] = (
+        ("test", ("train", "validation")),
+        ("validation", ("train",)),
+    )
+    for (now, new), (published, old), (part, splits) in itertools.product(
+        divided.items(), divided.items(), trained
+    ):
+        reason = new.split.leakage_reason(old.split, part)
 
-        if new.rows[part] & set().union(*(old.rows[name] for name in known)):
-            assert reason
-        elif now == former and "by user" not in now:
-            assert reason is None
+        if new.rows[part] & set().union(*(old.rows[name] for name in splits)):
+            assert reason, f"{now} after {published}: {part}"
+        elif now == published and "by user" not in now:
+            assert reason is None, f"{now}: {part}"
 
 
 @pytest.mark.parametrize(
-    ("now", "former"),
+    ("now", "published"),
     [
         ("random", "random of less"),
         ("random of less", "random"),
@@ -114,43 +115,43 @@ def test_a_model_that_knows_rows_of_a_part_is_found(
         ("leave-last-out", "leave-last-out of less"),
     ],
 )
-def test_a_model_of_a_log_that_has_grown_since_knows_nothing_that_is_held_out(
-    divided: dict[str, Divided], now: str, former: str
+def test_a_model_of_a_smaller_log_has_seen_nothing_that_is_held_out_now(
+    divided: dict[str, Divided], now: str, published: str
 ) -> None:
     for part in ("validation", "test"):
         part = cast(Literal["validation", "test"], part)
-        assert divided[now].split.known_to(divided[former].split, part) is None
+        assert divided[now].split.leakage_reason(divided[published].split, part) is None
 
 
 @pytest.mark.parametrize(
-    ("now", "former", "reason"),
+    ("now", "published", "reason"),
     [
-        ("random, other seed", "random", "its data was split with seed 1, and this with 2"),
-        ("random, more tests", "random", "test_fraction 0.2 .* and this with 0.4"),
-        ("temporal", "random", "its data was split random, and this is split temporal"),
-        ("temporal of less", "temporal", r"its data reaches until \d+, and the test part begins"),
-        ("leave-last-out of less", "leave-last-out", "its log reaches until .* only"),
-        ("by user", "by user of less", "rows of a user change parts"),
+        ("random, other seed", "random", "its data was split with seed 1, but this with 2"),
+        ("random, more tests", "random", "test_fraction 0.2 .* but this with 0.4"),
+        ("temporal", "random", "its data was split random, but this data is split temporal"),
+        ("temporal of less", "temporal", r"its data reaches until \d+, but the test split begins"),
+        ("leave-last-out of less", "leave-last-out", "its log reaches until .* only until"),
+        ("by user", "by user of less", "a user's rows move between splits"),
     ],
 )
 def test_the_reason_says_what_differs(
-    divided: dict[str, Divided], now: str, former: str, reason: str
+    divided: dict[str, Divided], now: str, published: str, reason: str
 ) -> None:
-    found = divided[now].split.known_to(divided[former].split, "test")
+    found = divided[now].split.leakage_reason(divided[published].split, "test")
 
     assert found is not None
     assert re.search(reason, found)
 
 
-def test_more_validation_leaves_the_test_part_alone(divided: dict[str, Divided]) -> None:
-    for now, former in (
+def test_a_larger_validation_split_leaves_the_test_split_alone(divided: dict[str, Divided]) -> None:
+    for now, published in (
         ("random, more validation", "random"),
         ("temporal, more validation", "temporal"),
     ):
-        assert divided[now].split.known_to(divided[former].split, "test") is None
-        assert divided[now].split.known_to(divided[former].split, "validation") is not None
+        assert divided[now].split.leakage_reason(divided[published].split, "test") is None
+        assert divided[now].split.leakage_reason(divided[published].split, "validation") is not None
 
 
-def test_what_was_made_without_it_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"split\.json is not there.*Make it anew"):
+def test_tables_without_a_split_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"split\.json does not exist\. Run the step"):
         Split.read(tmp_path)

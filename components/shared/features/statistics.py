@@ -1,0 +1,90 @@
+"""Statistics of a column, mergeable across batches, from which preprocessors are built."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.shared.features.quantiles import QuantileSummary
+
+
+@dataclass
+class ColumnStatistics:
+    """Statistics of one feature's column.
+
+    Args:
+        counts: `token`, `count`: each distinct value and its number of rows.
+        quantiles: The distribution of a number that is discretized, or of the
+            rating.
+        rows: Number of rows in the moments.
+        mean: Mean of the values.
+        squares: Sum of squared deviations from the mean.
+        longest: Length of the longest list.
+    """
+
+    counts: pa.Table | None = None
+    quantiles: QuantileSummary | None = None
+    rows: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    longest: int = 0
+
+    @property
+    def variance(self) -> float:
+        """The population variance, as `keras.layers.Normalization` uses it."""
+        return self.squares / self.rows if self.rows else 0.0
+
+
+def merge_statistics(parts: list[ColumnStatistics]) -> ColumnStatistics:
+    """Merge statistics of disjoint rows.
+
+    Moments are merged pairwise (Chan, Golub & LeVeque, "Updating formulae and a
+    pairwise algorithm for computing sample variances", 1979).
+    """
+    merged = ColumnStatistics()
+    for part in parts:
+        rows = merged.rows + part.rows
+        if rows:
+            difference = part.mean - merged.mean
+            merged.squares += part.squares + difference**2 * merged.rows * part.rows / rows
+            merged.mean += difference * part.rows / rows
+        merged.rows = rows
+        merged.longest = max(merged.longest, part.longest)
+    counts = [part.counts for part in parts if part.counts is not None]
+    if counts:
+        summed = pa.concat_tables(counts).group_by("token").aggregate([("count", "sum")])
+        merged.counts = pa.table({"token": summed["token"], "count": summed["count_sum"]})
+    quantiles = [part.quantiles for part in parts if part.quantiles is not None]
+    if quantiles:
+        merged.quantiles = QuantileSummary.merged(quantiles)
+    return merged
+
+
+def count_values(values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Count the distinct values of a column: `token`, `count`."""
+    counted = pc.value_counts(values)
+    return pa.table({"token": counted.field("values"), "count": counted.field("counts")})
+
+
+def longest_list(column: pa.ChunkedArray) -> int:
+    """Return the length of the longest list in a column."""
+    return pc.max(pc.list_value_length(column)).as_py() or 0
+
+
+def vocabulary(counts: pa.Table) -> pa.Table:
+    """Order tokens as Keras's lookup layers do: by count, then by token, both descending.
+
+    Args:
+        counts: `token`, `count`.
+
+    Returns:
+        The same rows, in the order of the indices.
+    """
+    # Strings by their bytes, as numpy orders the bytes objects that Keras sorts.
+    tokens = counts["token"]
+    keys = pc.cast(tokens, pa.binary()) if pa.types.is_string(tokens.type) else tokens
+    order = pc.sort_indices(
+        pa.table({"count": counts["count"], "token": keys}),
+        [("count", "descending"), ("token", "descending")],
+    )
+    return counts.take(order)

@@ -1,0 +1,30 @@
+"""The feature types `integer_hashed` and `string_hashed`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from components.shared.features.feature_type import AdaptedFeature, FeatureData, FeatureType
+
+
+class Hashed(FeatureType):
+    """A category, hashed into a fixed number of indices: no vocabulary, some collisions.
+
+    Args:
+        type: `integer_hashed` or `string_hashed`, as the column's type.
+        num_bins: Number of indices.
+    """
+
+    COLUMN_TYPES: ClassVar = {"integer_hashed": ("int64",), "string_hashed": ("string",)}
+    CROSSABLE: ClassVar = True
+
+    type: Literal["integer_hashed", "string_hashed"]
+    num_bins: int = Field(ge=2)
+
+    def _adapt(self, data: FeatureData) -> AdaptedFeature:
+        import keras
+
+        layer = keras.layers.Hashing(num_bins=self.num_bins, name=data.layer_name)
+        return self._preprocessed(
+            data, layer, self._encoded(data, "int32", cardinality=self.num_bins)
+        )
