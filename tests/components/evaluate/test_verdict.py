@@ -170,8 +170,8 @@ def test_a_published_model_that_cannot_be_measured_blocks_and_says_how_to_go_on(
 
     assert given["good_enough"] is False
     assert given["reasons"] == [
-        f"it cannot be compared with the published {VERSION}: it takes plan, which the log does "
-        "not have any more. To publish nevertheless, set evaluate.compare_with_published to false"
+        f"it cannot be compared with the published {VERSION}: it takes plan, which the log no "
+        "longer has. To publish nevertheless, set evaluate.compare_with_published to false"
     ]
 
 
