@@ -17,10 +17,10 @@ import pyarrow as pa
 
 from components.shared.contracts.feature_spec import FeatureSpec, RawInput
 from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, TITLE, read_table
+from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.top_k import retrieve
-from components.shared.retrieval.towers import embed
 from components.shared.runtime.arrow import to_numpy
 
 

@@ -1,4 +1,4 @@
-"""Measuring models and baselines apart from a run of the pipeline."""
+"""Measure models and baselines outside a pipeline run, for experiments."""
 
 from pathlib import Path
 from typing import Any
@@ -7,30 +7,31 @@ from components.shared.runtime import keras_backend
 
 keras_backend.choose("jax")
 
-import numpy as np
-
 from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.measuring import check, list_length, measure, model_lists
-from components.evaluate.test_data import PROTOCOLS, TestData
+from components.evaluate.measuring import Lists, Ranked, check, list_length
+from components.evaluate.test_data import TestData
+from components.evaluate.tower_lists import model_lists
+from components.shared.contracts.metric import PROTOCOLS, Metric
 from components.shared.retrieval.metrics import ranking_metrics
 
 LEAST_TARGETS = 20
 
 
 def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Measures a model that train wrote.
+    """Measure a trained model.
 
     Args:
-        encoded: What adapt wrote.
-        model: What train wrote.
+        encoded: The output of adapt.
+        model: The output of train.
         config: An `EvaluateConfig`.
 
     Returns:
-        `queries`, how many recall, NDCG and MRR are means of; and `metrics`,
-        each by its name and protocol, `hit_rate_at_100_raw` say; those of users
-        without any interaction before the test part with `cold_` before it, if
-        they have 20 relevant interactions or more.
+        `queries`, the number of queries over which recall, NDCG and MRR are
+        averaged; and `metrics`, each by its name with the protocol, e.g.
+        `hit_rate_at_100_raw`. Metrics of users without any interaction before
+        the test split are prefixed with `cold_`; they are included if these users
+        have at least 20 relevant interactions.
     """
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
@@ -43,44 +44,43 @@ def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str,
 
 
 def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Measures the baselines on the same test part.
+    """Measure the baselines on the same test split.
 
     Args:
-        encoded: What adapt wrote.
+        encoded: The output of adapt.
         config: An `EvaluateConfig`.
 
     Returns:
-        `data` (rows of each part), `metrics` by baseline as those of `measure_model`,
-        `settings` that were chosen on the validation part, and `left_out`, with
-        reasons.
+        `data` (see `DataCounts`), `metrics` by baseline, as in `measure_model`,
+        `settings` (chosen on the validation split), and `left_out`, with reasons.
     """
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)
     k = list_length(settings.ks, data.candidates)
-    baselines = baseline_lists(data, settings, Path(encoded), k)
+    baselines = baseline_lists(data, settings, k)
     return {
-        "data": data.summary(),
+        "data": data.counts().model_dump(),
         "metrics": {
             name: _metrics(data, lists, settings) for name, lists in baselines.lists.items()
         },
-        "settings": baselines.settings,
-        "left_out": baselines.left_out,
+        **baselines.notes.model_dump(),
     }
 
 
-def _metrics(
-    data: TestData, lists: dict[str, np.ndarray], settings: EvaluateConfig
-) -> dict[str, float]:
+def _metrics(data: TestData, lists: Lists, settings: EvaluateConfig) -> dict[str, float]:
     metrics = {}
-    cold = data.seen.counts[data.targets.query] == 0
+    ranked = Ranked.of(data, lists)
+    measured = ranked.measure(data, settings.ks)
+    query = data.targets.query
+    cold = data.seen.counts[query] == 0
     for protocol in PROTOCOLS:
-        for name, value in measure(data, lists[protocol], settings.ks).items():
-            metrics[f"{name}_{protocol}"] = value
+        for metric, value in measured.by(protocol).items():
+            metrics[str(metric.by(protocol))] = value
         if cold.sum() < LEAST_TARGETS:
             continue
-        ranks = data.targets.ranks(lists[protocol])[cold]
         for k in settings.ks:
-            for name, value in ranking_metrics(ranks, data.targets.query[cold], k).items():
-                metrics[f"cold_{name}_at_{k}_{protocol}"] = value
+            measures = ranking_metrics(ranked.ranks[protocol][cold], query[cold], k)
+            for measure, value in measures.items():
+                metrics[str(Metric(measure, k, protocol, cold=True))] = value
     return metrics

@@ -1,27 +1,28 @@
-"""Measuring lists of recommendations on the test part.
+"""Metrics of recommended lists on the test split."""
 
-Lists are `(queries, k) int32` candidate indices, best first, -1 where nothing is
-left; by protocol, `raw` and `filtered`.
-"""
+from dataclasses import dataclass
 
-from pathlib import Path
-
-import keras
 import numpy as np
 
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.test_data import PROTOCOLS, TestData
+from components.evaluate.test_data import TestData
+from components.shared.contracts.evaluation import ByProtocol, Metrics
+from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric, Protocol
 from components.shared.retrieval.metrics import ranking_metrics
-from components.shared.retrieval.top_k import retrieve
-from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
 from components.shared.runtime.errors import InputError
 
-# The keras.io example looks at 100 items.
-EXAMPLE_K = 100
+# The lists of a ranker by protocol: `(queries, k) int32` candidate indices, best first, -1 where
+# fewer than k candidates are left.
+Lists = dict[Protocol, np.ndarray]
 
 
 def check(settings: EvaluateConfig, data: TestData) -> None:
-    """Refuses a k larger than the catalogue, and a test part without a relevant row."""
+    """Check that every cut-off fits the catalogue and that a test row is relevant.
+
+    Raises:
+        InputError: If a cut-off is larger than the catalogue, or no test row is
+            relevant.
+    """
     too_large = [k for k in settings.ks if k > data.candidates]
     if too_large:
         raise InputError(
@@ -30,85 +31,72 @@ def check(settings: EvaluateConfig, data: TestData) -> None:
         )
     if not len(data.targets):
         raise InputError(
-            f"features.label.relevant_above: no label in the test part is above "
+            f"features.label.relevant_above: no label in the test split is above "
             f"{data.spec.relevant_above}; training labels are {data.spec.label_range[0]:g} to "
-            f"{data.spec.label_range[1]:g}."
+            f"{data.spec.label_range[1]:g}. Lower it."
         )
 
 
 def list_length(ks: list[int], candidates: int) -> int:
-    """How many items are retrieved: for every k, and for the example's measure."""
-    return max([*ks, *([EXAMPLE_K] if candidates >= EXAMPLE_K else [])])
+    """Return the length of the lists that every cut-off, and the example's measure, need."""
+    example = [TOP_100_ACCURACY.cutoff] if candidates >= TOP_100_ACCURACY.cutoff else []
+    return max([*ks, *example])
 
 
-def measure(data: TestData, retrieved: np.ndarray, ks: list[int]) -> dict[str, float]:
-    """Measures lists.
+@dataclass(frozen=True)
+class Ranked:
+    """The lists of a ranker, and the places of the targets in them.
 
     Args:
-        data: The test part.
-        retrieved: `(queries, length) int32`, a list for each of its queries.
-        ks: How many of the first items count, each at most `length`.
+        lists: `(queries, k) int32` by protocol.
+        ranks: `(targets,) int64` by protocol: 0 for the best place, k for a
+            target that is not in the list of its query.
+    """
+
+    lists: Lists
+    ranks: dict[Protocol, np.ndarray]
+
+    @classmethod
+    def of(cls, data: TestData, lists: Lists) -> "Ranked":
+        """Find the test split's targets in the lists of its queries."""
+        return cls(lists, {by: data.targets.ranks(found) for by, found in lists.items()})
+
+    def measure(self, data: TestData, ks: list[int]) -> ByProtocol[Metrics]:
+        """Return the metrics of the lists by both protocols; see `measure`."""
+        raw, filtered = (
+            measure(data, self.lists[protocol], self.ranks[protocol], ks) for protocol in PROTOCOLS
+        )
+        return ByProtocol[Metrics](raw=raw, filtered=filtered)
+
+
+def measure(data: TestData, retrieved: np.ndarray, ranks: np.ndarray, ks: list[int]) -> Metrics:
+    """Measure lists.
+
+    Args:
+        data: The test split.
+        retrieved: `(queries, length) int32`, the list of each query.
+        ranks: `(targets,) int64`, each target's place in the list of its query.
+        ks: Cut-offs, each at most `length`.
 
     Returns:
-        `hit_rate`, `recall`, `ndcg`, `mrr` and `coverage`, `_at_` each k, as
-        `components.shared.retrieval.metrics` defines them; coverage is the share of the catalogue
-        that any query is shown. Where lists are long enough and the example
-        counts a pair, also its `top_100_accuracy`.
+        `hit_rate`, `recall`, `ndcg`, `mrr` and `coverage` at each cut-off.
+        `components.shared.retrieval.metrics` defines them; coverage is the share
+        of the catalogue that is in at least one list. `top_100_accuracy` as
+        well, if the lists are long enough and the keras.io example counts any
+        pair.
 
     Raises:
         ValueError: If there is no target.
     """
-    ranks = data.targets.ranks(retrieved)
     metrics = {
-        f"{name}_at_{k}": value
+        Metric(measure, k): value
         for k in ks
-        for name, value in ranking_metrics(ranks, data.targets.query, k).items()
+        for measure, value in ranking_metrics(ranks, data.targets.query, k).items()
     }
     for k in ks:
         shown = np.unique(retrieved[:, :k])
-        metrics[f"coverage_at_{k}"] = float((shown >= 0).sum() / data.candidates)
-    if len(data.example_targets) and retrieved.shape[1] >= EXAMPLE_K:
+        metrics[Metric("coverage", k)] = float((shown >= 0).sum() / data.candidates)
+    if len(data.example_targets) and retrieved.shape[1] >= TOP_100_ACCURACY.cutoff:
         ranks = data.example_targets.ranks(retrieved)
-        metrics["top_100_accuracy"] = float((ranks < EXAMPLE_K).mean())
+        metrics[TOP_100_ACCURACY] = float((ranks < TOP_100_ACCURACY.cutoff).mean())
     return metrics
-
-
-def scored_lists(
-    data: TestData, queries: np.ndarray, candidates: np.ndarray, k: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Ranks the catalogue by inner product, by both protocols.
-
-    Args:
-        data: The test part.
-        queries: `(queries, dim) float32`.
-        candidates: `(candidates, dim) float32`.
-        k: How many items.
-
-    Returns:
-        By protocol, the lists `(queries, k) int32`, and their scores `(queries,
-        k) float32`, -inf where nothing is left.
-    """
-    lists, scores = {}, {}
-    for protocol in PROTOCOLS:
-        lists[protocol], scores[protocol] = retrieve(
-            queries, candidates, k, data.left_out(protocol)
-        )
-    return lists, scores
-
-
-def model_lists(data: TestData, model: Path, k: int) -> dict[str, np.ndarray]:
-    """Retrieves for the test part's queries with a model.
-
-    Args:
-        data: The test part.
-        model: What train wrote.
-        k: How many items.
-
-    Returns:
-        By protocol, the lists `(queries, k) int32`.
-    """
-    query_tower: QueryModel = keras.models.load_model(model / "query_tower.keras")
-    candidate_tower: CandidateModel = keras.models.load_model(model / "candidate_tower.keras")
-    queries = embed(query_tower, data.queries.features)
-    candidates = embed(candidate_tower, data.candidate_features)
-    return scored_lists(data, queries, candidates, k)[0]

@@ -1,4 +1,4 @@
-"""The published model on the same test part."""
+"""The published model on the same test split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +12,27 @@ from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, read_table
 from components.shared.registry.published_models import Published
+from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve
-from components.shared.retrieval.towers import QueryModel, embed
+from components.shared.retrieval.towers import QueryModel
 from components.shared.runtime.arrow import one_array, to_numpy
 
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """Retrieves from the published model, in the catalogue of today.
+    """The published model, which recommends from today's catalogue.
 
-    Items that it does not know it cannot recommend.
+    It can recommend only items that were in its own catalogue.
 
     Args:
-        queries: `(queries, dim) float32`, today's queries as its tower embeds
-            them.
-        embeddings: `(known, dim) float32`, of the items that it knows.
-        index: `(known,) int32`, ascending: their places in today's catalogue.
-        candidates: Items in today's catalogue.
+        queries: `(queries, dim) float32`, today's queries, embedded by its tower.
+        embeddings: `(known, dim) float32`, its embeddings of the items that are in
+            both catalogues.
+        index: `(known,) int32`, ascending: the indices of these items in today's
+            catalogue.
+        candidates: Number of items in today's catalogue.
     """
 
     queries: np.ndarray
@@ -39,14 +41,15 @@ class PublishedModel:
     candidates: int
 
     def retrieve(self, k: int, seen: SeenItems | None) -> np.ndarray:
-        """Finds the best items.
+        """Return the best items.
 
         Args:
-            k: How many.
-            seen: Items to leave out, by their places in today's catalogue.
+            k: Length of the lists.
+            seen: Items to leave out, by their indices in today's catalogue.
 
         Returns:
-            `(queries, k) int32` places in today's catalogue, -1 where none is left.
+            `(queries, k) int32` indices in today's catalogue, -1 where no item is
+            left.
         """
         among_known = min(k, len(self.index))
         if seen is not None:
@@ -62,12 +65,12 @@ class PublishedModel:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The published model, or why there is nothing to compare with.
+    """The published model, or why it cannot be measured.
 
     Args:
-        version: Which version is published; none, if there is none.
-        reason: Why it cannot be measured; none, if it can.
-        model: The model, if it can.
+        version: The published version; None if no model is published.
+        reason: Why it cannot be measured; None if it can.
+        model: The model; None if it cannot be measured.
     """
 
     version: str | None = None
@@ -82,14 +85,14 @@ class Comparison:
         queries: QuerySet,
         catalogue: pa.ChunkedArray,
     ) -> "Comparison":
-        """Reads the published model.
+        """Read the published model.
 
         Args:
-            published: What fetch_published wrote.
-            published_test: What encode_for_published wrote: the test part as
-                the published model takes it.
+            published: The output of fetch_published.
+            published_test: The output of encode_for_published: the test split
+                encoded for the published model.
             queries: Today's queries.
-            catalogue: Today's candidates' ids.
+            catalogue: The ids of today's candidates.
         """
         version = Published.read(published).version
         if published is None or published_test is None or version is None:
@@ -104,10 +107,10 @@ class Comparison:
         known = pc.index_in(one_array(catalogue), value_set=one_array(candidates[CANDIDATE_ID]))
         index = np.flatnonzero(known.is_valid().to_numpy(zero_copy_only=False))
         if not len(index):
-            return cls(version, "it knows no item of today's catalogue")
+            return cls(version, "none of its items is in today's catalogue")
         rows = known.drop_null().to_numpy(zero_copy_only=False)
         spec = FeatureSpec.read(Path(published) / "features")
-        # The rows are those of today's test part.
+        # Its rows are those of today's test split, in the same order.
         test = read_table(comparison, [feature.name for feature in spec.query])
         _, first = np.unique(queries.row_query, return_index=True)
         features = {}
@@ -117,7 +120,7 @@ class Comparison:
             if not np.array_equal(values, values[first][queries.row_query]):
                 return cls(
                     version,
-                    f"for it {feature.name} differs between test rows that are one query for this "
+                    f"its {feature.name} differs between test rows that are one query for the new "
                     "model",
                 )
         tower: QueryModel = keras.models.load_model(

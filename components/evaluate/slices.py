@@ -1,4 +1,4 @@
-"""The parts of the test data that a report looks at one by one."""
+"""Slices of the test split that are measured separately."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _LEAST_TARGETS = 20
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the relevant test interactions.
+    """A part of the relevant test interactions.
 
     Args:
-        by: What they are sliced by.
-        value: Which part this is.
-        targets: `(targets,) bool`.
+        by: What the interactions are cut by.
+        value: The part.
+        targets: `(targets,) bool`, whether each target is in it.
     """
 
     by: str
@@ -39,18 +39,19 @@ def slices(
     user_interactions: np.ndarray,
     popularity: np.ndarray,
 ) -> Iterator[Slice]:
-    """Cuts the targets by each query feature, by the user's history, and by popularity.
+    """Cut the targets by the user's history, by item popularity, and by each query feature.
 
-    Values with fewer than 20 targets are left out: their metrics are noise.
+    Slices with fewer than 20 targets are left out: their metrics are noise.
 
     Args:
-        encoded: What adapt wrote, for names of values.
+        encoded: The output of adapt, for the names of feature values.
         spec: The features.
-        queries: The test part's queries.
-        targets: Its relevant interactions.
-        user_interactions: `(queries,)`, interactions of the query's user before
-            the test part.
-        popularity: `(candidates,)`, interactions of an item before the test part.
+        queries: The queries of the test split.
+        targets: The relevant pairs of the test split.
+        user_interactions: `(queries,)`, the number of interactions of the query's
+            user before the test split.
+        popularity: `(candidates,)`, each item's number of interactions before the
+            test split.
     """
     yield from _kept(_by_history(user_interactions[targets.query]))
     yield from _kept(_by_popularity(popularity, targets.candidate))
@@ -81,9 +82,9 @@ def _by_history(interactions: np.ndarray) -> Iterator[Slice]:
 
 
 def _by_popularity(popularity: np.ndarray, candidate: np.ndarray) -> Iterator[Slice]:
-    """Cuts the catalogue into items that hold a third of the training interactions each."""
+    """Cut the catalogue into three groups of items, each with a third of the interactions."""
     order = np.argsort(-popularity, kind="stable")
-    # What the items before it hold: the most popular one is the head, however much it holds.
+    # The share of more popular items: the most popular one is in the head, whatever its share.
     held = (np.cumsum(popularity[order]) - popularity[order]) / max(popularity.sum(), 1)
     group = np.empty(len(popularity), np.int64)
     group[order] = np.minimum((held * 3).astype(np.int64), 2)

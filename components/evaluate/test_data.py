@@ -1,13 +1,14 @@
-"""The test part, and what was known before it."""
+"""The test split, and the interactions before it."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from components.shared.contracts.evaluation import DataCounts
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.metric import Protocol
 from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     LABEL,
@@ -20,31 +21,32 @@ from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.targets import Targets
 from components.shared.runtime.arrow import to_numpy
 
-# raw ranks all candidates, filtered leaves out what the user knew before the test part.
-PROTOCOLS = ("raw", "filtered")
 # The keras.io example counts ratings whose label is above 0.9.
 EXAMPLE_LABEL = 0.9
 
 
 @dataclass(frozen=True)
 class TestData:
-    """The test part, and what was known before it.
+    """The test split, and the interactions before it.
 
     Args:
+        folder: The output of adapt.
         spec: The features.
-        known: Training and validation part, in this order: `query_id`,
+        known: The training and the validation split, in this order: `query_id`,
             `candidate_index`, `label`, `timestamp`.
-        test: The test part with its encoded query features.
-        train_rows: How many rows of `known` are the training part.
+        test: The test split with its encoded query features.
+        train_rows: Number of rows of `known` that are the training split.
         candidate_features: Encoded features of the catalogue, `(candidates,)`
             or `(candidates, width)` each.
-        candidates: How many items the catalogue has.
-        queries: The test part's distinct queries.
-        targets: Its relevant pairs.
+        candidates: Number of items in the catalogue.
+        queries: The distinct queries of the test split.
+        targets: The relevant pairs of the test split.
         example_targets: The pairs that the keras.io example counts.
-        seen: What the queries' users knew before the test part.
+        seen: The items that the queries' users interacted with before the test
+            split.
     """
 
+    folder: Path
     spec: FeatureSpec
     known: pa.Table
     test: pa.Table
@@ -58,7 +60,7 @@ class TestData:
 
     @classmethod
     def read(cls, encoded: str) -> "TestData":
-        """Reads what adapt wrote."""
+        """Read the encoded tables of adapt."""
         folder = Path(encoded)
         spec = FeatureSpec.read(folder)
         columns = [QUERY_ID, CANDIDATE_INDEX, LABEL, TIMESTAMP]
@@ -69,6 +71,7 @@ class TestData:
         known = pa.concat_tables([train, validation])
         candidates = read_table(folder / "candidates", [f.name for f in spec.candidate])
         return cls(
+            folder,
             spec,
             known,
             test,
@@ -83,29 +86,29 @@ class TestData:
 
     @property
     def popularity(self) -> np.ndarray:
-        """`(candidates,)`, interactions before the test part."""
+        """`(candidates,) int64`, each item's number of interactions before the test split."""
         return np.bincount(to_numpy(self.known[CANDIDATE_INDEX]), minlength=self.candidates)
 
     @property
     def known_targets(self) -> int:
-        """How many targets are items that the user knew before: no filtered list has them."""
+        """The number of targets that the user interacted with earlier: in no filtered list."""
         users = np.repeat(np.arange(len(self.seen.offsets) - 1), np.diff(self.seen.offsets))
         seen = users * np.int64(self.candidates) + self.seen.items
         user = self.seen.user[self.targets.query]
         return int(np.isin(user * np.int64(self.candidates) + self.targets.candidate, seen).sum())
 
-    def left_out(self, protocol: str) -> SeenItems | None:
-        """The items that a protocol does not rank; none, if it ranks all."""
+    def left_out(self, protocol: Protocol) -> SeenItems | None:
+        """Return the items that a protocol leaves out; None if it ranks all."""
         return self.seen if protocol == "filtered" else None
 
-    def summary(self) -> dict[str, Any]:
-        """How much there is of what, for `evaluation.json`."""
-        return {
-            "train": self.train_rows,
-            "validation": self.known.num_rows - self.train_rows,
-            "test": self.test.num_rows,
-            "queries": len(self.queries),
-            "relevant": len(self.targets),
-            "relevant_above": self.spec.relevant_above,
-            "candidates": self.candidates,
-        }
+    def counts(self) -> DataCounts:
+        """Return the size of the splits and of the catalogue."""
+        return DataCounts(
+            train=self.train_rows,
+            validation=self.known.num_rows - self.train_rows,
+            test=self.test.num_rows,
+            queries=len(self.queries),
+            relevant=len(self.targets),
+            relevant_above=self.spec.relevant_above,
+            candidates=self.candidates,
+        )

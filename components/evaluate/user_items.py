@@ -1,5 +1,6 @@
-"""Interactions as a matrix of users and items, which the collaborative baselines fit."""
+"""Interactions as a matrix of users and items, to which the collaborative baselines are fitted."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,34 +12,37 @@ import pyarrow.compute as pc
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID
 from components.shared.retrieval.top_k import NO_CANDIDATE, best_scores
 from components.shared.runtime.arrow import one_array, to_numpy
+from components.shared.runtime.pace import Pace
+
+logger = logging.getLogger(__name__)
 
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model of users' and items' interactions.
+    """A model that was fitted to the interactions of users with items.
 
     Args:
-        scores: Takes `(n,) int64` rows of the matrix; gives `(n, candidates)
-            float32`.
-        knows: `(users,) bool`, for whom the model knows more than nothing.
+        scores: Maps `(n,) int64` rows of the matrix to `(n, candidates) float32`
+            scores.
+        has_signal: `(users,) bool`, whether the model has any signal for a user.
     """
 
     scores: Callable[[np.ndarray], np.ndarray]
-    knows: np.ndarray
+    has_signal: np.ndarray
 
 
 @dataclass(frozen=True)
 class UserItems:
-    """Who interacted with what: two sparse matrices that hold the same pairs.
+    """Two sparse matrices with the same pairs of user and item.
 
     Args:
-        users: `(users,)` ids, one for each row.
-        count: `(users, candidates)`, `scipy.sparse.csr_array` of float32: how
-            often the user interacted with the item.
-        label: The same pairs with the mean label of the pair's interactions,
-            0 among them.
+        users: `(users,)`, the user's id of each row.
+        count: `(users, candidates)`, `scipy.sparse.csr_array` of float32: the
+            number of the user's interactions with the item.
+        label: The same pairs with the mean label of these interactions; zeros
+            are stored.
     """
 
     users: pa.Array
@@ -47,11 +51,11 @@ class UserItems:
 
     @classmethod
     def of(cls, table: pa.Table, candidates: int) -> "UserItems":
-        """Collects the pairs of an interactions table.
+        """Collect the pairs of an interactions table.
 
         Args:
             table: `query_id`, `candidate_index`, `label`.
-            candidates: How many items the catalogue has.
+            candidates: Number of items in the catalogue.
         """
         from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
@@ -74,47 +78,50 @@ class UserItems:
         return cls(ids.dictionary, matrix(counts), matrix(labels))
 
     def weighted(self, weighting: str) -> Any:
-        """`(users, candidates)`, sparse: each pair as 1 (`equal`), its `count` or its `label`."""
+        """Return the matrix with each pair as 1 (`equal`), its `count` or its `label`."""
         if weighting == "equal":
             return self.count.sign()
         return self.label if weighting == "label" else self.count
 
     def rows(self, ids: pa.Array) -> np.ndarray:
-        """`(ids,) int64`, each user's row; -1 for who has no interaction."""
+        """Return each user's row, `(ids,) int64`; -1 for a user without an interaction."""
         return pc.fill_null(pc.index_in(ids, self.users), -1).to_numpy().astype(np.int64)
 
     def rank(
-        self, fitted: Fitted, ids: pa.Array, instead: np.ndarray, *, leave_out: bool
+        self, fitted: Fitted, ids: pa.Array, fallback: np.ndarray, *, leave_out: bool
     ) -> np.ndarray:
-        """Finds the items with the greatest scores, the lower index first among equals.
+        """Return the items with the greatest scores, the lower index first among equals.
 
         Args:
-            fitted: What was fitted to these users and items.
-            ids: `(queries,)`, whom to recommend to; a user may come again.
-            instead: `(queries, k) int32`, the lists of those that the model knows
-                nothing about.
+            fitted: A model that was fitted to these users and items.
+            ids: `(queries,)`, the user of each query; may repeat.
+            fallback: `(queries, k) int32`, the lists for users for whom the model
+                has no signal.
             leave_out: Whether the user's own items are left out.
 
         Returns:
-            `(queries, k) int32` candidate indices, best first, -1 where none is
-            left.
+            `(queries, k) int32` candidate indices, best first, -1 where fewer
+            than k candidates are left.
         """
         row = self.rows(ids)
         known = row >= 0
-        known[known] = fitted.knows[row[known]]
+        known[known] = fitted.has_signal[row[known]]
         users, of_query = np.unique(row[known], return_inverse=True)
-        k, candidates = instead.shape[1], self.count.shape[1]
+        k, candidates = fallback.shape[1], self.count.shape[1]
         step = max(min(_SCORES_AT_ONCE // candidates, len(users)), 1)
         ranked = np.full((len(users), k), NO_CANDIDATE, np.int32)
+        pace = Pace()
         for first in range(0, len(users), step):
+            if pace.is_due():
+                logger.info(f"ranked {first:,} of {len(users):,} users")
             chunk = users[first : first + step]
             scores = fitted.scores(chunk)
             if leave_out:
                 own = self.count[chunk]
                 scores[np.repeat(np.arange(len(chunk)), np.diff(own.indptr)), own.indices] = -np.inf
-            # Padded to the same shape, so that the last step does not compile anew.
+            # Padded to the same shape, so that the last step is not compiled again.
             scores = np.pad(scores, ((0, step - len(chunk)), (0, 0)))
             ranked[first : first + step] = best_scores(scores, k)[: len(chunk)]
-        lists = instead.copy()
+        lists = fallback.copy()
         lists[known] = ranked[of_query]
         return lists

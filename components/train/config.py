@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from components.shared.retrieval.metrics import MetricName
+from components.shared.contracts.metric import Metric
 
 # Units of each dense layer of both towers.
 LayerSizes = list[Annotated[int, Field(ge=1)]]
@@ -102,7 +102,7 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(1024, ge=2)
     epochs: int = Field(30, ge=1)
     validation_frequency: int = Field(1, ge=1)
-    monitor: MetricName = "hit_rate_at_100_filtered"
+    monitor: Metric = Metric("hit_rate", 100, "filtered")
     patience: int | None = Field(None, ge=1)
     refit: bool = False
     checkpoint_seconds: float = Field(30.0, ge=0)
@@ -124,11 +124,6 @@ class TrainConfig(BaseModel):
         if self.hard_negatives is not None and self.loss != "softmax":
             raise ValueError("hard_negatives go with loss softmax; mse has no negatives")
         return self
-
-    @property
-    def monitor_k(self) -> int:
-        """The k of `monitor`."""
-        return int(self.monitor.rsplit("_", 2)[1])
 
 
 def stack_name(layer_sizes: list[int]) -> str:

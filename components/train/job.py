@@ -16,7 +16,8 @@ import numpy as np
 
 from components.shared.contracts.tables import LABEL
 from components.shared.registry.published_models import Published
-from components.shared.retrieval.towers import CandidateModel, QueryModel, shared_embeddings
+from components.shared.retrieval.embedding_tables import shared_embeddings
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json, written_aside
 from components.train.checkpoint import ResumableFit, training_key
@@ -138,7 +139,7 @@ def train(
         ]
         summary = {
             "layer_sizes": name,
-            "monitor": settings.monitor,
+            "monitor": str(settings.monitor),
             "validation": validation.best,
             "best_epoch": validation.best_epoch,
             "epochs": len(validation.history),

@@ -8,12 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from components.shared.contracts.metric import PROTOCOLS
+from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.metrics import ranking_metrics
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.targets import Targets
 from components.shared.retrieval.top_k import retrieve
-from components.shared.retrieval.towers import embed
 from components.shared.runtime.errors import InputError
 from components.train.config import TrainConfig
 from components.train.data import EncodedData
@@ -133,9 +134,9 @@ class RetrievalValidation(EpochNotes):
         self._queries = QuerySet.of(data.validation, data.spec.query)
         self._targets = Targets.of(data.validation, self._queries, data.spec.relevant_above)
         self._seen = SeenItems.of(self._queries, data.train)
-        if config.monitor_k > data.candidate_count:
+        if config.monitor.cutoff > data.candidate_count:
             raise InputError(
-                f"train.monitor: {config.monitor} looks at {config.monitor_k} candidates, but "
+                f"train.monitor: {config.monitor} looks at {config.monitor.cutoff} candidates, but "
                 f"the catalogue has {data.candidate_count} only. Choose a smaller k."
             )
         if not len(self._targets):
@@ -217,13 +218,13 @@ class RetrievalValidation(EpochNotes):
         self._can_be_left = True
         if self._is_asked_to_stop:
             self.ask_to_stop()
-        k = self._config.monitor_k
-        metric, _, _ = self._config.monitor.partition("_at_")
+        monitor = self._config.monitor
         values = {}
-        for protocol, seen in (("raw", None), ("filtered", self._seen)):
-            retrieved, _ = retrieve(queries, candidates, k, seen)
+        for protocol in PROTOCOLS:
+            seen = self._seen if protocol == "filtered" else None
+            retrieved, _ = retrieve(queries, candidates, monitor.cutoff, seen)
             ranks = self._targets.ranks(retrieved)
-            value = ranking_metrics(ranks, self._targets.query, k)[metric]
-            values[f"val_{metric}_at_{k}_{protocol}"] = value
+            measures = ranking_metrics(ranks, self._targets.query, monitor.cutoff)
+            values[f"val_{monitor.by(protocol)}"] = measures[monitor.measure]
         self._can_be_left = False
         return values

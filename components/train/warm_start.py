@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
-from components.shared.retrieval.towers import CandidateModel, MeanEmbedding, QueryModel
+from components.shared.retrieval.mean_embedding import MeanEmbedding
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from components.shared.contracts.metric import (
+    QUERY_MEANS,
+    RANK_MEASURES,
+    TOP_100_ACCURACY,
+    Metric,
+)
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, replace_text
 from components.train.config import stack_name
@@ -154,7 +160,7 @@ def compare(
         if change == AS_IT_IS:
             measured = experiments.baselines(config)
             data[config.name] = measured["data"]
-            monitors[config.name] = config.train.monitor
+            monitors[config.name] = str(config.train.monitor)
             columns[config.name] = default_metrics(config, measured["metrics"]["most_popular"])
             baselines[config.name] = {key: measured[key] for key in ("settings", "left_out")}
             say(f"{config.name}: baselines are measured")
@@ -184,15 +190,14 @@ def _data(config: PipelineConfig) -> dict[str, Any]:
     }
 
 
-def _is_measured(metric: str, ks: Sequence[int]) -> bool:
-    name, _, k_and_protocol = metric.removeprefix("cold_").partition("_at_")
-    k, _, protocol = k_and_protocol.partition("_")
-    if protocol not in ("raw", "filtered"):
-        return metric in ("top_100_accuracy_raw", "top_100_accuracy_filtered")
-    if metric.startswith("cold_coverage"):
+def _is_measured(name: str, ks: Sequence[int]) -> bool:
+    try:
+        metric = Metric.parse(name)
+    except ValueError:
         return False
-    names = ("hit_rate", "recall", "ndcg", "mrr", "coverage")
-    return name in names and k in map(str, ks)
+    if metric.protocol is None or (metric.cold and metric.measure not in RANK_MEASURES):
+        return False
+    return metric.by(None) == TOP_100_ACCURACY or metric.cutoff in ks
 
 
 def _row(
@@ -227,12 +232,16 @@ def default_metrics(config: PipelineConfig, measured: Container[str] = ()) -> li
         measured: What was measured of it; where new users are many enough, the
             headline and NDCG of these are columns, too.
     """
-    settings = config.evaluate
-    names = [f"{settings.headline_metric}_{protocol}" for protocol in ("raw", "filtered")]
-    if 10 in settings.ks:
-        names += ["hit_rate_at_10_filtered", "ndcg_at_10_filtered"]
-    cold = [f"cold_{name}" for name in (f"{settings.headline_metric}_filtered", *names[3:])]
-    return list(dict.fromkeys([*names, *(name for name in cold if name in measured)]))
+    headline = config.evaluate.headline
+    metrics = [headline.by("raw"), headline.by("filtered")]
+    cold = [headline.by("filtered").for_cold_users()]
+    if 10 in config.evaluate.ks:
+        ndcg = Metric("ndcg", 10, "filtered")
+        metrics += [Metric("hit_rate", 10, "filtered"), ndcg]
+        cold += [ndcg.for_cold_users()]
+    names = [str(metric) for metric in metrics]
+    names += [str(metric) for metric in cold if str(metric) in measured]
+    return list(dict.fromkeys(names))
 
 
 def render(comparison: Comparison, metrics: Sequence[str]) -> str:
@@ -293,7 +302,7 @@ def render(comparison: Comparison, metrics: Sequence[str]) -> str:
 
 def _is_other(row: Row, metric: str, data: dict[str, Any]) -> bool:
     """Whether a metric is a mean over other queries than that of the baselines."""
-    by_query = metric.removeprefix("cold_").startswith(("recall", "ndcg", "mrr"))
+    by_query = Metric.parse(metric).measure in QUERY_MEANS
     return by_query and row.queries != data["queries"]
 
 

@@ -23,6 +23,7 @@ import psutil
 from kfp import local
 
 from components.publish.job import REVISION
+from components.shared.contracts.evaluation import Evaluation
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json, written_aside
 from components.shared.storage.location import is_remote
@@ -194,7 +195,7 @@ class RunResult:
     """
 
     folder: Path
-    evaluation: dict[str, Any]
+    evaluation: Evaluation
     publication: dict[str, Any]
     steps: list[StepTime]
     seconds: float
@@ -261,7 +262,7 @@ def run_locally(
             partial / "run.json",
         )
     _point(root / "latest", folder)
-    evaluation = read_json(folder / "evaluation" / "evaluation.json")
+    evaluation = Evaluation.read(folder / "evaluation")
     return RunResult(folder, evaluation, publication, progress.steps, seconds)
 
 

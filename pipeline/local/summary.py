@@ -1,18 +1,26 @@
-"""What a run says at its end."""
+"""The summary at the end of a local run."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from components.evaluate.config import BASELINE_LABELS
+from components.shared.contracts.evaluation import Evaluation, Interval
+from components.shared.contracts.metric import PROTOCOLS, Protocol
+from components.shared.contracts.rankers import (
+    BASELINE_LABELS,
+    MODEL,
+    MOST_POPULAR,
+    PUBLISHED,
+    Ranker,
+)
 from pipeline.local.runner import RunResult, StepTime
 
 
 def summarize(result: RunResult) -> str:
-    """Puts the metrics, the times and the report's path into a few lines."""
+    """Return the metrics, the times and the path of the report, as text for a terminal."""
     parts = [
         _depths(result.evaluation),
         _leads(result.evaluation),
-        *(_metrics(result.evaluation, protocol) for protocol in ("raw", "filtered")),
+        *(_metrics(result.evaluation, protocol) for protocol in PROTOCOLS),
         _times(result.steps, result.seconds),
         _verdict(result.evaluation) + "\n" + _publication(result.publication),
         f"report   {result.folder / 'report.html'}\nresults  {result.folder}",
@@ -32,64 +40,65 @@ def _table(rows: Iterable[Iterable[str]]) -> str:
     )
 
 
-def _depths(evaluation: dict[str, Any]) -> str:
-    metric = evaluation["headline"]["metric"]
-    rows = [[f"{metric}, test part", "raw", "filtered", "validation"]]
-    for depth in evaluation["depths"]:
+def _depths(evaluation: Evaluation) -> str:
+    metric = evaluation.headline.metric
+    rows = [[f"{metric}, test split", "raw", "filtered", "validation"]]
+    for depth in evaluation.depths:
         rows.append(
             [
-                f"layers {depth['layer_sizes']}" + (" (exported)" if depth["exported"] else ""),
-                *(f"{depth['test'][protocol][metric]:.4f}" for protocol in ("raw", "filtered")),
-                f"{depth['validation']:.4f}",
+                f"layers {depth.layer_sizes}" + (" (exported)" if depth.exported else ""),
+                *(f"{depth.test.by(protocol)[metric]:.4f}" for protocol in PROTOCOLS),
+                f"{depth.validation:.4f}",
             ]
         )
-    for who, name in _others(evaluation).items():
-        values = [evaluation["metrics"][p][who][metric] for p in ("raw", "filtered")]
-        rows.append([name, *(f"{value:.4f}" for value in values), ""])
+    for ranker, label in _others(evaluation).items():
+        values = [evaluation.metrics.by(protocol)[ranker][metric] for protocol in PROTOCOLS]
+        rows.append([label, *(f"{value:.4f}" for value in values), ""])
     return _table(rows)
 
 
-def _others(evaluation: dict[str, Any]) -> dict[str, str]:
-    """Who is measured beside the model, and how to call them."""
-    names = {**BASELINE_LABELS, "published": "published model"}
-    return {who: name for who, name in names.items() if who in evaluation["headline"]}
+def _others(evaluation: Evaluation) -> dict[Ranker, str]:
+    """Return the label of each ranker beside the model."""
+    labels = {**BASELINE_LABELS, PUBLISHED: "published model"}
+    return {ranker: label for ranker, label in labels.items() if ranker in evaluation.rankers}
 
 
-def _leads(evaluation: dict[str, Any]) -> str:
-    headline = evaluation["headline"]
-    intervals = headline["intervals"]
+def _leads(evaluation: Evaluation) -> str:
+    headline = evaluation.headline
+    intervals = headline.intervals
     rows = [
         [
-            f"{headline['metric']} {headline['protocol']}",
+            f"{headline.metric} {headline.protocol}",
             "value", "95% interval", "model's lead", "95% interval",
         ],
-        ["exported model", f"{headline['model']:.4f}", _interval(intervals["of"]["model"]), "", ""],
+        ["exported model", f"{headline.model:.4f}", _interval(intervals.of[MODEL]), "", ""],
     ]  # fmt: skip
-    for who, name in _others(evaluation).items():
-        lead = intervals["leads"][who]
+    for ranker, label in _others(evaluation).items():
+        lead = intervals.leads[ranker]
         rows.append(
             [
-                name,
-                f"{headline[who]:.4f}",
-                _interval(intervals["of"][who]),
-                f"{lead['value']:+.4f}",
-                _interval(lead["interval"], sign="+"),
+                label,
+                f"{headline.values[ranker]:.4f}",
+                _interval(intervals.of[ranker]),
+                f"{lead.value:+.4f}",
+                _interval(lead.interval, sign="+"),
             ]
         )
-    left_out = evaluation["baselines"]["left_out"].items()
-    notes = [f"{BASELINE_LABELS[who]} is left out: {reason}" for who, reason in left_out]
+    left_out = evaluation.baselines.left_out.items()
+    notes = [f"{BASELINE_LABELS[baseline]} is left out: {reason}" for baseline, reason in left_out]
     return "\n".join([_table(rows), *notes])
 
 
-def _interval(ends: list[float], sign: str = "") -> str:
+def _interval(ends: Interval, sign: str = "") -> str:
     return " to ".join(f"{end:{sign}.4f}" for end in ends)
 
 
-def _metrics(evaluation: dict[str, Any], protocol: str) -> str:
-    who = {"model": "exported model", **_others(evaluation)}
-    metrics = evaluation["metrics"][protocol]
-    rows = [[f"{protocol}, test part", *who.values()]]
-    rows += [[name, *(f"{metrics[w][name]:.4f}" for w in who)] for name in metrics["model"]]
+def _metrics(evaluation: Evaluation, protocol: Protocol) -> str:
+    labels = {MODEL: "exported model", **_others(evaluation)}
+    metrics = evaluation.metrics.by(protocol)
+    rows = [[f"{protocol}, test split", *labels.values()]]
+    for metric in metrics[MODEL]:
+        rows.append([str(metric), *(f"{metrics[ranker][metric]:.4f}" for ranker in labels)])
     return _table(rows)
 
 
@@ -111,19 +120,19 @@ def _times(steps: list[StepTime], seconds: float) -> str:
     return _table(rows)
 
 
-def _verdict(evaluation: dict[str, Any]) -> str:
-    headline = evaluation["headline"]
-    word = "GOOD ENOUGH" if headline["good_enough"] else "NOT GOOD ENOUGH"
-    interval = _interval(headline["intervals"]["leads"]["most_popular"]["interval"], sign="+")
+def _verdict(evaluation: Evaluation) -> str:
+    headline = evaluation.headline
+    word = "GOOD ENOUGH" if headline.good_enough else "NOT GOOD ENOUGH"
+    interval = _interval(headline.intervals.leads[MOST_POPULAR].interval, sign="+")
     line = (
-        f"{word}: {headline['metric']} {headline['protocol']} is {headline['model']:.4f}, "
-        f"{headline['lead']:+.4f} from most-popular's {headline['most_popular']:.4f} "
-        f"(95% interval {interval}, margin {headline['margin']:g})"
+        f"{word}: {headline.metric} {headline.protocol} is {headline.model:.4f}, "
+        f"{headline.lead:+.4f} from most-popular's {headline.most_popular:.4f} "
+        f"(95% interval {interval}, margin {headline.margin:g})"
     )
-    if "published" in headline:
-        lead = headline["model"] - headline["published"]
-        line += f" and {lead:+.4f} from the published model's {headline['published']:.4f}"
-    return "\n".join([line, *(f"  {reason}" for reason in headline["reasons"])])
+    if headline.published is not None:
+        lead = headline.model - headline.published
+        line += f" and {lead:+.4f} from the published model's {headline.published:.4f}"
+    return "\n".join([line, *(f"  {reason}" for reason in headline.reasons)])
 
 
 def _publication(publication: dict[str, Any]) -> str:

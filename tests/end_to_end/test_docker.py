@@ -72,9 +72,9 @@ def test_metrics_are_those_of_the_subprocess_runner(
 ) -> None:
     """Bit for bit: both run the same wheels on the same machine."""
     ours, theirs = in_containers.evaluation, in_processes.evaluation
-    assert ours["metrics"] == theirs["metrics"]
-    assert ours["slices"] == theirs["slices"]
-    assert ours["headline"] == theirs["headline"]
+    assert ours.metrics == theirs.metrics
+    assert ours.slices == theirs.slices
+    assert ours.headline == theirs.headline
 
 
 def test_tables_are_those_of_the_subprocess_runner(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from served import assert_same_ranking, plain_server
 
+from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric
 from components.shared.contracts.tables import QUERY_ID, read_table
 from pipeline.config.loading import load_config
 from pipeline.local.runner import RunResult, run_locally
@@ -31,29 +32,30 @@ def shipped(movielens_archive: Path, output: Path) -> RunResult:
 
 
 def test_the_example_reaches_its_own_accuracy_at_every_depth(example: RunResult) -> None:
-    depths = example.evaluation["depths"]
-    assert {depth["layer_sizes"] for depth in depths} == {"32", "64-32", "128-64-32"}
+    depths = example.evaluation.depths
+    assert {depth.layer_sizes for depth in depths} == {"32", "64-32", "128-64-32"}
     for depth in depths:
-        assert 0.30 <= depth["test"]["raw"]["top_100_accuracy"] <= 0.34, depth["layer_sizes"]
+        assert 0.30 <= depth.test.raw[TOP_100_ACCURACY] <= 0.34, depth.layer_sizes
 
 
 def test_the_example_loses_to_most_popular_and_the_verdict_says_so(example: RunResult) -> None:
-    metrics = example.evaluation["metrics"]["raw"]
-    assert metrics["model"]["top_100_accuracy"] < metrics["most_popular"]["top_100_accuracy"]
-    assert not example.evaluation["headline"]["good_enough"]
+    metrics = example.evaluation.metrics.raw
+    assert metrics["model"][TOP_100_ACCURACY] < metrics["most_popular"][TOP_100_ACCURACY]
+    assert not example.evaluation.headline.good_enough
 
 
 def test_the_shipped_config_beats_most_popular_raw_and_filtered(shipped: RunResult) -> None:
-    for protocol in ("raw", "filtered"):
-        metrics = shipped.evaluation["metrics"][protocol]
-        for name in ("hit_rate_at_100", "recall_at_100", "ndcg_at_100", "top_100_accuracy"):
-            assert metrics["model"][name] > metrics["most_popular"][name], (protocol, name)
-    assert shipped.evaluation["headline"]["good_enough"]
+    at_100 = [Metric(measure, 100) for measure in ("hit_rate", "recall", "ndcg")]
+    for protocol in PROTOCOLS:
+        metrics = shipped.evaluation.metrics.by(protocol)
+        for metric in (*at_100, TOP_100_ACCURACY):
+            assert metrics["model"][metric] > metrics["most_popular"][metric], (protocol, metric)
+    assert shipped.evaluation.headline.good_enough
 
 
 def test_both_are_measured_on_the_same_rows(example: RunResult, shipped: RunResult) -> None:
-    assert example.evaluation["data"] == shipped.evaluation["data"]
-    popular = [run.evaluation["metrics"]["filtered"]["most_popular"] for run in (example, shipped)]
+    assert example.evaluation.data == shipped.evaluation.data
+    popular = [run.evaluation.metrics.filtered["most_popular"] for run in (example, shipped)]
     assert popular[0] == popular[1]
 
 

@@ -1,38 +1,34 @@
 """Retrieval metrics from the ranks of relevant items.
 
-- **hit rate@k**: share of the relevant interactions whose item is among the
+- **hit rate@k**: the fraction of relevant interactions whose item is among the
   first k. For interactions with a label above 0.9 and k = 100 it is the top-100
   accuracy of the keras.io example (`SparseTopKCategoricalAccuracy`).
-- **recall@k**: the same share computed for each query, then averaged.
-- **NDCG@k**: sum of 1 / log2(rank + 2) over a query's relevant items among the
-  first k (ranks from 0), divided by the best sum possible; averaged over
+- **recall@k**: the same fraction computed for each query, then averaged.
+- **NDCG@k**: the sum of 1 / log2(rank + 2) over a query's relevant items among
+  the first k (ranks from 0), divided by the largest possible sum; averaged over
   queries (Järvelin & Kekäläinen, TOIS 2002, with binary gains).
 - **MRR@k**: 1 / (rank + 1) of a query's first relevant item, 0 beyond k;
   averaged over queries.
 """
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import StringConstraints
 
-# One cell of the table of metrics: which one, at which k, by which protocol.
-MetricName = Annotated[
-    str, StringConstraints(pattern=r"^(hit_rate|recall|ndcg|mrr)_at_[1-9]\d*_(raw|filtered)$")
-]
+from components.shared.contracts.metric import QUERY_MEANS
 
 
 def per_query_metrics(ranks: np.ndarray, query: np.ndarray, k: int) -> dict[str, np.ndarray]:
-    """Computes metrics for each query that has a relevant item.
+    """Return the metrics of each query that has a relevant item.
 
     Args:
-        ranks: `(targets,)`, 0 for the best; `k` or more where it is not found.
+        ranks: `(targets,) int64`, 0 for the best place; `k` or more for a target
+            that is not found.
         query: `(targets,)`, the query of each target.
-        k: How many of the first items count.
+        k: The cut-off.
 
     Returns:
-        `query`, `targets` (how many relevant items), `hits` (how many found),
-        `recall`, `ndcg` and `mrr`, each `(queries with targets,)`.
+        `query`, `targets` (number of relevant items), `hits` (number of them
+        among the first k), `recall`, `ndcg` and `mrr`, each `(queries with
+        targets,)`.
     """
     queries, index, targets = np.unique(query, return_inverse=True, return_counts=True)
     found = ranks < k
@@ -54,15 +50,15 @@ def per_query_metrics(ranks: np.ndarray, query: np.ndarray, k: int) -> dict[str,
 
 
 def ranking_metrics(ranks: np.ndarray, query: np.ndarray, k: int) -> dict[str, float]:
-    """Computes `hit_rate`, `recall`, `ndcg` and `mrr` at k; see `per_query_metrics`.
+    """Return `hit_rate`, `recall`, `ndcg` and `mrr` at k; see `per_query_metrics`.
 
     Raises:
         ValueError: If there is no target.
     """
     if not len(ranks):
-        raise ValueError("there is no relevant interaction to measure by")
+        raise ValueError("there is no relevant interaction to measure")
     each = per_query_metrics(ranks, query, k)
     return {
         "hit_rate": float(each["hits"].sum() / each["targets"].sum()),
-        **{name: float(each[name].mean()) for name in ("recall", "ndcg", "mrr")},
+        **{name: float(each[name].mean()) for name in QUERY_MEANS},
     }

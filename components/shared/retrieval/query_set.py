@@ -12,14 +12,14 @@ from components.shared.runtime.arrow import to_numpy
 
 @dataclass(frozen=True)
 class QuerySet:
-    """The distinct queries of a table, and which row asks which.
+    """The distinct queries of a table, and the query of each row.
 
-    A query is a user as their features describe them. Where features differ
-    from one interaction to the next, each is a query of its own.
+    A query is a user as described by their features. If a user's features differ
+    between interactions, each distinct combination is a separate query.
 
     Args:
-        ids: `(queries,)` users' ids.
-        features: Encoded query features, `(queries,)` or `(queries, width)`.
+        ids: `(queries,)`, the user's id of each query.
+        features: Encoded query features, `(queries,)` or `(queries, width)` each.
         row_query: `(rows,) int64`, the query of each row of the table.
     """
 
@@ -32,7 +32,7 @@ class QuerySet:
 
     @classmethod
     def of(cls, table: pa.Table, features: list[EncodedFeature]) -> "QuerySet":
-        """Finds the distinct queries of an encoded interactions table, in order of appearance."""
+        """Find the distinct queries of an encoded interactions table, in order of appearance."""
         ids = table[QUERY_ID].combine_chunks()
         columns = {feature.name: to_numpy(table[feature.name]) for feature in features}
         keys = [ids.dictionary_encode().indices.to_numpy().astype(np.int32)[:, None]]

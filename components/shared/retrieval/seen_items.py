@@ -13,14 +13,14 @@ from components.shared.runtime.arrow import to_numpy
 
 @dataclass(frozen=True)
 class SeenItems:
-    """The candidates to leave out for each query: those of its user, as a ragged array.
+    """The items that each query's user has seen, as a ragged array over users.
 
-    A user with several queries is there once.
+    Queries of the same user share their items.
 
     Args:
-        offsets: `(users + 1,) int64`, where each user's items begin.
-        items: `(pairs,) int32` candidate indices.
-        user: `(queries,) int64`, which user asks each query.
+        offsets: `(users + 1,) int64`, where each user's items begin in `items`.
+        items: `(pairs,) int32`, candidate indices.
+        user: `(queries,) int64`, the user of each query.
     """
 
     offsets: np.ndarray
@@ -29,7 +29,7 @@ class SeenItems:
 
     @classmethod
     def of(cls, queries: QuerySet, *tables: pa.Table) -> "SeenItems":
-        """Collects what the queries' users interacted with in some tables."""
+        """Collect the items that the queries' users interacted with in some tables."""
         ids, items = [], []
         for table in tables:
             ids.append(table[QUERY_ID].combine_chunks())
@@ -46,20 +46,20 @@ class SeenItems:
 
     @property
     def counts(self) -> np.ndarray:
-        """`(queries,) int64`, how many items each query leaves out."""
+        """The number of items that each query's user has seen, `(queries,) int64`."""
         return np.diff(self.offsets)[self.user]
 
     def of_query(self, query: int) -> np.ndarray:
-        """The items of one query, ascending: `(items,) int32`."""
+        """Return the items of one query, `(items,) int32`, ascending."""
         user = self.user[query]
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def translated(self, place: np.ndarray) -> "SeenItems":
-        """The same items by their places in another catalogue.
+        """Return the same items by their indices in another catalogue.
 
         Args:
-            place: `(candidates,) int32`, where each item is there; -1 if it is
-                not.
+            place: `(candidates,) int32`, each item's index in the other
+                catalogue; -1 if the item is not in it.
         """
         items = place[self.items]
         kept = items >= 0
@@ -67,7 +67,16 @@ class SeenItems:
         return SeenItems(before[self.offsets], items[kept], self.user)
 
     def padded(self, first: int, last: int, padding: int) -> np.ndarray:
-        """The items of some queries: `(last - first, width) int32`, width a power of two."""
+        """Return the items of a range of queries as a rectangular array.
+
+        Args:
+            first: The first query.
+            last: The query after the last one.
+            padding: The index that fills up each row.
+
+        Returns:
+            `(last - first, width) int32`; the width is a power of two.
+        """
         user = self.user[first:last]
         begin = self.offsets[user]
         lengths = self.offsets[user + 1] - begin

@@ -1,4 +1,4 @@
-"""The relevant pairs that a ranking is measured by."""
+"""The relevant pairs against which a ranking is measured."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from components.shared.runtime.arrow import to_numpy
 
 @dataclass(frozen=True)
 class Targets:
-    """The relevant pairs that a ranking is measured by.
+    """The relevant pairs of query and candidate against which a ranking is measured.
 
     Args:
-        query: `(targets,) int64`.
-        candidate: `(targets,) int32`.
+        query: `(targets,) int64`, the query of each pair.
+        candidate: `(targets,) int32`, the candidate index of each pair.
     """
 
     query: np.ndarray
@@ -27,10 +27,15 @@ class Targets:
 
     @classmethod
     def of(cls, table: pa.Table, queries: QuerySet, relevant_above: float | None) -> "Targets":
-        """Takes the rows whose label is above a threshold; all, where there is none.
+        """Take the rows whose label is above a threshold.
 
         A pair that the table has more than once is one target: a list shows an
-        item once, and NDCG would exceed 1.
+        item once, so NDCG would exceed 1.
+
+        Args:
+            table: An interactions table; `candidate_index` and `label` are used.
+            queries: The queries of this table.
+            relevant_above: The threshold; None takes every row.
         """
         relevant = np.ones(table.num_rows, bool)
         if relevant_above is not None:
@@ -42,14 +47,14 @@ class Targets:
         return cls(query[first], candidate[first])
 
     def ranks(self, retrieved: np.ndarray, *, at_once: int = 1 << 16) -> np.ndarray:
-        """Finds each target in its query's list.
+        """Find each target in the list of its query.
 
         Args:
             retrieved: `(queries, k) int32` candidate indices, best first.
-            at_once: Targets that are compared at once.
+            at_once: Number of targets to compare at once; bounds memory.
 
         Returns:
-            `(targets,) int64`, 0 for the best; k where the target is not in the
+            `(targets,) int64`, 0 for the best place; k if the target is not in the
             list.
         """
         ranks = np.empty(len(self), np.int64)

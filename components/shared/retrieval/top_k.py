@@ -1,12 +1,13 @@
-"""Ranking candidates for queries: the one retrieval that validation and evaluation share.
+"""Exact top-k retrieval, shared by validation and evaluation.
 
 Scores are inner products in full float32 precision. Equal scores are ordered by
 candidate index, as `tf.math.top_k` in the SavedModel orders them.
 
-`keras_rs.layers.BruteForceRetrieval` (0.4.0) is not used: it cannot leave out
-the items that a user has seen already.
+`keras_rs.layers.BruteForceRetrieval` (0.4.0) is not used because it cannot leave
+out the items that a user has already seen.
 """
 
+import logging
 from functools import partial
 
 import jax
@@ -14,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.shared.retrieval.seen_items import SeenItems
+from components.shared.runtime.pace import Pace
 
-NO_CANDIDATE = -1
+logger = logging.getLogger(__name__)
 
+NO_CANDIDATE = -1  # the index in the places that no candidate is left for
 
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32
 
@@ -38,32 +41,35 @@ def retrieve(
     k: int,
     seen: SeenItems | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the k candidates with the greatest inner product.
+    """Return the k candidates with the greatest inner product.
 
     Args:
         query_embeddings: `(queries, dim) float32`.
         candidate_embeddings: `(candidates, dim) float32`.
-        k: At most the number of candidates.
-        seen: Candidates to leave out.
+        k: Length of the lists, at most the number of candidates.
+        seen: Candidates to leave out; by default none are.
 
     Returns:
         `(queries, k) int32` candidate indices, best first, and `(queries, k)
-        float32` scores. Where fewer than k candidates are left, the rest is -1
-        with a score of -inf.
+        float32` scores. If fewer than k candidates are left, the remaining
+        indices are -1 and their scores -inf.
     """
     queries, candidates = len(query_embeddings), len(candidate_embeddings)
     step = min(max(_SCORES_AT_ONCE // candidates, 1), max(queries, 1))
     on_device = jnp.asarray(candidate_embeddings, jnp.float32)
     indices = np.empty((queries, k), np.int32)
     scores = np.empty((queries, k), np.float32)
+    pace = Pace()
     for first in range(0, queries, step):
+        if pace.is_due():
+            logger.info(f"ranked {first:,} of {queries:,} queries")
         last = min(first + step, queries)
         left_out = (
             np.full((last - first, 1), candidates, np.int32)
             if seen is None
             else seen.padded(first, last, padding=candidates)
         )
-        # Padded to the same shape, so that the last step does not compile anew.
+        # Padded to the same shape, so that the last step is not compiled again.
         missing = step - (last - first)
         chunk = np.pad(query_embeddings[first:last], ((0, missing), (0, 0)))
         left_out = np.pad(left_out, ((0, missing), (0, 0)), constant_values=candidates)
@@ -80,14 +86,14 @@ def _greatest(scores: jax.Array, k: int) -> jax.Array:
 
 
 def best_scores(scores: np.ndarray, k: int) -> np.ndarray:
-    """Finds the k candidates with the greatest scores.
+    """Return the k candidates with the greatest scores.
 
     Args:
-        scores: `(queries, candidates) float32`; -inf for what is left out.
-        k: At most the number of candidates.
+        scores: `(queries, candidates) float32`; -inf for candidates to leave out.
+        k: Length of the lists, at most the number of candidates.
 
     Returns:
         `(queries, k) int32` candidate indices, best first, the lower index first
-        among equals; -1 where none is left.
+        among equals; -1 where fewer than k candidates are left.
     """
     return np.asarray(_greatest(jnp.asarray(scores, jnp.float32), k), np.int32)

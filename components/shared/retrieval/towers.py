@@ -3,110 +3,40 @@
 from typing import Any
 
 import keras
-import numpy as np
 
 from components.shared.contracts.feature_spec import EncodedFeature
 from components.shared.features.types import holds_ids
+from components.shared.retrieval.embedding_tables import embedding_table, l2_penalty
+from components.shared.retrieval.mean_embedding import MeanEmbedding
 
 _PACKAGE = "deep_retrieval"
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
-class MeanEmbedding(keras.layers.Layer):
-    """Averages the embeddings of a padded list of indices.
-
-    It saves its table, also one that is another layer's: it loads with a table
-    of its own that has the same values.
-
-    A row without any value gets zeros. (`GlobalAveragePooling1D` of Keras 3.15
-    divides by zero there and gives NaN.)
-
-    Args:
-        cardinality: Rows of the embedding table.
-        dimension: Width of the embeddings.
-        padding_index: The index that does not count.
-        regularizer: Of the embeddings.
-        embedding: A layer that has the table already, to be used with it; by
-            default it makes its own.
-
-    Example:
-    ```python
-    layer = MeanEmbedding(cardinality=21, dimension=32, padding_index=0)
-    layer(np.array([[4, 7, 0, 0]]))  # shape (1, 32)
-    ```
-    """
-
-    def __init__(
-        self,
-        cardinality: int,
-        dimension: int,
-        padding_index: int = 0,
-        regularizer: Any = None,
-        embedding: keras.layers.Embedding | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.padding_index = padding_index
-        if embedding is None:
-            embedding = keras.layers.Embedding(
-                cardinality, dimension, embeddings_regularizer=regularizer
-            )
-            embedding.build()
-        self.embedding = embedding
-        self.built = True
-
-    def call(self, indices: Any) -> Any:
-        """Averages.
-
-        Args:
-            indices: `(batch, width) int32`.
-
-        Returns:
-            `(batch, dimension) float32`.
-        """
-        embeddings = self.embedding(indices)
-        counts = keras.ops.not_equal(indices, self.padding_index)
-        weights = keras.ops.cast(counts, embeddings.dtype)[..., None]
-        total = keras.ops.sum(embeddings * weights, axis=-2)
-        return total / keras.ops.maximum(keras.ops.sum(weights, axis=-2), 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments."""
-        return {
-            **super().get_config(),
-            "cardinality": self.embedding.input_dim,
-            "dimension": self.embedding.output_dim,
-            "padding_index": self.padding_index,
-        }
-
-
 class _Tower(keras.Model):
-    """Embeds features, joins them, and sends them through dense layers.
+    """Embeds features, concatenates them, and passes them through dense layers.
 
-    All layers but the last have ReLU. The last has none, as it would keep
-    the embeddings from pointing into every direction. Without any layer, the
-    embeddings of all features are added up, as in LightFM (Kula, "Metadata
-    embeddings for user and item cold-start recommendations", 2015), numbers
-    after a projection.
+    All dense layers but the last have a ReLU; in the last it would confine the
+    tower's output to non-negative values. Without a dense layer, the embeddings
+    of all features are summed, as in LightFM (Kula, "Metadata Embeddings for User
+    and Item Cold-start Recommendations", 2015), and numbers are projected first.
 
     Args:
         features: The features, as `EncodedFeature` or as its dict.
         layer_sizes: Units of each dense layer; the last is the width of the
-            tower's output. There may be none.
-        embedding_dimension: Width of every embedding table; of the output, too,
-            where there is no layer.
+            tower's output. May be empty.
+        embedding_dimension: Width of every embedding table, and of the output
+            if there is no dense layer.
         normalize: Whether outputs have length 1.
-        l2: Penalty on the squares of embeddings and kernels; only for training.
-        dropout: Share of the joined, or added, features that is left out; only
-            while training.
-        id_dropout: Share of ids that is taken for out-of-vocabulary while
-            training, so that unknown users and new items have an embedding
-            that was trained (Volkovs et al., "DropoutNet", NeurIPS 2017). Of a
-            history, such items are left out.
-        seed: Of what is left out.
-        shared: Embedding tables that both towers use, by the candidate
-            feature; see `shared_embeddings`. A tower that is loaded has its
-            own copies.
+        l2: Penalty on the squares of embeddings and kernels; training only.
+        dropout: Fraction of the concatenated or summed features to drop;
+            training only.
+        id_dropout: Fraction of ids to replace by the out-of-vocabulary index
+            during training, so that unknown users and new items get a trained
+            embedding (Volkovs et al., "DropoutNet", NeurIPS 2017). In a history,
+            such items are dropped.
+        seed: Seed of both kinds of dropout.
+        shared: Embedding tables that both towers use, by candidate feature; see
+            `shared_embeddings`. A loaded tower has its own copies.
     """
 
     def __init__(
@@ -123,7 +53,7 @@ class _Tower(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        # There in every tower, as its state is in every file.
+        # In every tower, even without dropout: a saved file holds their state.
         self.dropout = keras.layers.Dropout(dropout, seed=seed)
         self.id_dropout = id_dropout
         self.id_seeds = keras.random.SeedGenerator(seed)
@@ -132,51 +62,54 @@ class _Tower(keras.Model):
         self.embedding_dimension = embedding_dimension
         self.normalize = normalize
 
-        width = numbers = 0
-        self.embeddings: dict[str, keras.layers.Layer] = {}
-        for feature in self.features:
-            if feature.cardinality is None:  # a number goes in as it is
-                width += feature.width
-                numbers += feature.width
-                continue
-            width += embedding_dimension
-            table = (shared or {}).get(feature.shared_with or feature.name)
-            if feature.padding_index is None:
-                if table is None:
-                    table = _embedding(feature, embedding_dimension, l2)
-                self.embeddings[feature.name] = table
-            else:
-                self.embeddings[feature.name] = MeanEmbedding(
-                    feature.cardinality,
-                    embedding_dimension,
-                    feature.padding_index,
-                    regularizer=_l2(l2),
-                    embedding=table,
-                    name=feature.name,
-                )
+        self.embeddings: dict[str, keras.layers.Layer] = {
+            feature.name: self._embedding(feature, l2, shared or {})
+            for feature in self.features
+            if feature.cardinality is not None
+        }
+        numbers = sum(feature.width for feature in self.features if feature.cardinality is None)
         self.projection: keras.layers.Layer | None = None
         if numbers and not self.layer_sizes:
             self.projection = keras.layers.Dense(
-                embedding_dimension, use_bias=False, kernel_regularizer=_l2(l2)
+                embedding_dimension, use_bias=False, kernel_regularizer=l2_penalty(l2)
             )
             self.projection.build((None, numbers))
         self.dense_layers: list[keras.layers.Layer] = []
+        width = numbers + embedding_dimension * len(self.embeddings)
         for units in self.layer_sizes:
             last = len(self.dense_layers) == len(self.layer_sizes) - 1
             dense = keras.layers.Dense(
-                units, activation=None if last else "relu", kernel_regularizer=_l2(l2)
+                units, activation=None if last else "relu", kernel_regularizer=l2_penalty(l2)
             )
             dense.build((None, width))
             self.dense_layers.append(dense)
             width = units
-        self.built = True  # everything has its shape from the feature spec
+        self.built = True  # the feature spec gives every shape
+
+    def _embedding(
+        self, feature: EncodedFeature, l2: float, shared: dict[str, keras.layers.Embedding]
+    ) -> keras.layers.Layer:
+        assert feature.cardinality is not None  # a feature that is an index
+        table = shared.get(feature.shared_with or feature.name)
+        if feature.padding_index is None:
+            if table is None:
+                table = embedding_table(feature, self.embedding_dimension, l2)
+            return table
+        return MeanEmbedding(
+            feature.cardinality,
+            self.embedding_dimension,
+            feature.padding_index,
+            regularizer=l2_penalty(l2),
+            embedding=table,
+            name=feature.name,
+        )
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """Embeds a batch.
+        """Embed a batch.
 
         Args:
-            inputs: Encoded features by name: `(batch,)`, or `(batch, width)`.
-            training: Whether features and ids are left out at random.
+            inputs: Encoded features by name, `(batch,)` or `(batch, width)` each.
+            training: Whether features and ids are dropped at random.
 
         Returns:
             `(batch, layer_sizes[-1]) float32`, or `(batch, embedding_dimension)`.
@@ -185,8 +118,8 @@ class _Tower(keras.Model):
         for feature in self.features:
             values = inputs[feature.name]
             if training and self.id_dropout and holds_ids(feature):
-                left_out = keras.random.uniform(keras.ops.shape(values), seed=self.id_seeds)
-                values = keras.ops.where(left_out < self.id_dropout, feature.oov_index, values)
+                dropped = keras.random.uniform(keras.ops.shape(values), seed=self.id_seeds)
+                values = keras.ops.where(dropped < self.id_dropout, feature.oov_index, values)
             if feature.cardinality is not None:
                 parts.append(self.embeddings[feature.name](values))
             elif self.layer_sizes:
@@ -202,7 +135,7 @@ class _Tower(keras.Model):
         return _unit_length(outputs) if self.normalize else outputs
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments; what is only for training is not part of a trained tower."""
+        """Return the arguments that a trained tower needs, without those for training only."""
         return {
             "features": [feature.model_dump() for feature in self.features],
             "layer_sizes": self.layer_sizes,
@@ -222,62 +155,10 @@ class CandidateModel(_Tower):
     """Turns encoded candidate features into candidate embeddings."""
 
 
-def shared_embeddings(
-    query: list[EncodedFeature],
-    candidate: list[EncodedFeature],
-    embedding_dimension: int,
-    l2: float = 0.0,
-) -> dict[str, keras.layers.Embedding]:
-    """Makes the embedding tables that both towers use while they are trained.
-
-    Args:
-        query: Features of the query tower.
-        candidate: Features of the candidate tower.
-        embedding_dimension: Width of every embedding table.
-        l2: Penalty on the squares of embeddings.
-
-    Returns:
-        A layer for each candidate feature that a history is made of, for
-        `shared` of both towers; empty where there is no history.
-    """
-    names = {feature.shared_with for feature in query}
-    return {
-        feature.name: _embedding(feature, embedding_dimension, l2)
-        for feature in candidate
-        if feature.name in names
-    }
-
-
-def _embedding(feature: EncodedFeature, dimension: int, l2: float) -> keras.layers.Embedding:
-    layer = keras.layers.Embedding(
-        feature.cardinality, dimension, embeddings_regularizer=_l2(l2), name=feature.name
-    )
-    layer.build()
-    return layer
-
-
-def _l2(penalty: float) -> Any:
-    return keras.regularizers.L2(penalty) if penalty else None
-
-
 def _unit_length(vectors: Any) -> Any:
-    """Divides by the length; zero, which a row gets where no ReLU is on, stays zero.
+    """Divide by the length; a zero vector, as without an active ReLU, stays zero.
 
     (`keras.utils.normalize` of Keras 3.15 has a gradient of NaN there.)
     """
     squares = keras.ops.sum(keras.ops.square(vectors), axis=-1, keepdims=True)
     return vectors * keras.ops.rsqrt(keras.ops.maximum(squares, 1e-12))
-
-
-def embed(tower: keras.Model, features: dict[str, np.ndarray]) -> np.ndarray:
-    """Embeds rows with a tower, many at once.
-
-    Args:
-        tower: A query or a candidate tower.
-        features: Encoded features, `(rows,)` or `(rows, width)`.
-
-    Returns:
-        `(rows, dim) float32`.
-    """
-    rows = len(next(iter(features.values())))
-    return np.asarray(tower.predict(features, batch_size=min(rows, 65_536), verbose=0))

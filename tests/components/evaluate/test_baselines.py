@@ -11,13 +11,17 @@ import pytest
 from scipy.sparse import csr_array
 
 from components.evaluate import user_items
-from components.evaluate.baselines import EASE_GRID, IALS_GRID, Baselines, baseline_lists
+from components.evaluate.baselines import Baselines, baseline_lists
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.ease import ease_weights, fitted_ease, gram
 from components.evaluate.ials import fit_ials
 from components.evaluate.test_data import TestData as Data  # pytest would collect that name
+from components.evaluate.tuning import EASE_GRID, IALS_GRID
 from components.evaluate.user_items import Fitted, UserItems
+from components.shared.contracts.evaluation import EaseSettings, IalsSettings, TunedEase, TunedIals
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.shared.contracts.metric import PROTOCOLS, Metric, Protocol
+from components.shared.contracts.rankers import Baseline
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
@@ -31,7 +35,6 @@ from components.shared.retrieval.metrics import ranking_metrics
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 
-PROTOCOLS = ("raw", "filtered")
 USERS, ITEMS, GROUPS = 90, 60, 3
 COLD = 1000  # a user whom only the test part has
 K = 10
@@ -51,7 +54,7 @@ class World:
 
     def lists(self, k: int = K, **settings: Any) -> Baselines:
         config = EvaluateConfig(**{**SETTINGS, **settings})
-        return baseline_lists(self.data, config, self.folder, k)
+        return baseline_lists(self.data, config, k)
 
 
 def _write(folder: Path, parts: dict[str, Rows], *, relevant_above: float | None = 0.9) -> World:
@@ -196,12 +199,12 @@ def test_solving_leaves_the_gram_matrix_as_it_is() -> None:
 def test_ease_knows_nothing_of_users_whose_row_is_zero() -> None:
     matrix = csr_array(np.array([[1.0, 0], [0, 0], [-1, 0], [1, -1]]))
 
-    assert fitted_ease(matrix, np.zeros((2, 2))).knows.tolist() == [True, False, True, True]
+    assert fitted_ease(matrix, np.zeros((2, 2))).has_signal.tolist() == [True, False, True, True]
 
 
 # --- iALS -----------------------------------------------------------------------------------------
 
-IALS: dict[str, Any] = {"factors": 8, "regularization": 1.0, "alpha": 3.0, "iterations": 30}
+IALS = IalsSettings(weighting="count", factors=8, regularization=1.0, alpha=3.0, iterations=30)
 
 
 def test_ials_solves_the_papers_equations() -> None:
@@ -213,8 +216,8 @@ def test_ials_solves_the_papers_equations() -> None:
         x = (confidence * wanted) @ y / (confidence @ y**2 + 1.0)
         y = (confidence * wanted).T @ x / (confidence.T @ x**2 + 1.0)
 
-    settings = {**IALS, "factors": 1, "iterations": 200}
-    scores = fit_ials(csr_array(r), **settings).scores(np.arange(20))
+    settings = IALS.model_copy(update={"factors": 1, "iterations": 200})
+    scores = fit_ials(csr_array(r), settings).scores(np.arange(20))
 
     np.testing.assert_allclose(scores, np.outer(x, y), atol=1e-3)
 
@@ -224,7 +227,7 @@ def test_ials_gives_the_same_again_and_does_not_warn() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first, second = (fit_ials(r, **IALS).scores(np.arange(50)) for _ in range(2))
+        first, second = (fit_ials(r, IALS).scores(np.arange(50)) for _ in range(2))
 
     assert (first == second).all()
 
@@ -240,9 +243,9 @@ def test_pairs_of_zero_and_below_are_none_for_ials() -> None:
         shape=(4, 3),
     )
 
-    fitted, plain = fit_ials(with_zeros, **IALS), fit_ials(csr_array(r), **IALS)
+    fitted, plain = fit_ials(with_zeros, IALS), fit_ials(csr_array(r), IALS)
 
-    assert fitted.knows.tolist() == [True, True, True, False]
+    assert fitted.has_signal.tolist() == [True, True, True, False]
     np.testing.assert_array_equal(fitted.scores(np.arange(4)), plain.scores(np.arange(4)))
     assert with_zeros.data.tolist() == [1, 2, 0, -1, 1, 1, 1, 1, 0]
 
@@ -305,9 +308,10 @@ def test_collaborative_filtering_finds_planted_tastes(world: World, found: Basel
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_counting_is_what_a_loop_counts(world: World, found: Baselines, protocol: str) -> None:
+def test_counting_is_what_a_loop_counts(world: World, found: Baselines, protocol: Protocol) -> None:
     data, known = world.data, _known(world.data)
-    for name, above in (("most_popular", -1.0), ("most_liked", 0.9)):
+    thresholds: dict[Baseline, float] = {"most_popular": -1.0, "most_liked": 0.9}
+    for name, above in thresholds.items():
         counts = [0] * ITEMS
         for row in data.known.to_pylist():
             counts[row[CANDIDATE_INDEX]] += row[LABEL] > above
@@ -320,18 +324,17 @@ def test_counting_is_what_a_loop_counts(world: World, found: Baselines, protocol
 
 @pytest.mark.parametrize("name", ["ease", "ials"])
 def test_lists_are_the_best_scores_of_the_model_fitted_to_both_parts(
-    world: World, found: Baselines, name: str
+    world: World, found: Baselines, name: Baseline
 ) -> None:
-    data, chosen = world.data, found.settings[name]
+    data, chosen = world.data, found.notes.settings[name]
     matrix = UserItems.of(data.known, ITEMS)
-    weighted = matrix.weighted(chosen["weighting"])
-    if name == "ease":
+    weighted = matrix.weighted(chosen.weighting)
+    if isinstance(chosen, TunedEase):
         dense = weighted.toarray().astype(np.float64)
-        inverse = np.linalg.inv(dense.T @ dense + chosen["l2"] * np.eye(ITEMS))
+        inverse = np.linalg.inv(dense.T @ dense + chosen.l2 * np.eye(ITEMS))
         scores = dense @ (np.eye(ITEMS) - inverse / np.diag(inverse))
     else:
-        numbers = {k: chosen[k] for k in ("factors", "regularization", "alpha", "iterations")}
-        scores = fit_ials(weighted, **numbers).scores(np.arange(USERS))
+        scores = fit_ials(weighted, chosen).scores(np.arange(USERS))
     row = dict(zip(matrix.users.to_pylist(), range(USERS), strict=True))
     known = _known(data)
     for query, user in enumerate(data.queries.ids.to_pylist()):
@@ -347,13 +350,14 @@ def test_lists_are_the_best_scores_of_the_model_fitted_to_both_parts(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_who_has_no_interaction_gets_what_is_popular(
-    world: World, found: Baselines, protocol: str
+    world: World, found: Baselines, protocol: Protocol
 ) -> None:
     (cold,) = np.flatnonzero(to_numpy(world.data.queries.ids) == COLD)
 
     popular = found.lists["most_popular"][protocol][cold].tolist()
 
-    for name in ("ease", "ials"):
+    names: tuple[Baseline, ...] = ("ease", "ials")
+    for name in names:
         assert found.lists[name][protocol][cold].tolist() == popular
         assert (found.lists[name][protocol] != found.lists["most_popular"][protocol]).any()
 
@@ -370,7 +374,7 @@ def test_every_query_of_a_user_gets_the_users_list(world: World, found: Baseline
 def test_the_same_again_gives_the_same(world: World, found: Baselines) -> None:
     again = world.lists()
 
-    assert again.settings == found.settings
+    assert again.notes == found.notes
     for name, lists in found.lists.items():
         for protocol in PROTOCOLS:
             assert (again.lists[name][protocol] == lists[protocol]).all()
@@ -390,7 +394,7 @@ def test_the_test_part_has_no_say(world: World, found: Baselines, tmp_path: Path
 
     other = _write(tmp_path, parts).lists()
 
-    assert other.settings == found.settings
+    assert other.notes == found.notes
     for name, lists in found.lists.items():
         for protocol in PROTOCOLS:
             assert (other.lists[name][protocol] == lists[protocol]).all()
@@ -405,53 +409,55 @@ def test_the_validation_part_has_a_say(found: Baselines, tmp_path: Path) -> None
 
     other = _write(tmp_path, parts).lists()
 
-    for name in ("ease", "ials"):
-        assert other.settings[name]["validation"] < found.settings[name]["validation"]
+    for name, tuned in found.notes.settings.items():
+        assert other.notes.settings[name].validation < tuned.validation
 
 
 @pytest.mark.parametrize("headline", ["hit_rate_at_10_filtered", "ndcg_at_30_raw"])
 @pytest.mark.parametrize("name", ["ease", "ials"])
 def test_the_settings_are_the_best_of_the_grid_on_validation(
-    tmp_path: Path, name: str, headline: str
+    tmp_path: Path, name: Baseline, headline: str
 ) -> None:
     """As if the validation part were the test part, and the training part all that is known."""
     parts = _planted()
     world = _write(tmp_path / "tuned", parts)
     as_test = _write(tmp_path / "as_test", {**parts, "test": parts["validation"]}).data
     as_test = replace(as_test, known=as_test.known.slice(0, as_test.train_rows))
-    metric, _, rest = headline.partition("_at_")
-    k, protocol = rest.split("_")
+    metric = Metric.parse(headline)
     matrix = UserItems.of(as_test.known, ITEMS)
     values = []
-    grid = EASE_GRID if name == "ease" else IALS_GRID
-    for setting in grid:
-        weighted = matrix.weighted(setting["weighting"])
-        if name == "ease":
-            fitted = fitted_ease(weighted, ease_weights(gram(weighted), setting["l2"]))
+    grid: list[EaseSettings] | list[IalsSettings] = EASE_GRID if name == "ease" else IALS_GRID
+    for settings in grid:
+        weighted = matrix.weighted(settings.weighting)
+        if isinstance(settings, EaseSettings):
+            fitted = fitted_ease(weighted, ease_weights(gram(weighted), settings.l2))
         else:
-            numbers = {key: value for key, value in setting.items() if key != "weighting"}
-            fitted = fit_ials(weighted, **numbers)
-        instead = np.zeros((len(as_test.queries), int(k)), np.int32)
-        lists = matrix.rank(fitted, as_test.queries.ids, instead, leave_out=protocol == "filtered")
+            fitted = fit_ials(weighted, settings)
+        instead = np.zeros((len(as_test.queries), metric.cutoff), np.int32)
+        filtered = metric.protocol == "filtered"
+        lists = matrix.rank(fitted, as_test.queries.ids, instead, leave_out=filtered)
         ranks = as_test.targets.ranks(lists)
-        values.append(ranking_metrics(ranks, as_test.targets.query, int(k))[metric])
+        measures = ranking_metrics(ranks, as_test.targets.query, metric.cutoff)
+        values.append(measures[metric.measure])
 
     names = ["most_popular", name]
-    chosen = world.lists(ks=[int(k)], headline=headline, baselines=names).settings[name]
+    found = world.lists(ks=[metric.cutoff], headline=headline, baselines=names)
 
-    assert chosen == {**grid[int(np.argmax(values))], "validation": max(values), "tried": len(grid)}
+    best = vars(grid[int(np.argmax(values))])
+    tuned = TunedEase if name == "ease" else TunedIals
+    assert found.notes.settings[name] == tuned(**best, validation=max(values), tried=len(grid))
     assert len(set(values)) > 1
 
 
 def test_labels_that_are_all_the_same_are_no_weighting(tmp_path: Path) -> None:
     world = _write(tmp_path, _planted(label=1.0))
 
-    settings = world.lists().settings
+    settings = world.lists().notes.settings
 
-    assert settings["ease"]["weighting"] == "equal"
-    assert settings["ials"]["weighting"] == "count"
-    assert settings["ease"]["tried"] == len(EASE_GRID) / 2
-    assert settings["ials"]["tried"] == len(IALS_GRID) / 2
+    assert settings["ease"].weighting == "equal"
+    assert settings["ials"].weighting == "count"
+    assert settings["ease"].tried == len(EASE_GRID) / 2
+    assert settings["ials"].tried == len(IALS_GRID) / 2
 
 
 def test_nothing_can_be_tuned_without_a_relevant_validation_row(tmp_path: Path) -> None:
@@ -459,7 +465,7 @@ def test_nothing_can_be_tuned_without_a_relevant_validation_row(tmp_path: Path) 
     parts["validation"] = [(u, item, 0.25, mood) for u, item, _, mood in parts["validation"]]
     world = _write(tmp_path, parts)
 
-    with pytest.raises(InputError, match=r"validation part is above 0\.9.*evaluate\.baselines"):
+    with pytest.raises(InputError, match=r"validation split is above 0\.9.*evaluate\.baselines"):
         world.lists()
 
     assert list(world.lists(baselines=["most_popular", "most_liked"]).lists) == [
@@ -476,12 +482,12 @@ def test_ease_is_left_out_for_a_large_catalogue_and_says_how_to_have_it(world: W
     enough = world.lists(ease_max_candidates=ITEMS, baselines=["most_popular", "ease"])
 
     assert list(large.lists) == ["most_popular"]
-    assert large.settings == {}
-    assert "the catalogue has 60 candidates" in large.left_out["ease"]
-    assert "evaluate.ease_max_candidates (59)" in large.left_out["ease"]
-    assert "Raise that setting" in large.left_out["ease"]
+    assert large.notes.settings == {}
+    assert "the catalogue has 60 candidates" in large.notes.left_out["ease"]
+    assert "evaluate.ease_max_candidates (59)" in large.notes.left_out["ease"]
+    assert "Raise that setting" in large.notes.left_out["ease"]
     assert list(enough.lists) == ["most_popular", "ease"]
-    assert enough.left_out == {}
+    assert enough.notes.left_out == {}
 
 
 def test_ials_is_left_out_for_a_large_log_and_says_how_to_have_it(world: World) -> None:
@@ -490,10 +496,10 @@ def test_ials_is_left_out_for_a_large_log_and_says_how_to_have_it(world: World) 
     enough = world.lists(ials_max_interactions=rows, baselines=["most_popular", "ials"])
 
     assert list(large.lists) == ["most_popular"]
-    assert f"the log has {rows:,} interactions" in large.left_out["ials"]
-    assert "Raise that setting" in large.left_out["ials"]
+    assert f"the log has {rows:,} interactions" in large.notes.left_out["ials"]
+    assert "Raise that setting" in large.notes.left_out["ials"]
     assert list(enough.lists) == ["most_popular", "ials"]
-    assert enough.left_out == {}
+    assert enough.notes.left_out == {}
 
 
 def test_most_liked_is_left_out_where_everything_is_liked(tmp_path: Path) -> None:
@@ -503,11 +509,11 @@ def test_most_liked_is_left_out_where_everything_is_liked(tmp_path: Path) -> Non
     found = world.lists(baselines=["most_popular", "most_liked"])
 
     assert list(found.lists) == ["most_popular"]
-    assert "relevant_above is not set" in found.left_out["most_liked"]
+    assert "relevant_above is not set" in found.notes.left_out["most_liked"]
 
 
 def test_what_was_not_asked_for_is_not_left_out(world: World) -> None:
     found = world.lists(ease_max_candidates=1, baselines=["most_popular"])
 
     assert list(found.lists) == ["most_popular"]
-    assert found.left_out == {}
+    assert found.notes.left_out == {}

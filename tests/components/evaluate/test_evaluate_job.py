@@ -14,7 +14,10 @@ from pydantic import ValidationError
 
 from components.evaluate import job
 from components.evaluate.job import evaluate
+from components.shared.contracts.evaluation import BaselineNotes, DataCounts, Evaluation
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
+from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric, Protocol
+from components.shared.contracts.rankers import Ranker
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
@@ -26,13 +29,13 @@ from components.shared.contracts.tables import (
     read_table,
     write_table,
 )
-from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
+from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json
 
 Lists = dict[Any, list[Any]]
-PROTOCOLS = ("raw", "filtered")
 # A made world: 30 users with a history, 3 without; 120 items, the last never seen before the test.
 USERS, COLD, ITEMS = 30, 3, 120
 MADE_KS = [10, 100]
@@ -59,8 +62,12 @@ class Run:
         return self
 
     @property
-    def results(self) -> dict[str, Any]:
-        return read_json(self.out / "evaluation" / "evaluation.json")
+    def results(self) -> Evaluation:
+        return Evaluation.read(self.out / "evaluation")
+
+    def metrics(self, protocol: Protocol, ranker: Ranker) -> dict[str, float]:
+        """Each metric of a ranker by its name."""
+        return {str(m): value for m, value in self.results.metrics.by(protocol)[ranker].items()}
 
     @property
     def recommendations(self) -> pa.Table:
@@ -142,7 +149,7 @@ def sample_run(of_sample: Callable[[Path], Run], tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session")
-def sample_results(sample_run: Run) -> dict[str, Any]:
+def sample_results(sample_run: Run) -> Evaluation:
     return sample_run.results
 
 
@@ -267,10 +274,10 @@ def made_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("k", EVALUATE["ks"])
 def test_the_metrics_are_those_of_the_recommendations(
-    sample_run: Run, sample_results: dict[str, Any], protocol: str, k: int
+    sample_run: Run, protocol: Protocol, k: int
 ) -> None:
     lists, relevant = sample_run.lists(protocol), sample_run.relevant(0.9)
-    measured = sample_results["metrics"][protocol]["model"]
+    measured = sample_run.metrics(protocol, "model")
 
     expected = {
         **_slow_metrics(lists, relevant, k),
@@ -281,11 +288,9 @@ def test_the_metrics_are_those_of_the_recommendations(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("k", EVALUATE["ks"])
-def test_most_popular_is_what_counting_gives(
-    sample_run: Run, sample_results: dict[str, Any], protocol: str, k: int
-) -> None:
+def test_most_popular_is_what_counting_gives(sample_run: Run, protocol: Protocol, k: int) -> None:
     popular, relevant = sample_run.popular(protocol, k), sample_run.relevant(0.9)
-    measured = sample_results["metrics"][protocol]["most_popular"]
+    measured = sample_run.metrics(protocol, "most_popular")
 
     expected = {
         **_slow_metrics(popular, relevant, k),
@@ -340,18 +345,18 @@ def test_recommendations_are_the_best_inner_products_of_the_export(
         assert len(set(row[protocol])) == len(best) == min(20, 80 - len(known[user]))
 
 
-def test_the_data_is_counted(sample_run: Run, sample_results: dict[str, Any]) -> None:
+def test_the_data_is_counted(sample_run: Run, sample_results: Evaluation) -> None:
     test = sample_run.rows("test")
 
-    assert sample_results["data"] == {
-        "train": len(sample_run.rows("train")),
-        "validation": len(sample_run.rows("validation")),
-        "test": len(test),
-        "queries": len({user for user, _, _ in test}),
-        "relevant": len(sample_run.relevant(0.9)),
-        "relevant_above": 0.9,
-        "candidates": 80,
-    }
+    assert sample_results.data == DataCounts(
+        train=len(sample_run.rows("train")),
+        validation=len(sample_run.rows("validation")),
+        test=len(test),
+        queries=len({user for user, _, _ in test}),
+        relevant=len(sample_run.relevant(0.9)),
+        relevant_above=0.9,
+        candidates=80,
+    )
 
 
 def test_evaluating_twice_gives_the_same(
@@ -365,23 +370,23 @@ def test_evaluating_twice_gives_the_same(
     assert again.summary == sample_run.summary
 
 
-def test_the_outputs_agree(sample_run: Run, sample_results: dict[str, Any]) -> None:
+def test_the_outputs_agree(sample_run: Run, sample_results: Evaluation) -> None:
     flat = json.loads((sample_run.out / "metrics.json").read_text())
     report = (sample_run.out / "report.html").read_text()
 
     assert flat == sample_run.summary["metrics"]
     assert flat == {
-        f"{who}_{name}_{protocol}": value
-        for protocol, by_who in sample_results["metrics"].items()
-        for who, values in by_who.items()
-        for name, value in values.items()
+        f"{ranker}_{name}_{protocol}": value
+        for protocol in PROTOCOLS
+        for ranker in sample_results.rankers
+        for name, value in sample_run.metrics(protocol, ranker).items()
     }
-    assert len(flat) == 2 * 5 * 2 * 5  # protocols, who, ks, metrics
+    assert len(flat) == 2 * 5 * 2 * 5  # protocols, rankers, ks, measures
     assert report.lstrip().lower().startswith("<!doctype html>")
-    headline = sample_results["headline"]
-    for who in ("model", "most_popular"):
-        assert flat[f"{who}_hit_rate_at_20_filtered"] == headline[who]
-    assert sample_run.summary["good_enough"] == headline["good_enough"]
+    headline = sample_results.headline
+    assert flat["model_hit_rate_at_20_filtered"] == headline.model
+    assert flat["most_popular_hit_rate_at_20_filtered"] == headline.most_popular
+    assert sample_run.summary["good_enough"] == headline.good_enough
 
 
 def test_the_outputs_are_these_files_and_nothing_else(sample_run: Run) -> None:
@@ -399,17 +404,17 @@ def test_the_outputs_are_these_files_and_nothing_else(sample_run: Run) -> None:
     ]
 
 
-def test_the_trained_model_beats_most_popular(sample_results: dict[str, Any]) -> None:
-    headline = sample_results["headline"]
+def test_the_trained_model_beats_most_popular(sample_results: Evaluation) -> None:
+    headline = sample_results.headline
 
-    assert headline["metric"] == "hit_rate_at_20"
-    assert headline["protocol"] == "filtered"
-    assert headline["lead"] == headline["model"] - headline["most_popular"] > 0.1
-    assert headline["good_enough"] is True
+    assert str(headline.metric) == "hit_rate_at_20"
+    assert headline.protocol == "filtered"
+    assert headline.lead == headline.model - headline.most_popular > 0.1
+    assert headline.good_enough is True
 
 
 def test_a_slices_hit_rate_is_that_of_its_rows(
-    sample_run: Run, sample_results: dict[str, Any], sample_tables: Path
+    sample_run: Run, sample_results: Evaluation, sample_tables: Path
 ) -> None:
     raw = read_table(sample_tables / "interactions" / "test").to_pydict()
     male = [gender == 1 for gender in raw["user_gender"]]
@@ -417,54 +422,52 @@ def test_a_slices_hit_rate_is_that_of_its_rows(
     relevant = [(user, item) for user, item, label in rows if label > np.float32(0.9)]
 
     (part,) = [
-        part
-        for part in sample_results["slices"]
-        if (part["by"], part["value"]) == ("user_gender", "male")
+        part for part in sample_results.slices if (part.by, part.value) == ("user_gender", "male")
     ]
 
-    assert part["relevant"] == len(relevant)
-    assert part["model"] == pytest.approx(_hit_rate(sample_run.lists("filtered"), relevant, 20))
+    assert part.relevant == len(relevant)
+    assert part.model == pytest.approx(_hit_rate(sample_run.lists("filtered"), relevant, 20))
     popular = sample_run.popular("filtered", 20)
-    assert part["most_popular"] == pytest.approx(_hit_rate(popular, relevant, 20))
+    assert part.most_popular == pytest.approx(_hit_rate(popular, relevant, 20))
 
 
-def test_the_parts_of_a_slice_do_not_overlap(sample_results: dict[str, Any]) -> None:
-    relevant = sample_results["data"]["relevant"]
+def test_the_parts_of_a_slice_do_not_overlap(sample_results: Evaluation) -> None:
+    relevant = sample_results.data.relevant
     by: dict[str, int] = {}
-    for part in sample_results["slices"]:
-        by[part["by"]] = by.get(part["by"], 0) + part["relevant"]
+    for part in sample_results.slices:
+        by[part.by] = by.get(part.by, 0) + part.relevant
 
     assert by["user_gender"] == by["raw_user_age"] == relevant
     assert set(by) >= {"user's earlier interactions", "item popularity"}
     assert all(count <= relevant for count in by.values())
-    assert all(part["relevant"] >= 20 for part in sample_results["slices"])
+    assert all(part.relevant >= 20 for part in sample_results.slices)
 
 
 def test_examples_are_users_of_the_test_part_with_their_lists(
-    sample_run: Run, sample_results: dict[str, Any]
+    sample_run: Run, sample_results: Evaluation
 ) -> None:
     encoded = read_table(sample_run.encoded / "candidates")
     titles = dict(zip(encoded[CANDIDATE_ID].to_pylist(), encoded[TITLE].to_pylist(), strict=True))
     relevant, lists = sample_run.relevant(0.9), sample_run.lists("filtered")
     known = sample_run.rows("train", "validation")
 
-    examples = sample_results["examples"]
+    examples = sample_results.examples
 
-    assert len({example["user"] for example in examples}) == 4
+    assert len({example.user for example in examples}) == 4
     for example in examples:
-        user = example["user"]
+        user = example.user
         history = [(item, label) for u, item, label in known if u == user]
         items = lists[user][:10]
-        assert example["interactions"] == len(history)
-        assert [shown["title"] for shown in example["recommended"]] == [titles[i] for i in items]
-        assert [shown["relevant"] for shown in example["recommended"]] == [
+        assert example.interactions == len(history)
+        assert [shown.title for shown in example.recommended] == [titles[i] for i in items]
+        assert [shown.relevant for shown in example.recommended] == [
             (user, item) in relevant for item in items
         ]
-        assert example["relevant"] == sum(u == user for u, _ in relevant) > 0
+        assert example.relevant == sum(u == user for u, _ in relevant) > 0
         best = sorted((label for _, label in history), reverse=True)[:10]
         by_title = {titles[item]: label for item, label in history}
-        assert [by_title[title] for title in example["liked"]] == best
-        assert set(example["features"]) == {
+        assert [by_title[title] for title in example.liked] == best
+        assert set(example.features) == {
             "raw_user_age", "user_gender", "user_occupation_label"
         }  # fmt: skip
 
@@ -475,31 +478,34 @@ def test_users_without_history_are_a_slice_of_their_own(made_run: Run) -> None:
     }
     relevant = [pair for pair in made_run.relevant(None) if pair[0] in cold]
 
-    (part,) = [part for part in made_run.results["slices"] if part["value"] == "cold (none)"]
+    (part,) = [part for part in made_run.results.slices if part.value == "cold (none)"]
 
     assert len(cold) == COLD
-    assert part["relevant"] == len(relevant) == 10 * COLD
-    assert part["model"] == pytest.approx(_hit_rate(made_run.lists("raw"), relevant, 10))
+    assert part.relevant == len(relevant) == 10 * COLD
+    assert part.model == pytest.approx(_hit_rate(made_run.lists("raw"), relevant, 10))
     # They know nothing about these users, and recommend what is popular.
     popular = _hit_rate(made_run.popular("raw", 10), relevant, 10)
     assert popular > 0
-    assert part["most_popular"] == part["ease"] == part["ials"] == pytest.approx(popular)
+    assert part.most_popular == part.ease == part.ials == pytest.approx(popular)
 
 
 def test_baselines_are_measured_beside_the_model(
-    sample_run: Run, sample_results: dict[str, Any]
+    sample_run: Run, sample_results: Evaluation
 ) -> None:
     names = ["most_popular", "most_liked", "ease", "ials"]
 
-    for by_who in sample_results["metrics"].values():
-        assert list(by_who) == ["model", *names]
-    assert list(sample_results["headline"]["intervals"]["leads"]) == names
-    assert list(sample_results["baselines"]["settings"]) == ["ease", "ials"]
-    assert sample_results["baselines"]["left_out"] == {}
-    assert all(0 <= part[name] <= 1 for part in sample_results["slices"] for name in names)
-    filtered = sample_results["metrics"]["filtered"]
-    for name in ("ease", "ials"):
-        assert filtered[name]["hit_rate_at_20"] > filtered["most_popular"]["hit_rate_at_20"]
+    for protocol in PROTOCOLS:
+        assert list(sample_results.metrics.by(protocol)) == ["model", *names]
+    assert list(sample_results.headline.intervals.leads) == names
+    assert list(sample_results.baselines.settings) == ["ease", "ials"]
+    assert sample_results.baselines.left_out == {}
+    for part in sample_results.slices:
+        assert list(part.values) == ["model", *names]
+        assert all(0 <= value <= 1 for value in part.values.values())
+    filtered, metric = sample_results.metrics.filtered, Metric("hit_rate", 20)
+    rankers: tuple[Ranker, ...] = ("ease", "ials")
+    for name in rankers:
+        assert filtered[name][metric] > filtered["most_popular"][metric]
         assert sample_run.summary["metrics"][f"{name}_ndcg_at_5_raw"] > 0
 
 
@@ -510,33 +516,33 @@ def test_a_baseline_that_is_left_out_is_told_by_results_log_and_report(
 
     run = _of_made(made, tmp_path)(config)
 
-    left_out = run.results["baselines"]["left_out"]
+    left_out = run.results.baselines.left_out
     assert list(left_out) == ["most_liked", "ease"]
     assert f"{ITEMS} candidates, more than evaluate.ease_max_candidates (119)" in left_out["ease"]
     log, page = capsys.readouterr().out, (tmp_path / "report.html").read_text()
     for name, label in (("most_liked", "most-liked"), ("ease", "EASE")):
         assert f"[evaluate] {name} is left out: {left_out[name]}" in log
         assert f"{label} is left out: {left_out[name]}." in page
-        assert name not in run.results["metrics"]["raw"]
+        assert name not in run.results.metrics.raw
         assert not [key for key in run.summary["metrics"] if key.startswith(name)]
-    assert "ials" in run.results["metrics"]["raw"]
+    assert "ials" in run.results.metrics.raw
 
 
 def test_only_the_baselines_that_were_asked_for_are_there(made: Path, tmp_path: Path) -> None:
     run = _of_made(made, tmp_path)({**MADE, "baselines": ["most_popular"]})
 
-    assert list(run.results["metrics"]["raw"]) == ["model", "most_popular"]
-    assert run.results["baselines"] == {"settings": {}, "left_out": {}}
+    assert list(run.results.metrics.raw) == ["model", "most_popular"]
+    assert run.results.baselines == BaselineNotes(settings={}, left_out={})
     assert "EASE" not in (tmp_path / "report.html").read_text().partition("How it was measured")[0]
 
 
 def test_items_that_nobody_knew_are_a_slice_of_their_own(made_run: Run) -> None:
-    parts = [part for part in made_run.results["slices"] if part["by"] == "item popularity"]
+    parts = [part for part in made_run.results.slices if part.by == "item popularity"]
 
-    assert parts[-1]["value"].startswith("never seen before (")
-    assert parts[-1]["relevant"] >= USERS
-    assert parts[-1]["most_popular"] == 0
-    assert sum(part["relevant"] for part in parts) == made_run.results["data"]["relevant"]
+    assert parts[-1].value.startswith("never seen before (")
+    assert parts[-1].relevant >= USERS
+    assert parts[-1].most_popular == 0
+    assert sum(part.relevant for part in parts) == made_run.results.data.relevant
 
 
 def test_the_metrics_of_a_log_with_whole_numbers_for_ids_are_those_of_its_lists(
@@ -546,21 +552,21 @@ def test_the_metrics_of_a_log_with_whole_numbers_for_ids_are_those_of_its_lists(
 
     for protocol in PROTOCOLS:
         for k in MADE_KS:
-            measured = made_run.results["metrics"][protocol]["model"]
+            measured = made_run.metrics(protocol, "model")
             expected = _slow_metrics(made_run.lists(protocol), relevant, k)
             assert {name: measured[name] for name in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_top_100_accuracy_counts_labels_above_0_9(made_run: Run, protocol: str) -> None:
-    measured = made_run.results["metrics"][protocol]
+def test_top_100_accuracy_counts_labels_above_0_9(made_run: Run, protocol: Protocol) -> None:
+    measured = made_run.results.metrics.by(protocol)
     well_rated = made_run.relevant(0.9)
 
     model = _hit_rate(made_run.lists(protocol), well_rated, 100)
     popular = _hit_rate(made_run.popular(protocol, 100), well_rated, 100)
-    assert measured["model"]["top_100_accuracy"] == pytest.approx(model)
-    assert measured["most_popular"]["top_100_accuracy"] == pytest.approx(popular)
-    assert model != measured["model"]["hit_rate_at_100"]  # that one counts all rows
+    assert measured["model"][TOP_100_ACCURACY] == pytest.approx(model)
+    assert measured["most_popular"][TOP_100_ACCURACY] == pytest.approx(popular)
+    assert model != measured["model"][Metric("hit_rate", 100)]  # that one counts all rows
 
 
 def test_there_is_no_top_100_accuracy_of_fewer_candidates(sample_run: Run) -> None:
@@ -570,40 +576,42 @@ def test_there_is_no_top_100_accuracy_of_fewer_candidates(sample_run: Run) -> No
 def test_every_depth_is_measured_and_the_exported_one_is_marked(made_run: Run) -> None:
     results = made_run.results
 
-    assert [(d["layer_sizes"], d["exported"]) for d in results["depths"]] == [
+    assert [(depth.layer_sizes, depth.exported) for depth in results.depths] == [
         ("4", True),
         ("8-4", False),
     ]
-    exported, other = results["depths"]
+    exported, other = results.depths
     for protocol in PROTOCOLS:
-        assert exported["test"][protocol] == results["metrics"][protocol]["model"]
-        assert other["test"][protocol] != exported["test"][protocol]
-    assert other["validation"] == 0.2
-    assert other["history"] == read_json(made_run.models[1] / "history.json")
+        assert exported.test.by(protocol) == results.metrics.by(protocol)["model"]
+        assert other.test.by(protocol) != exported.test.by(protocol)
+    assert other.validation == 0.2
+    (epoch,) = read_json(made_run.models[1] / "history.json")
+    assert [entry.model_dump() for entry in other.history] == [epoch]
+    assert other.history[0].validation == {Metric("mrr", 5, "raw"): 0.2}
 
 
 def test_warnings_of_adapt_are_passed_on(made_run: Run) -> None:
-    assert made_run.results["warnings"] == ["Something looks wrong."]
+    assert made_run.results.warnings == ["Something looks wrong."]
 
 
 @pytest.mark.parametrize(("more", "good_enough"), [(0.0, True), (1e-6, False)])
 def test_the_lower_end_of_the_lead_has_to_reach_the_margin(
     of_sample: Callable[[Path], Run],
-    sample_results: dict[str, Any],
+    sample_results: Evaluation,
     tmp_path: Path,
     more: float,
     good_enough: bool,
 ) -> None:
-    lead = sample_results["headline"]["intervals"]["leads"]["most_popular"]
-    low, high = lead["interval"]
-    assert low < lead["value"] < high
+    lead = sample_results.headline.intervals.leads["most_popular"]
+    low, high = lead.interval
+    assert low < lead.value < high
     margin = low + more
 
     run = of_sample(tmp_path)({**EVALUATE, "margin": margin})
 
     assert run.summary["good_enough"] is good_enough
-    assert run.results["headline"]["good_enough"] is good_enough
-    assert run.results["headline"]["margin"] == margin
+    assert run.results.headline.good_enough is good_enough
+    assert run.results.headline.margin == margin
 
 
 def test_a_model_that_ranks_by_popularity_is_not_good_enough(made: Path, tmp_path: Path) -> None:
@@ -628,12 +636,12 @@ def test_a_model_that_ranks_by_popularity_is_not_good_enough(made: Path, tmp_pat
 
     run({**MADE, "example_users": 0})
 
-    assert run.results["headline"]["lead"] == 0
-    assert run.results["headline"]["model"] > 0
+    assert run.results.headline.lead == 0
+    assert run.results.headline.model > 0
     assert run.summary["good_enough"] is False
-    for metrics in run.results["metrics"].values():
-        assert metrics["model"] == metrics["most_popular"]
-    assert run.results["examples"] == []
+    for protocol in PROTOCOLS:
+        assert run.metrics(protocol, "model") == run.metrics(protocol, "most_popular")
+    assert run.results.examples == []
 
 
 @pytest.mark.parametrize(
@@ -679,7 +687,7 @@ def test_a_test_part_without_a_relevant_row_is_refused(made: Path, tmp_path: Pat
     FeatureSpec.read(encoded).model_copy(update={"relevant_above": 3.5}).write(encoded)
     run = Run(made / "export", encoded, [made / "model-4"], tmp_path / "out")
 
-    with pytest.raises(InputError, match=r"relevant_above: .* test part is above 3\.5"):
+    with pytest.raises(InputError, match=r"relevant_above: .* test split is above 3\.5"):
         run(MADE)
 
     assert not run.out.exists()
@@ -688,8 +696,8 @@ def test_a_test_part_without_a_relevant_row_is_refused(made: Path, tmp_path: Pat
 def test_an_error_leaves_nothing_half_written(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(results: dict[str, Any]) -> str:
-        raise RuntimeError(f"no page for {len(results)} results")
+    def fail(results: Evaluation) -> str:
+        raise RuntimeError(f"no page for {len(results.slices)} slices")
 
     monkeypatch.setattr(job, "render_report", fail)
 

@@ -31,7 +31,9 @@ from published_shops import (
 
 from components.evaluate.job import evaluate
 from components.evaluate.published import Comparison, PublishedModel
+from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.metric import PROTOCOLS, Metric, Protocol
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
@@ -47,11 +49,11 @@ from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.targets import Targets
 from components.shared.retrieval.top_k import NO_CANDIDATE
-from components.shared.runtime.files import read_json, write_json
+from components.shared.runtime.files import write_json
 
 RunStep = Callable[..., Any]
 Lists = list[list[int]]
-PROTOCOLS = ("raw", "filtered")
+HIT_RATE = Metric("hit_rate", 20)
 DASHES = "\N{EN DASH} \N{EN DASH}"
 SHOP_EVALUATE: dict[str, Any] = {
     "ks": KS,
@@ -207,7 +209,7 @@ class Evaluated:
             published=str(published) if published else None,
             published_test=str(published_test) if published_test else None,
         )
-        self.results = read_json(out / "evaluation" / "evaluation.json")
+        self.results = Evaluation.read(out / "evaluation")
         self.flat = json.loads((out / "metrics.json").read_text())
         self.html = (out / "report.html").read_text()
         self.recommendations = read_table(out / "evaluation" / "recommendations")
@@ -221,13 +223,13 @@ def test_a_model_has_the_very_metrics_of_itself(
     run = Evaluated(tmp_path, sample_steps, published, published_test, EVALUATE)
 
     for protocol in PROTOCOLS:
-        metrics = run.results["metrics"][protocol]
+        metrics = run.results.metrics.by(protocol)
         assert metrics["published"] == metrics["model"]
         assert metrics["published"] != metrics["most_popular"]
         assert len(metrics["published"]) == 5 * len(EVALUATE["ks"])
-    for part in run.results["slices"]:
-        assert part["published"] == part["model"]
-    assert run.results["headline"]["published"] == run.results["headline"]["model"]
+    for part in run.results.slices:
+        assert part.published == part.model
+    assert run.results.headline.published == run.results.headline.model
     assert run.summary["good_enough"] is True
 
 
@@ -240,7 +242,7 @@ def test_a_margin_keeps_a_model_from_replacing_itself(
     run = Evaluated(tmp_path, sample_steps, published, published_test, config)
 
     assert run.summary["good_enough"] is False
-    (reason,) = run.results["headline"]["reasons"]
+    (reason,) = run.results.headline.reasons
     assert version_of(published) in reason
 
 
@@ -398,7 +400,7 @@ def _history(shops: Shops) -> dict[str, set[int]]:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("k", [20, len(TODAYS_ITEMS)])
 def test_its_lists_are_those_of_its_own_export(
-    shops: Shops, served: list[dict[int, float]], protocol: str, k: int
+    shops: Shops, served: list[dict[int, float]], protocol: Protocol, k: int
 ) -> None:
     test = read_table(shops.today.encoded / "interactions" / "test")
     known = [read_table(shops.today.encoded / "interactions" / s) for s in ("train", "validation")]
@@ -428,7 +430,7 @@ def test_its_lists_are_those_of_its_own_export(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_its_metrics_are_those_of_its_own_exports_lists(
-    shops: Shops, shop_run: Evaluated, served: list[dict[int, float]], protocol: str
+    shops: Shops, shop_run: Evaluated, served: list[dict[int, float]], protocol: Protocol
 ) -> None:
     ids, history = _todays_ids(shops).to_pylist(), _history(shops)
     test = read_table(shops.today.encoded / "interactions" / "test")
@@ -441,14 +443,14 @@ def test_its_metrics_are_those_of_its_own_exports_lists(
         lists[row, : len(places)] = places
     targets = Targets.of(test, queries, None)
 
-    measured = shop_run.results["metrics"][protocol]["published"]
+    measured = shop_run.results.metrics.by(protocol)["published"]
 
     for k in KS:
         ranks = targets.ranks(lists)
         for name, value in ranking_metrics(ranks, targets.query, k).items():
-            assert measured[f"{name}_at_{k}"] == pytest.approx(value, abs=1e-9)
+            assert measured[Metric(name, k)] == pytest.approx(value, abs=1e-9)
         shown = set(lists[:, :k].ravel().tolist()) - {NO_CANDIDATE}
-        assert measured[f"coverage_at_{k}"] == len(shown) / len(TODAYS_ITEMS)
+        assert measured[Metric("coverage", k)] == len(shown) / len(TODAYS_ITEMS)
 
 
 def test_items_that_users_came_back_to_are_counted_and_told(shops: Shops, tmp_path: Path) -> None:
@@ -470,20 +472,20 @@ def test_items_that_users_came_back_to_are_counted_and_told(shops: Shops, tmp_pa
 
     targets = len(Targets.of(test, _queries(shops), None))
     assert 5 < known < targets / 2
-    warning = run.results["warnings"][-1]
+    warning = run.results.warnings[-1]
     assert warning.startswith(f"{known} of {targets} relevant test interactions are with items")
     assert warning in _Text(run.html).text
 
 
 def test_no_warning_where_nobody_came_back(shop_run: Evaluated) -> None:
-    assert not [text for text in shop_run.results["warnings"] if "had before" in text]
+    assert not [text for text in shop_run.results.warnings if "had before" in text]
 
 
 def test_new_items_count_against_the_model_that_does_not_know_them(shop_run: Evaluated) -> None:
-    raw = shop_run.results["metrics"]["raw"]["published"]
+    raw = shop_run.results.metrics.raw["published"]
 
-    assert raw["coverage_at_20"] <= len(KEPT) / len(TODAYS_ITEMS)
-    assert 0 < raw["hit_rate_at_20"] < 1
+    assert raw[Metric("coverage", 20)] <= len(KEPT) / len(TODAYS_ITEMS)
+    assert 0 < raw[HIT_RATE] < 1
 
 
 def test_the_shops_are_what_the_tests_need_them_to_be(shops: Shops) -> None:
@@ -523,7 +525,7 @@ def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
 
     assert comparison.model is None
     assert comparison.reason == (
-        "for it plan differs between test rows that are one query for this model"
+        "its plan differs between test rows that are one query for the new model"
     )
 
 
@@ -532,24 +534,24 @@ def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
 
 def test_the_published_model_stands_beside_the_others(shops: Shops, shop_run: Evaluated) -> None:
     results, flat = shop_run.results, shop_run.flat
-    headline = results["headline"]
+    headline = results.headline
     for protocol in PROTOCOLS:
-        metrics = results["metrics"][protocol]
+        metrics = results.metrics.by(protocol)
         # Every interaction counts as relevant: most-liked would be most-popular.
         assert list(metrics) == ["model", "most_popular", "ease", "ials", "published"]
         assert metrics["published"].keys() == metrics["model"].keys()
-        for name, value in metrics["published"].items():
-            assert flat[f"published_{name}_{protocol}"] == value
+        for metric, value in metrics["published"].items():
+            assert flat[f"published_{metric}_{protocol}"] == value
     assert shop_run.summary["metrics"] == flat
-    assert headline["published"] == results["metrics"]["filtered"]["published"]["hit_rate_at_20"]
-    assert headline["published_version"] == version_of(shops.published)
-    lead = headline["intervals"]["leads"]["published"]
-    assert lead["value"] == pytest.approx(headline["model"] - headline["published"])
-    assert lead["interval"][0] < lead["value"] < lead["interval"][1]
-    assert headline["published_margin"] == -1
-    assert headline["good_enough"] is True
-    assert headline["reasons"] == []
-    assert all(0 <= part["published"] <= 1 for part in results["slices"])
+    assert headline.published == results.metrics.filtered["published"][HIT_RATE]
+    assert headline.published_version == version_of(shops.published)
+    lead = headline.intervals.leads["published"]
+    assert lead.value == pytest.approx(headline.model - (headline.published or 0))
+    assert lead.interval[0] < lead.value < lead.interval[1]
+    assert headline.published_margin == -1
+    assert headline.good_enough is True
+    assert headline.reasons == []
+    assert all(0 <= part.values["published"] <= 1 for part in results.slices)
 
 
 def test_the_new_models_own_numbers_do_not_change_beside_a_published_one(
@@ -559,13 +561,13 @@ def test_the_new_models_own_numbers_do_not_change_beside_a_published_one(
 
     assert alone.recommendations.equals(shop_run.recommendations)
     for protocol in PROTOCOLS:
-        beside = dict(shop_run.results["metrics"][protocol])
+        beside = dict(shop_run.results.metrics.by(protocol))
         del beside["published"]
-        assert alone.results["metrics"][protocol] == beside
-    assert alone.results["headline"]["published_version"] is None
-    assert "published" not in alone.results["headline"]
+        assert alone.results.metrics.by(protocol) == beside
+    assert alone.results.headline.published_version is None
+    assert "published" not in alone.results.rankers
     assert not [name for name in alone.flat if name.startswith("published")]
-    assert alone.results["depths"] == shop_run.results["depths"]
+    assert alone.results.depths == shop_run.results.depths
     assert not re.search(r"[Pp]ublished", _Text(alone.html).text)
 
 
@@ -614,10 +616,9 @@ def test_the_log_tells_all_three_and_that_the_model_is_good_enough(
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[evaluate]")]
-    for who in ("model", "most_popular", "ease", "ials", "published"):
-        raw, filtered = (
-            run.results["metrics"][protocol][who]["hit_rate_at_20"] for protocol in PROTOCOLS
-        )
+    assert run.results.rankers == ["model", "most_popular", "ease", "ials", "published"]
+    for who in run.results.rankers:
+        raw, filtered = (run.results.metrics.by(protocol)[who][HIT_RATE] for protocol in PROTOCOLS)
         assert f"[evaluate] {who}: hit_rate_at_20 raw {raw:.4f}, filtered {filtered:.4f}" in lines
     (told,) = [line for line in lines if "good enough" in line]
     assert told.startswith("[evaluate] good enough: hit_rate_at_20 filtered is +")
@@ -630,31 +631,30 @@ def test_who_loses_is_told_so_by_log_results_and_report(
 
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
-    headline, version = run.results["headline"], version_of(shops.published)
-    assert run.summary["good_enough"] is headline["good_enough"] is False
-    (reason,) = headline["reasons"]
-    assert f"the published {version} has {headline['published']:.4f}" in reason
+    headline, version = run.results.headline, version_of(shops.published)
+    assert run.summary["good_enough"] is headline.good_enough is False
+    (reason,) = headline.reasons
+    assert f"the published {version} has {headline.published:.4f}" in reason
     assert f"[evaluate] not good enough: {reason}" in capsys.readouterr().out
     text = _Text(run.html).text
     assert "✗ Not good enough" in text
     assert f"{reason}." in text
-    assert f"published {headline['published']:.4f}" in text
+    assert f"published {headline.published:.4f}" in text
     assert f"The published model is {version}" in text
 
 
 def test_a_winning_page_shows_the_published_model_and_no_reason(
     shops: Shops, shop_run: Evaluated
 ) -> None:
-    headline = shop_run.results["headline"]
+    headline = shop_run.results.headline
     text = _Text(shop_run.html).text
 
     assert "✓ Good enough" in text
     assert 'class="reasons"' not in shop_run.html
-    assert f"published {headline['published']:.4f}" in text
+    assert f"published {headline.published:.4f}" in text
     assert f"The published model is {version_of(shops.published)}" in text
     raw, filtered = (
-        shop_run.results["metrics"][protocol]["published"]["hit_rate_at_20"]
-        for protocol in PROTOCOLS
+        shop_run.results.metrics.by(protocol)["published"][HIT_RATE] for protocol in PROTOCOLS
     )
     assert f"published model {DASHES} {raw:.4f} {filtered:.4f} {DASHES}" in text
 
@@ -672,18 +672,18 @@ def test_a_published_model_that_cannot_be_measured_blocks_unless_told_otherwise(
 
     version = version_of(shops.published)
     assert run.summary["good_enough"] is not compared
-    assert run.results["headline"]["published_version"] == version
-    assert "published" not in run.results["metrics"]["raw"]
+    assert run.results.headline.published_version == version
+    assert "published" not in run.results.metrics.raw
     assert not [name for name in run.flat if name.startswith("published")]
     text, log = _Text(run.html).text, capsys.readouterr().out
     if compared:
-        (said,) = run.results["headline"]["reasons"]
+        (said,) = run.results.headline.reasons
         assert said.startswith(f"it cannot be compared with the published {version}: {reason}.")
         assert f"[evaluate] not good enough: {said}" in log
         assert f"{said}." in text
         assert "<plan>" not in run.html
     else:
-        assert run.results["headline"]["reasons"] == []
+        assert run.results.headline.reasons == []
         assert "✓ Good enough" in text
         assert reason not in text
 
@@ -696,12 +696,12 @@ def test_where_it_does_not_count_a_better_published_model_is_only_told(
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     assert run.summary["good_enough"] is True
-    assert run.results["headline"]["reasons"] == []
-    assert 0 < run.results["headline"]["published"] < 1
+    assert run.results.headline.reasons == []
+    assert 0 < run.results.headline.values["published"] < 1
 
 
 def _mark(html: str) -> str:
-    found = re.search(r"required of the model: (.*?),", _Text(html).text)
+    found = re.search(r"the value that the model needs: (.*?),", _Text(html).text)
     assert found
     return found[1]
 
@@ -713,9 +713,9 @@ def test_the_mark_is_at_most_popular_where_the_published_model_does_not_count(
 
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
-    headline = run.results["headline"]
-    low, _ = headline["intervals"]["leads"]["most_popular"]["interval"]
-    assert _mark(run.html) == f"more than {headline['model'] - low:.4f}"
+    headline = run.results.headline
+    low, _ = headline.intervals.leads["most_popular"].interval
+    assert _mark(run.html) == f"more than {headline.model - low:.4f}"
 
 
 def test_as_good_as_the_published_model_is_said_to_be_enough(shops: Shops, tmp_path: Path) -> None:
@@ -723,11 +723,11 @@ def test_as_good_as_the_published_model_is_said_to_be_enough(shops: Shops, tmp_p
 
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
-    assert _mark(run.html) == f"at least {run.results['headline']['published'] + 0.5:.4f}"
+    assert _mark(run.html) == f"at least {run.results.headline.values['published'] + 0.5:.4f}"
 
 
 def test_the_sentence_tells_how_far_the_published_model_is(shop_run: Evaluated) -> None:
-    headline = shop_run.results["headline"]
-    lead = f"{headline['model'] - headline['published']:+.4f}".replace("-", "\N{MINUS SIGN}")
+    headline = shop_run.results.headline
+    lead = f"{headline.model - headline.values['published']:+.4f}".replace("-", "\N{MINUS SIGN}")
 
     assert lead in _Text(shop_run.html).text.partition("Exported layer stack")[0]

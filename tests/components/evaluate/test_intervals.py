@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 
 from components.evaluate import intervals as module
-from components.evaluate.intervals import Intervals, intervals, user_sums
+from components.evaluate.intervals import intervals, user_sums
+from components.shared.contracts.evaluation import Lead
+from components.shared.contracts.metric import Metric
+from components.shared.contracts.rankers import Ranker
 from components.shared.retrieval.metrics import ranking_metrics
 
 METRICS = ("hit_rate", "recall", "ndcg", "mrr")
 
 
-def _world(seed: int, users: int = 40) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Ranks of two, the query of each target, and the user of each query.
+def _world(seed: int, users: int = 40) -> tuple[dict[Ranker, np.ndarray], np.ndarray, np.ndarray]:
+    """Ranks of two rankers, the query of each target, and the user of each query.
 
     Some users have several queries, and some queries have no target.
     """
@@ -19,7 +22,10 @@ def _world(seed: int, users: int = 40) -> tuple[dict[str, np.ndarray], np.ndarra
     user = np.sort(rng.integers(0, users, users * 2))
     query = np.sort(rng.choice(len(user) - 3, users * 5))
     good = rng.integers(0, 30, len(query))
-    ranks = {"model": good, "other": good + rng.integers(-2, 6, len(query)).clip(-good)}
+    ranks: dict[Ranker, np.ndarray] = {
+        "model": good,
+        "ease": good + rng.integers(-2, 6, len(query)).clip(-good),
+    }
     return ranks, query, user
 
 
@@ -42,7 +48,7 @@ def test_intervals_are_those_of_a_loop_over_drawn_users(metric: str) -> None:
     users = np.unique(user[query])
     draws = np.random.default_rng(0).integers(0, len(users), (150, len(users)))
 
-    measured = intervals(ranks, query, user, metric, 10, 150)
+    measured = intervals(ranks, query, user, Metric(metric, 10), 150)
 
     values = {
         who: np.array([_naive(of, query, user, metric, 10, users[draw]) for draw in draws])
@@ -50,10 +56,12 @@ def test_intervals_are_those_of_a_loop_over_drawn_users(metric: str) -> None:
     }
     for who, of in values.items():
         assert measured.of[who] == pytest.approx(np.percentile(of, [2.5, 97.5]))
-    lead, interval = measured.leads["other"]
-    assert interval == pytest.approx(np.percentile(values["model"] - values["other"], [2.5, 97.5]))
+    lead = measured.leads["ease"]
+    assert lead.interval == pytest.approx(
+        np.percentile(values["model"] - values["ease"], [2.5, 97.5])
+    )
     points = {who: ranking_metrics(of, query, 10)[metric] for who, of in ranks.items()}
-    assert lead == pytest.approx(points["model"] - points["other"])
+    assert lead.value == pytest.approx(points["model"] - points["ease"])
     assert measured.users == len(users)
 
 
@@ -61,7 +69,7 @@ def test_intervals_are_those_of_a_loop_over_drawn_users(metric: str) -> None:
 def test_a_metric_is_the_ratio_of_its_sums_over_users(metric: str) -> None:
     ranks, query, user = _world(2)
 
-    numerator, denominator = user_sums(ranks["model"], query, user, metric, 10)
+    numerator, denominator = user_sums(ranks["model"], query, user, Metric(metric, 10))
 
     expected = ranking_metrics(ranks["model"], query, 10)[metric]
     assert numerator.sum() / denominator.sum() == pytest.approx(expected)
@@ -72,8 +80,8 @@ def test_the_hit_rate_weighs_users_by_their_targets_and_recall_does_not() -> Non
     # The first user's three targets are found, the second one's only target is not.
     ranks, query, user = np.array([0, 1, 2, 99]), np.array([0, 0, 0, 1]), np.array([0, 1])
 
-    hits, targets = user_sums(ranks, query, user, "hit_rate", 10)
-    recall, queries = user_sums(ranks, query, user, "recall", 10)
+    hits, targets = user_sums(ranks, query, user, Metric("hit_rate", 10))
+    recall, queries = user_sums(ranks, query, user, Metric("recall", 10))
 
     assert hits.tolist() == [3, 0]
     assert targets.tolist() == [3, 1]
@@ -87,10 +95,10 @@ def test_queries_of_a_user_are_drawn_together() -> None:
     user = np.repeat(np.arange(50), 20)
     ranks = {"model": np.where(hit[user] == 1, 0, 99)}
 
-    together = intervals(ranks, np.arange(1000), user, "recall", 10, 400)
-    apart = intervals(ranks, np.arange(1000), np.arange(1000), "recall", 10, 400)
+    together = intervals(ranks, np.arange(1000), user, Metric("recall", 10), 400)
+    apart = intervals(ranks, np.arange(1000), np.arange(1000), Metric("recall", 10), 400)
     few = intervals(
-        {"model": ranks["model"][::20]}, np.arange(50), np.arange(50), "recall", 10, 400
+        {"model": ranks["model"][::20]}, np.arange(50), np.arange(50), Metric("recall", 10), 400
     )
 
     assert together.of["model"] == pytest.approx(few.of["model"])
@@ -106,16 +114,17 @@ def test_the_interval_of_a_lead_is_of_the_same_users() -> None:
     found = rng.integers(1, 11, 100)[query]
     ranks = {
         "model": np.where(place < found, 0, 99),
-        "other": np.where(place < found - 1, 0, 99),
-        "same": np.where(place < found, 0, 99),
+        "ease": np.where(place < found - 1, 0, 99),
+        "ials": np.where(place < found, 0, 99),
     }
 
-    measured = intervals(ranks, query, np.arange(100), "hit_rate", 10, 500)
+    measured = intervals(ranks, query, np.arange(100), Metric("hit_rate", 10), 500)
 
     low, high = measured.of["model"]
     assert high - low > 0.08
-    assert measured.leads["other"] == (pytest.approx(0.1), (pytest.approx(0.1), pytest.approx(0.1)))
-    assert measured.leads["same"] == (0, (0, 0))
+    ahead = measured.leads["ease"]
+    assert [ahead.value, *ahead.interval] == pytest.approx([0.1, 0.1, 0.1])
+    assert measured.leads["ials"] == Lead(value=0, interval=(0, 0))
 
 
 def test_the_interval_holds_the_true_value_about_as_often_as_it_says() -> None:
@@ -126,7 +135,7 @@ def test_the_interval_holds_the_true_value_about_as_often_as_it_says() -> None:
         query = np.repeat(np.arange(120), rng.integers(1, 7, 120))
         rate = rng.beta(3, 7, 120)
         ranks = {"model": np.where(rng.random(len(query)) < rate[query], 0, 99)}
-        low, high = intervals(ranks, query, np.arange(120), "hit_rate", 10, 300).of["model"]
+        low, high = intervals(ranks, query, np.arange(120), Metric("hit_rate", 10), 300).of["model"]
         held += low <= 0.3 <= high
 
     # 285 are expected; the standard deviation of the count is 4.
@@ -136,55 +145,43 @@ def test_the_interval_holds_the_true_value_about_as_often_as_it_says() -> None:
 def test_the_same_ranks_give_the_same_intervals() -> None:
     ranks, query, user = _world(6)
 
-    first, again = (intervals(ranks, query, user, "ndcg", 10, 200) for _ in range(2))
+    first, again = (intervals(ranks, query, user, Metric("ndcg", 10), 200) for _ in range(2))
 
     assert first == again
-    assert first != intervals(ranks, query, user, "ndcg", 10, 201)
+    assert first != intervals(ranks, query, user, Metric("ndcg", 10), 201)
 
 
 def test_how_many_are_drawn_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks, query, user = _world(7)
-    at_once = intervals(ranks, query, user, "hit_rate", 10, 200)
+    at_once = intervals(ranks, query, user, Metric("hit_rate", 10), 200)
 
     monkeypatch.setattr(module, "_DRAWS_AT_ONCE", 100)
 
-    in_parts = intervals(ranks, query, user, "hit_rate", 10, 200)
-    assert in_parts.of["other"] == pytest.approx(at_once.of["other"])
-    assert in_parts.leads["other"][1] == pytest.approx(at_once.leads["other"][1])
+    in_parts = intervals(ranks, query, user, Metric("hit_rate", 10), 200)
+    assert in_parts.of["ease"] == pytest.approx(at_once.of["ease"])
+    assert in_parts.leads["ease"].interval == pytest.approx(at_once.leads["ease"].interval)
 
 
 def test_who_has_no_target_does_not_count() -> None:
     ranks, query, user = _world(8)
     more = np.concatenate([user, np.arange(100, 160)])
 
-    assert intervals(ranks, query, more, "mrr", 10, 100) == intervals(
-        ranks, query, user, "mrr", 10, 100
+    assert intervals(ranks, query, more, Metric("mrr", 10), 100) == intervals(
+        ranks, query, user, Metric("mrr", 10), 100
     )
 
 
 def test_a_single_user_has_no_spread() -> None:
-    ranks = {"model": np.array([0, 99]), "other": np.array([99, 99])}
+    ranks = {"model": np.array([0, 99]), "ease": np.array([99, 99])}
 
-    measured = intervals(ranks, np.array([0, 0]), np.array([0]), "hit_rate", 10, 100)
+    measured = intervals(ranks, np.array([0, 0]), np.array([0]), Metric("hit_rate", 10), 100)
 
-    assert measured.of == {"model": (0.5, 0.5), "other": (0.0, 0.0)}
-    assert measured.leads == {"other": (0.5, (0.5, 0.5))}
+    assert measured.of == {"model": (0.5, 0.5), "ease": (0.0, 0.0)}
+    assert measured.leads == {"ease": Lead(value=0.5, interval=(0.5, 0.5))}
 
 
 def test_without_a_target_there_is_nothing_to_draw() -> None:
     nothing = np.empty(0, np.int64)
 
     with pytest.raises(ValueError, match="no relevant interaction"):
-        intervals({"model": nothing}, nothing, nothing, "hit_rate", 10, 100)
-
-
-def test_the_summary_is_made_of_json_values() -> None:
-    given = Intervals(100, 7, {"model": (0.1, 0.3)}, {"other": (0.05, (-0.1, 0.2))})
-
-    assert given.summary() == {
-        "level": 0.95,
-        "samples": 100,
-        "users": 7,
-        "of": {"model": [0.1, 0.3]},
-        "leads": {"other": {"value": 0.05, "interval": [-0.1, 0.2]}},
-    }
+        intervals({"model": nothing}, nothing, nothing, Metric("hit_rate", 10), 100)

@@ -8,8 +8,10 @@ from typing import Any
 import matplotlib
 import pytest
 from jinja2 import UndefinedError
+from pydantic import ValidationError
 
 from components.evaluate.report import render_report
+from components.shared.contracts.evaluation import Evaluation, ExampleUser
 
 KS = [10, 100]
 MISSING = "\N{EN DASH}"
@@ -137,10 +139,15 @@ def _results() -> dict[str, Any]:
             "margin": 0.05,
             "published_margin": 0.0,
             "published_version": None,
+            "compared": False,
             "good_enough": True,
             "reasons": [],
         },
     }
+
+
+def _render(results: dict[str, Any]) -> str:
+    return render_report(Evaluation.model_validate(results))
 
 
 @pytest.fixture
@@ -152,7 +159,7 @@ def results() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def html() -> str:
     """The report of the results as they are."""
-    return render_report(_results())
+    return _render(_results())
 
 
 class _Page(HTMLParser):
@@ -217,12 +224,12 @@ def test_the_verdict_says_what_was_reached_and_what_was_required(html: str) -> N
     assert "✓ Good enough" in page.text
     assert "Not good enough" not in page.text
     assert "In hit rate@100 (filtered)" in page.text
-    assert "is +0.2000, 95% interval +0.1700 to +0.2200. Required of its lower end: at" in page.text
-    assert "lower end: at least +0.05." in page.text
+    assert "is +0.2000, 95% interval +0.1700 to +0.2200. The lower end must be" in page.text
+    assert "lower end must be at least +0.05." in page.text
     assert "model 0.5400 0.5200 to 0.5650 most-popular 0.3400 0.3100 to 0.3600" in page.text
     assert "EASE 0.4400 0.4200 to 0.4700" in page.text
     # most-popular, the margin, and from the lead to the lower end of its interval
-    assert "at least 0.4200, what most-popular has" in page.text
+    assert "at least 0.4200, most-popular's value plus the margin" in page.text
 
 
 @pytest.mark.parametrize("refit", [False, True])
@@ -231,9 +238,9 @@ def test_the_page_says_what_the_model_has_learned_from(
 ) -> None:
     for depth in results["depths"]:
         depth["refit"] = refit
-    page = _Page(render_report(results))
-    assert ("so a little more than the model" in page.text) != refit
-    assert ("In the end the model was trained once more" in page.text) == refit
+    page = _Page(_render(results))
+    assert ("so to slightly more data than the model" in page.text) != refit
+    assert ("Finally, the model was trained again" in page.text) == refit
     assert ("The ring marks the best epoch, whose weights were kept." in page.text) != refit
 
 
@@ -241,12 +248,12 @@ def test_a_model_that_is_behind_is_not_good_enough(results: dict[str, Any]) -> N
     results["headline"].update(model=0.3, lead=-0.04, margin=0.0, good_enough=False)
     lead = {"value": -0.04, "interval": [-0.07, -0.01]}
     results["headline"]["intervals"]["leads"]["most_popular"] = lead
-    page = _Page(render_report(results))
+    page = _Page(_render(results))
     assert "✗ Not good enough" in page.text
     assert "✓ Good enough" not in page.text
     interval = "\N{MINUS SIGN}0.0700 to \N{MINUS SIGN}0.0100"
-    assert f"is \N{MINUS SIGN}0.0400, 95% interval {interval}. Required of its" in page.text
-    assert "lower end: more than 0." in page.text
+    assert f"is \N{MINUS SIGN}0.0400, 95% interval {interval}. The lower" in page.text
+    assert "lower end must be above 0." in page.text
 
 
 def test_whiskers_show_the_intervals(html: str) -> None:
@@ -262,7 +269,10 @@ def test_baselines_are_listed_with_their_leads_and_settings(html: str) -> None:
     assert ease[1:5] == ["0.4400", "0.4200 to 0.4700", "+0.1000", "+0.0800 to +0.1300"]
     assert ease[5].endswith("weighting by label, l2 200; 0.6543 on validation, the best of 10.")
     assert "iALS is left out: nobody has the time." in page.text
-    assert "1,303 users with relevant test interactions were drawn anew 1,000 times" in page.text
+    assert (
+        "1,303 users with relevant test interactions were resampled with replacement 1,000"
+        in page.text
+    )
 
 
 def test_the_data_is_described(html: str) -> None:
@@ -282,7 +292,7 @@ def test_the_data_is_described(html: str) -> None:
 
 def test_without_a_threshold_every_interaction_is_relevant(results: dict[str, Any]) -> None:
     results["data"]["relevant_above"] = None
-    text = _Page(render_report(results)).text
+    text = _Page(_render(results)).text
     assert "What counts as relevant every interaction" in text
     assert "label above 0.75" not in text
 
@@ -309,12 +319,12 @@ def test_the_depth_table_marks_the_exported_stack_and_ends_with_most_popular(htm
 
 def test_a_device_keeps_its_kind(results: dict[str, Any]) -> None:
     results["depths"][0]["device"] = "gpu: NVIDIA H100"
-    assert _Page(render_report(results)).row("16")[-1] == "gpu: NVIDIA H100"
+    assert _Page(_render(results)).row("16")[-1] == "gpu: NVIDIA H100"
 
 
 def test_metrics_are_listed_by_k_for_both_protocols(results: dict[str, Any]) -> None:
     results["ks"] = KS[::-1]
-    page = _Page(render_report(results))
+    page = _Page(_render(results))
     raw, filtered = [row for row in page.rows if row[0] == "NDCG"]
     assert raw[1:] == ["0.3870", "0.1870", "0.2870", "0.4770", "0.2770", "0.3770"]
     assert filtered[1:] == ["0.4270", "0.2270", "0.3270", "0.5170", "0.3170", "0.4170"]
@@ -324,7 +334,7 @@ def test_metrics_are_listed_by_k_for_both_protocols(results: dict[str, Any]) -> 
 
 def test_the_highest_value_is_bold(results: dict[str, Any]) -> None:
     results["metrics"]["raw"]["most_popular"]["mrr_at_10"] = 0.9876
-    html = render_report(results)
+    html = _render(results)
     assert "<b>0.9876</b>" in html
     assert "<b>0.3730</b>" not in html  # the model's
     assert "<b>0.4130</b>" in html  # the model's, filtered
@@ -345,17 +355,17 @@ def test_slices_are_grouped_and_a_negative_lead_stands_out(html: str) -> None:
 def test_example_users_show_history_and_marked_hits(html: str) -> None:
     text = _Page(html).text
     assert "User u-17 colour green & blue" in text
-    assert "test part: 12. Relevant items in the test part: 2, among the first 2" in text
-    assert "recommended: 1." in text
+    assert "test split: 12. Relevant items in the test split: 2; among the first 2" in text
+    assert "recommendations: 1." in text
     assert "An old film (no title)" in text
     assert "A found film ✓ hit 1.235" in text
     assert "A missed film \N{MINUS SIGN}0.500" in text
 
 
 def test_warnings_are_shown_only_if_there_are_any(results: dict[str, Any]) -> None:
-    assert "Warnings" not in _Page(render_report(results)).text
+    assert "Warnings" not in _Page(_render(results)).text
     results["warnings"] = ["Feature colour has one value only."]
-    assert "Warnings Feature colour has one value only." in _Page(render_report(results)).text
+    assert "Warnings Feature colour has one value only." in _Page(_render(results)).text
 
 
 def test_charts_have_text_alternatives(html: str) -> None:
@@ -396,7 +406,7 @@ def test_hostile_text_is_escaped(results: dict[str, Any]) -> None:
     results["warnings"] = [HOSTILE]
     for depth in results["depths"]:
         depth.update(layer_sizes=f'"{HOSTILE}$x$', device=HOSTILE)
-    html = render_report(results)
+    html = _render(results)
     page = _Page(html)
     assert HOSTILE not in html
     assert page.text.count(HOSTILE) > 10
@@ -431,11 +441,11 @@ def test_references_inside_charts_lead_somewhere(html: str) -> None:
 
 def test_the_same_results_give_the_same_page(results: dict[str, Any]) -> None:
     before = copy.deepcopy(results)
-    first = render_report(results)
+    first = _render(results)
     assert results == before
     # What a notebook or a matplotlibrc may have set shall not count, and stays as it was.
     with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "xtick.direction": "in"}):
-        assert render_report(results) == first
+        assert _render(results) == first
         assert matplotlib.rcParams["font.size"] == 30
 
 
@@ -498,7 +508,7 @@ def _nothing_recommended(results: dict[str, Any]) -> None:
     [
         (_one_depth, "256-64-16", "64-16 exported"),
         (_one_validation_point, "in epoch 4", "Training, epoch by epoch"),
-        (_no_slices, "Slices of the test part", "Metrics by k"),
+        (_no_slices, "Slices of the test split", "Metrics by k"),
         (_no_examples, "Example users", "Metrics by k"),
         (_a_single_k, "k = 10 ", "k = 100 "),
         (_no_top_100_accuracy, "op-100 accuracy", "Metrics by k"),
@@ -512,7 +522,7 @@ def test_what_is_not_there_is_left_out(
 ) -> None:
     assert absent in _all_text(html)
     change(results)
-    changed = render_report(results)
+    changed = _render(results)
     text = _all_text(changed)
     assert absent not in text
     assert present in text
@@ -526,19 +536,26 @@ def _all_text(html: str) -> str:
     return " ".join([page.text, *page.charts])
 
 
-def test_a_loss_that_is_not_a_number_is_left_out(results: dict[str, Any]) -> None:
-    results["depths"][0]["history"][0]["loss"] = float("nan")
+def test_an_unknown_speed_is_shown_as_missing(results: dict[str, Any]) -> None:
     results["depths"][0]["samples_per_second"] = None
-    html = render_report(results)
-    assert not re.search(r"\b(nan|None)\b", _all_text(html))
-    assert "16: 6.5000 in epoch 2, 6.1250 in epoch 4." in _Page(html).charts[2]
+    html = _render(results)
+    assert not re.search(r"\bNone\b", _all_text(html))
     assert _Page(html).row("16")[-2] == MISSING
 
 
+@pytest.mark.parametrize("place", ["loss", "val_recall_at_50_raw"])
+def test_a_number_that_is_not_finite_is_refused(results: dict[str, Any], place: str) -> None:
+    results["depths"][0]["history"][1][place] = float("nan")
+    with pytest.raises(ValidationError, match=f"depths.0.history.1.*{place}"):
+        _render(results)
+
+
 def test_a_result_that_is_missing_is_an_error(results: dict[str, Any]) -> None:
+    evaluation = Evaluation.model_validate(results)
     del results["examples"][0]["user"]
+    incomplete = ExampleUser.model_construct(**results["examples"][0])
     with pytest.raises(UndefinedError, match="user"):
-        render_report(results)
+        render_report(evaluation.model_copy(update={"examples": [incomplete]}))
 
 
 VERSION = "shop-0123456789ab"
@@ -568,13 +585,13 @@ def test_without_a_published_model_there_is_no_word_about_one(html: str) -> None
 def test_the_published_model_is_beside_the_others_in_the_verdict(results: dict[str, Any]) -> None:
     _publish(results, 0.4102)
 
-    html = render_report(results)
+    html = _render(results)
 
     page = _Page(html)
     assert "EASE 0.4400 0.4200 to 0.4700 published 0.5102 0.5002 to 0.5202" in page.text
     interval = "95% interval \N{MINUS SIGN}0.0002 to +0.0598"
-    assert f"published model is +0.0298, {interval}. Required of the lead itself" in page.text
-    assert f"The published model is {VERSION}, measured on the same test part." in page.text
+    assert f"published model is +0.0298, {interval}. The lead itself must be" in page.text
+    assert f"The published model is {VERSION}, measured on the same test split." in page.text
     assert "✓ Good enough" in page.text
     assert 'class="bar published" style="width: 51.02%"' in html
     assert 'class="reasons"' not in html
@@ -582,10 +599,10 @@ def test_the_published_model_is_beside_the_others_in_the_verdict(results: dict[s
 
 def test_the_mark_is_at_what_is_required_of_the_model(results: dict[str, Any]) -> None:
     # most-popular, its margin, and from the lead to the lower end of its interval
-    assert "at least 0.4200" in _Page(render_report(results)).text
+    assert "at least 0.4200" in _Page(_render(results)).text
     _publish(results, 0.4102, published_margin=0.01)
 
-    html = render_report(results)
+    html = _render(results)
 
     assert "at least 0.5202" in _Page(html).text
     assert 'class="needed" style="left: 52.02%"' in html
@@ -596,7 +613,7 @@ def test_most_popular_requires_more_where_the_published_model_is_behind_it(
 ) -> None:
     _publish(results, 0.0102)
 
-    assert "at least 0.4200" in _Page(render_report(results)).text
+    assert "at least 0.4200" in _Page(_render(results)).text
 
 
 def test_the_depth_table_ends_with_the_published_model_and_most_popular(
@@ -604,7 +621,7 @@ def test_the_depth_table_ends_with_the_published_model_and_most_popular(
 ) -> None:
     _publish(results, 0.4102)
 
-    page = _Page(render_report(results))
+    page = _Page(_render(results))
 
     published = page.row("published model")
     assert published[1:3] == published[7:] == [MISSING, MISSING]
@@ -617,7 +634,7 @@ def test_all_reasons_are_listed(results: dict[str, Any]) -> None:
     reasons = ["it is 0.1 behind most-popular", "the published one has 0.9; the margin is 0"]
     _publish(results, 0.8, good_enough=False, reasons=reasons)
 
-    html = render_report(results)
+    html = _render(results)
 
     assert html.count("<li>it is 0.1 behind most-popular.</li>") == 1
     assert html.count("<li>the published one has 0.9; the margin is 0.</li>") == 1
@@ -630,7 +647,7 @@ def test_a_published_model_that_was_not_measured_is_in_the_reasons_only(
     reason = f"it cannot be compared with the published {VERSION}: it takes plan"
     results["headline"].update(published_version=VERSION, good_enough=False, reasons=[reason])
 
-    html = render_report(results)
+    html = _render(results)
 
     text = _all_text(html)
     assert f"{reason}." in text
@@ -643,7 +660,7 @@ def test_a_hostile_version_is_escaped(results: dict[str, Any]) -> None:
     _publish(results, 0.8, good_enough=False, reasons=[f"the published {HOSTILE} has 0.9"])
     results["headline"]["published_version"] = f'"{HOSTILE}'
 
-    html = render_report(results)
+    html = _render(results)
 
     page = _Page(html)
     assert HOSTILE not in html

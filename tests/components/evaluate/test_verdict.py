@@ -1,13 +1,15 @@
-"""The verdict: a table of who has how much, and what comes of it."""
+"""The verdict: tables of values, margins and what follows from them."""
 
 from typing import Any
 
 import pytest
 
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.intervals import Intervals
 from components.evaluate.published import Comparison
 from components.evaluate.verdict import verdict
+from components.shared.contracts.evaluation import ByProtocol, Headline, Intervals, Lead, Metrics
+from components.shared.contracts.metric import Metric
+from components.shared.contracts.rankers import Ranker
 
 VERSION = "shop-0123456789ab"
 NOTHING, MEASURED = Comparison(), Comparison(VERSION)
@@ -22,38 +24,40 @@ def _verdict(
     comparison: Comparison | None = None,
     low: float | None = None,
     **settings: Any,
-) -> dict[str, Any]:
-    """The verdict on a headline; every other number is one that would change it.
+) -> Headline:
+    """The verdict on a headline; every other number would change it.
 
-    Without another lower end the interval of the lead begins at the lead.
+    By default the interval of the lead begins at the lead.
     """
     if comparison is None:
         comparison = NOTHING if published is None else MEASURED
-    headline = {"model": model, "most_popular": most_popular}
+    headline: dict[Ranker, float] = {"model": model, "most_popular": most_popular}
     if published is not None:
         headline["published"] = published
-    others = {"model": 0.0, "most_popular": 1.0, "published": 1.0}
-    metrics = {
-        protocol: {
-            who: {
-                "ndcg_at_20": value if protocol == "filtered" else others[who],
-                "ndcg_at_10": others[who],
-                "recall_at_20": others[who],
+    others: dict[Ranker, float] = {"model": 0.0, "most_popular": 1.0, "published": 1.0}
+    raw, filtered = (
+        {
+            ranker: {
+                Metric("ndcg", 20): value,
+                Metric("ndcg", 10): others[ranker],
+                Metric("recall", 20): others[ranker],
             }
-            for who, value in headline.items()
+            for ranker, value in of.items()
         }
-        for protocol in ("raw", "filtered")
-    }
+        for of in ({ranker: others[ranker] for ranker in headline}, headline)
+    )
     lead = model - most_popular
     interval = (lead if low is None else low, lead + 0.01)
-    leads = {"most_popular": (lead, interval)}
+    leads: dict[Ranker, Lead] = {"most_popular": Lead(value=lead, interval=interval)}
     if published is not None:
-        # Far below: this one does not count.
-        leads["published"] = (model - published, (-1.0, 1.0))
-    intervals = Intervals(1000, 50, dict.fromkeys(headline, (0.0, 1.0)), leads)
+        # Far below 0: this interval does not count.
+        leads["published"] = Lead(value=model - published, interval=(-1.0, 1.0))
+    intervals = Intervals(
+        level=0.95, samples=1000, users=50, of=dict.fromkeys(headline, (0.0, 1.0)), leads=leads
+    )
     return verdict(
         EvaluateConfig(ks=[10, 20], headline="ndcg_at_20_filtered", **settings),
-        metrics,
+        ByProtocol[dict[Ranker, Metrics]](raw=raw, filtered=filtered),
         comparison,
         intervals,
     )
@@ -79,9 +83,9 @@ def test_the_lead_over_most_popular_has_to_be_above_zero_and_reach_the_margin(
 ) -> None:
     given = _verdict(model, most_popular, margin=margin)
 
-    assert given["good_enough"] is good_enough
-    assert bool(given["reasons"]) is not good_enough
-    assert given["lead"] == model - most_popular
+    assert given.good_enough is good_enough
+    assert bool(given.reasons) is not good_enough
+    assert given.lead == model - most_popular
 
 
 @pytest.mark.parametrize(
@@ -101,8 +105,8 @@ def test_the_lower_end_of_the_leads_interval_counts_and_not_the_lead(
 ) -> None:
     given = _verdict(0.9, 0.2, low=low, margin=margin)
 
-    assert given["good_enough"] is good_enough
-    assert bool(given["reasons"]) is not good_enough
+    assert given.good_enough is good_enough
+    assert bool(given.reasons) is not good_enough
 
 
 @pytest.mark.parametrize(
@@ -127,21 +131,21 @@ def test_the_published_model_has_to_be_reached_plus_its_margin(
 ) -> None:
     given = _verdict(model, 0.0, published, published_margin=published_margin)
 
-    assert given["good_enough"] is good_enough
-    assert bool(given["reasons"]) is not good_enough
+    assert given.good_enough is good_enough
+    assert bool(given.reasons) is not good_enough
 
 
 def test_a_reason_names_the_metric_the_values_and_the_margin() -> None:
     given = _verdict(0.25, 0.2, low=0.03, margin=0.1)
 
-    assert given["reasons"] == [
+    assert given.reasons == [
         "ndcg_at_20 filtered is 0.2500, +0.0500 from most-popular (0.2000), 95% interval +0.0300 "
         "to +0.0600; its lower end has to be above 0 and reach the margin; the margin is 0.1"
     ]
 
 
 def test_a_model_behind_most_popular_is_told_how_far() -> None:
-    (reason,) = _verdict(0.15, 0.2)["reasons"]
+    (reason,) = _verdict(0.15, 0.2).reasons
 
     assert "0.1500, -0.0500 from most-popular (0.2000), 95% interval -0.0500 to" in reason
     assert reason.endswith("the margin is 0")
@@ -150,33 +154,33 @@ def test_a_model_behind_most_popular_is_told_how_far() -> None:
 def test_a_reason_names_the_published_version_and_its_value() -> None:
     given = _verdict(0.25, 0.0, 0.3, published_margin=-0.01)
 
-    assert given["reasons"] == [
+    assert given.reasons == [
         f"ndcg_at_20 filtered is 0.2500, but the published {VERSION} has 0.3000 on the same test "
-        "part; the margin is -0.01"
+        "split; the margin is -0.01"
     ]
 
 
 def test_who_fails_against_both_is_told_both() -> None:
     given = _verdict(0.1, 0.2, 0.3)
 
-    popular, published = given["reasons"]
+    popular, published = given.reasons
     assert "most-popular (0.2000)" in popular
     assert f"{VERSION} has 0.3000" in published
-    assert given["good_enough"] is False
+    assert given.good_enough is False
 
 
 def test_a_published_model_that_cannot_be_measured_blocks_and_says_how_to_go_on() -> None:
     given = _verdict(0.9, 0.2, comparison=INCOMPARABLE)
 
-    assert given["good_enough"] is False
-    assert given["reasons"] == [
+    assert given.good_enough is False
+    assert given.reasons == [
         f"it cannot be compared with the published {VERSION}: it takes plan, which the log no "
-        "longer has. To publish nevertheless, set evaluate.compare_with_published to false"
+        "longer has. To publish it anyway, set evaluate.compare_with_published to false"
     ]
 
 
 def test_most_popular_counts_where_the_published_model_cannot_be_measured() -> None:
-    popular, published = _verdict(0.1, 0.2, comparison=INCOMPARABLE)["reasons"]
+    popular, published = _verdict(0.1, 0.2, comparison=INCOMPARABLE).reasons
 
     assert "most-popular" in popular
     assert "cannot be compared" in published
@@ -188,25 +192,25 @@ def test_most_popular_counts_where_the_published_model_cannot_be_measured() -> N
 def test_without_the_comparison_only_most_popular_counts(
     published: float | None, comparison: Comparison
 ) -> None:
-    def given(model: float) -> dict[str, Any]:
+    def given(model: float) -> Headline:
         return _verdict(model, 0.2, published, comparison=comparison, compare_with_published=False)
 
-    assert given(0.3)["good_enough"] is True
-    assert given(0.3)["reasons"] == []
-    assert given(0.3)["published_version"] == VERSION
-    (reason,) = given(0.1)["reasons"]
+    assert given(0.3).good_enough is True
+    assert given(0.3).reasons == []
+    assert given(0.3).published_version == VERSION
+    (reason,) = given(0.1).reasons
     assert "most-popular" in reason
 
 
 def test_a_huge_margin_to_the_published_model_counts_only_where_one_is_published() -> None:
-    assert _verdict(0.3, 0.2, published_margin=0.5)["good_enough"] is True
-    assert _verdict(0.3, 0.2, 0.0, published_margin=0.5)["good_enough"] is False
+    assert _verdict(0.3, 0.2, published_margin=0.5).good_enough is True
+    assert _verdict(0.3, 0.2, 0.0, published_margin=0.5).good_enough is False
 
 
-def test_the_headline_holds_everything_that_a_report_tells() -> None:
+def test_the_headline_has_these_keys_and_values_in_json() -> None:
     given = _verdict(0.5, 0.25, 0.375, margin=0.125, published_margin=0.0625)
 
-    told = {
+    assert given.model_dump(mode="json") == {
         "metric": "ndcg_at_20",
         "protocol": "filtered",
         "model": 0.5,
@@ -217,7 +221,7 @@ def test_the_headline_holds_everything_that_a_report_tells() -> None:
             "level": 0.95,
             "samples": 1000,
             "users": 50,
-            "of": {who: [0.0, 1.0] for who in ("model", "most_popular", "published")},
+            "of": {ranker: [0.0, 1.0] for ranker in ("model", "most_popular", "published")},
             "leads": {
                 "most_popular": {"value": 0.25, "interval": [0.25, 0.26]},
                 "published": {"value": 0.125, "interval": [-1.0, 1.0]},
@@ -226,10 +230,11 @@ def test_the_headline_holds_everything_that_a_report_tells() -> None:
         "margin": 0.125,
         "published_margin": 0.0625,
         "published_version": VERSION,
+        "compared": True,
         "good_enough": True,
         "reasons": [],
     }
-    assert {name: given[name] for name in told} == told
-    alone = _verdict(0.5, 0.25)
+    alone = _verdict(0.5, 0.25).model_dump(mode="json")
     assert "published" not in alone
     assert alone["published_version"] is None
+    assert alone["compared"] is False

@@ -27,7 +27,7 @@ from components.shared.contracts.tables import (
     TITLE,
     read_table,
 )
-from components.shared.retrieval.towers import embed
+from components.shared.retrieval.embedding import embed
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json

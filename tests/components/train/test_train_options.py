@@ -16,8 +16,9 @@ from served import Reference, plain_server
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, write_table
+from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.top_k import retrieve
-from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json
 from components.train.checkpoint import ResumableFit

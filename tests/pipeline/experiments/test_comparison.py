@@ -23,7 +23,9 @@ from tiny_config import tiny
 
 from components.evaluate import experiment
 from components.evaluate.experiment import measure_baselines, measure_model
+from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.metric import PROTOCOLS
 from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     LABEL,
@@ -31,8 +33,8 @@ from components.shared.contracts.tables import (
     read_table,
     write_table,
 )
+from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.top_k import retrieve
-from components.shared.retrieval.towers import embed
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json, written_aside
@@ -818,19 +820,20 @@ def test_models_and_baselines_have_the_numbers_of_evaluate(
         metrics=str(tmp_path / "metrics.json"), report=str(tmp_path / "report.html"),
     )  # fmt: skip
 
-    results = read_json(tmp_path / "evaluation" / "evaluation.json")
-    assert baselines["data"] == results["data"]
-    assert baselines["settings"] == results["baselines"]["settings"]
-    assert baselines["left_out"] == results["baselines"]["left_out"]
-    assert model["queries"] == results["data"]["queries"]
-    by_who = {"model": model["metrics"], **baselines["metrics"]}
-    names = {f"{n}_{p}" for p, by in results["metrics"].items() for n in by["model"]}
-    assert set(by_who) >= {"model", "most_popular", "most_liked", "ease", "ials"}
-    for who, metrics in by_who.items():
-        assert set(metrics) == names
-        for protocol, measured in results["metrics"].items():
-            for name, value in measured[who].items():
-                assert metrics[f"{name}_{protocol}"] == pytest.approx(value, abs=1e-6)
+    results = Evaluation.read(tmp_path / "evaluation")
+    assert baselines["data"] == results.data.model_dump()
+    assert baselines["settings"] == results.baselines.model_dump()["settings"]
+    assert baselines["left_out"] == results.baselines.left_out
+    assert model["queries"] == results.data.queries
+    by_ranker = {"model": model["metrics"], **baselines["metrics"]}
+    assert set(by_ranker) == {"model", "most_popular", "most_liked", "ease", "ials"}
+    for protocol in PROTOCOLS:
+        for ranker, measured in results.metrics.by(protocol).items():
+            names = {str(metric.by(protocol)) for metric in measured}
+            assert {name for name in by_ranker[ranker] if name.endswith(protocol)} == names
+            for metric, value in measured.items():
+                name = str(metric.by(protocol))
+                assert by_ranker[ranker][name] == pytest.approx(value, abs=1e-6)
 
 
 def test_a_k_beyond_the_catalogue_is_refused_as_evaluate_refuses_it(

@@ -13,6 +13,7 @@ import pytest
 from conftest import EVALUATE
 from tiny_config import tiny
 
+from components.shared.contracts.metric import PROTOCOLS
 from components.shared.runtime.errors import InputError
 from pipeline.cli.main import main
 from pipeline.config.loading import load_config
@@ -40,7 +41,7 @@ def test_a_run_leaves_report_export_numbers_and_config(first: RunResult) -> None
     assert "<html" in (first.folder / "report.html").read_text()
     assert (first.folder / "export" / "saved_model" / "saved_model.pb").is_file()
     run = json.loads((first.folder / "run.json").read_text())
-    assert run["good_enough"] == first.evaluation["headline"]["good_enough"]
+    assert run["good_enough"] == first.evaluation.headline.good_enough
 
 
 def test_every_step_ran_and_its_time_is_known(first: RunResult) -> None:
@@ -66,17 +67,17 @@ def test_every_step_ran_and_its_time_is_known(first: RunResult) -> None:
 
 
 def test_the_model_that_validation_chose_is_exported(first: RunResult) -> None:
-    depths = first.evaluation["depths"]
-    best = max(depths, key=lambda depth: depth["validation"])
-    assert [depth["layer_sizes"] for depth in depths if depth["exported"]] == [best["layer_sizes"]]
-    assert {depth["layer_sizes"] for depth in depths} == {"8", "16-8"}
+    depths = first.evaluation.depths
+    best = max(depths, key=lambda depth: depth.validation)
+    assert [depth.layer_sizes for depth in depths if depth.exported] == [best.layer_sizes]
+    assert {depth.layer_sizes for depth in depths} == {"8", "16-8"}
 
 
 def test_the_exported_depth_has_the_exports_metrics(first: RunResult) -> None:
-    exported = next(depth for depth in first.evaluation["depths"] if depth["exported"])
-    for protocol in ("raw", "filtered"):
-        for name, value in first.evaluation["metrics"][protocol]["model"].items():
-            assert exported["test"][protocol][name] == pytest.approx(value, abs=1e-6)
+    exported = next(depth for depth in first.evaluation.depths if depth.exported)
+    for protocol in PROTOCOLS:
+        for metric, value in first.evaluation.metrics.by(protocol)["model"].items():
+            assert exported.test.by(protocol)[metric] == pytest.approx(value, abs=1e-6)
 
 
 def test_the_summary_tells_metrics_times_and_places(first: RunResult) -> None:

@@ -4,9 +4,8 @@ import keras
 import keras_rs
 import numpy as np
 import pytest
-from pydantic import TypeAdapter, ValidationError
 
-from components.shared.retrieval.metrics import MetricName, per_query_metrics, ranking_metrics
+from components.shared.retrieval.metrics import per_query_metrics, ranking_metrics
 
 QUERIES, ITEMS, LENGTH = 40, 30, 20
 KS = (1, 2, 5, 13, LENGTH)
@@ -163,28 +162,3 @@ def test_ndcg_and_mrr_are_those_of_keras_rs(
     measured = ranking_metrics(*_flat(lists, relevant), k)
 
     assert measured[name] == pytest.approx(float(other.result()), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    "name", ["hit_rate_at_100_filtered", "recall_at_1_raw", "ndcg_at_20_raw", "mrr_at_5_filtered"]
-)
-def test_a_metric_has_a_name_a_k_and_a_protocol(name: str) -> None:
-    assert TypeAdapter(MetricName).validate_python(name) == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "hit_rate",
-        "hit_rate_at_100",
-        "hit_rate_at_0_raw",
-        "hit_rate_at_010_raw",
-        "precision_at_5_raw",
-        "recall_at_5_seen",
-        " recall_at_5_raw",
-        "recall_at_5_raw\n",
-    ],
-)
-def test_other_names_of_metrics_are_refused(name: str) -> None:
-    with pytest.raises(ValidationError):
-        TypeAdapter(MetricName).validate_python(name)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from components.shared.contracts.feature_spec import EncodedFeature
-from components.shared.retrieval.towers import CandidateModel, MeanEmbedding, QueryModel, embed
+from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.mean_embedding import MeanEmbedding
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 
 ROWS, DIMENSION = 6, 5
 USER = EncodedFeature(name="user", type="id", dtype="int32", cardinality=7, raw_columns=["user"])
@@ -191,6 +193,41 @@ def test_a_saved_tower_loads_in_safe_mode_and_computes_the_same(
     assert loaded.features == FEATURES
     assert loaded.losses == []  # the penalty was for training
     np.testing.assert_array_equal(np.asarray(loaded(inputs)), np.asarray(tower(inputs)))
+
+
+@pytest.mark.parametrize("module", ["components.towers", "components.shared.retrieval.towers"])
+@pytest.mark.parametrize("kind", [QueryModel, CandidateModel])
+def test_a_tower_that_was_saved_from_another_module_still_loads(
+    kind: type[keras.Model], module: str, inputs: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """As models are that were published before the module was renamed or split."""
+    tower = kind(FEATURES, [16, 8], DIMENSION)
+    tower.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        config = json.loads(new.read("config.json"))
+        config["module"] = module
+        assert config["registered_name"] == f"deep_retrieval>{kind.__name__}"
+        old.writestr("config.json", json.dumps(config))
+        for name in ("metadata.json", "model.weights.h5"):
+            old.writestr(name, new.read(name))
+
+    loaded = keras.saving.load_model(tmp_path / "old.keras", safe_mode=True)
+
+    assert type(loaded) is kind
+    np.testing.assert_array_equal(np.asarray(loaded(inputs)), np.asarray(tower(inputs)))
+
+
+def test_the_layers_registered_names_are_those_in_published_models() -> None:
+    names = [
+        keras.saving.get_registered_name(c) for c in (MeanEmbedding, QueryModel, CandidateModel)
+    ]
+
+    assert names == [
+        f"deep_retrieval>{n}" for n in ("MeanEmbedding", "QueryModel", "CandidateModel")
+    ]
 
 
 def test_a_saved_tower_holds_no_code(tmp_path: Path) -> None:

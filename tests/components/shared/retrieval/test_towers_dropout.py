@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from components.shared.contracts.feature_spec import EncodedFeature
-from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
+from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 
 ROWS, WIDTH = 2000, 16
 OOV = 1

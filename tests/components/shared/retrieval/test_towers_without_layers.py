@@ -14,7 +14,9 @@ from served import PlainServer, Reference, plain_server
 from tiny_config import tiny
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
-from components.shared.retrieval.towers import CandidateModel, QueryModel, embed
+from components.shared.contracts.metric import Metric
+from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.files import read_json
 from components.train.config import stack_name
 from components.train.job import train
@@ -379,14 +381,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 
 def test_a_run_compares_a_stack_without_layers_with_another_one(run: RunResult) -> None:
-    depths = run.evaluation["depths"]
+    depths = run.evaluation.depths
 
-    assert sorted(depth["layer_sizes"] for depth in depths) == ["8", "none"]
-    best = max(depths, key=lambda depth: depth["validation"])
-    assert [depth["layer_sizes"] for depth in depths if depth["exported"]] == [best["layer_sizes"]]
+    assert sorted(depth.layer_sizes for depth in depths) == ["8", "none"]
+    best = max(depths, key=lambda depth: depth.validation)
+    assert [depth.layer_sizes for depth in depths if depth.exported] == [best.layer_sizes]
     for depth in depths:
-        assert depth["test"]["filtered"].keys() == depth["test"]["raw"].keys()
-        assert EVALUATE["headline"].removesuffix("_filtered") in depth["test"]["filtered"]
+        assert depth.test.filtered.keys() == depth.test.raw.keys()
+        assert Metric.parse(EVALUATE["headline"]).by(None) in depth.test.filtered
 
 
 def test_the_run_s_report_names_it(run: RunResult) -> None:
