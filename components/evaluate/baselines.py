@@ -75,9 +75,11 @@ def baseline_lists(data: TestData, settings: EvaluateConfig, k: int) -> Baseline
             lists[name] = _lists_for_everybody(data, _liked(data), k)
         elif name == "ease":
             tuned[name] = ease = validation.best_ease()
+            logger.info("EASE: fitting the best settings to both splits")
             lists[name] = _user_lists(data, known, next(fit_ease_grid(known, [ease])), popular)
         else:
             tuned[name] = ials = validation.best_ials()
+            logger.info("iALS: fitting the best settings to both splits")
             lists[name] = _user_lists(data, known, next(fit_ials_grid(known, [ials])), popular)
         logger.info(f"{BASELINE_LABELS[name]}: ranked {len(data.queries):,} test queries")
     return Baselines(lists, BaselineNotes(settings=tuned, left_out=left_out))

@@ -19,14 +19,14 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
 ) -> bool:
-    """Measures the export on the test part, beside baselines and the published model.
+    """Evaluate the export on the test split, beside baselines and the published model.
 
     Args:
-        export: What export wrote.
-        encoded: What adapt wrote.
-        models: What train wrote, for each layer stack, to compare depths.
-        published: What fetch_published wrote.
-        published_test: What encode_for_published wrote.
+        export: The output of export.
+        encoded: The output of adapt.
+        models: The outputs of train, one for each layer stack, for the depth study.
+        published: The output of fetch_published.
+        published_test: The output of encode_for_published.
         config: Metrics, baselines and margins; see `components.evaluate.config.EvaluateConfig`.
         evaluation: All numbers, and the recommendations that were measured.
         metrics: The numbers for the UI.
