@@ -1,4 +1,4 @@
-"""A shop's log at two times, each with a model of its own: one is published, one is compared."""
+"""A shop's log at two times, each with its own model: one is published, one is compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ _TRAIN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Steps:
-    """What the steps wrote."""
+    """The outputs of the steps."""
 
     tables: Path
     encoded: Path
@@ -86,7 +86,7 @@ def publish_and_fetch(folder: Path, steps: Steps, name: str = "shop") -> Path:
 def encode_for_published(
     in_tensorflow: RunStep, tables: Path, published: Path, published_test: Path
 ) -> Path:
-    """Encodes the test part as a published model takes it."""
+    """Encodes the test split for a published model."""
     in_tensorflow(
         "components.encode_for_published.job:encode_for_published",
         tables=str(tables),
@@ -106,7 +106,7 @@ def version_of(published: Path) -> str:
 def _log(items: list[int], rows: int, seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
     user = rng.integers(0, USERS, rows)
-    # Most of what users take is of their own taste.
+    # Most interactions are with items of the user's taste.
     of_taste = [[item for item in items if item % 3 == taste] for taste in range(3)]
     item = np.where(
         rng.random(rows) < 0.8,
@@ -117,7 +117,7 @@ def _log(items: list[int], rows: int, seed: int) -> pa.Table:
     return pa.table(
         {
             "user": [f"u{u:02d}" for u in user],
-            # From one row of a user to the next the age changes at times, and the plan with it.
+            # A user's age sometimes changes between rows, and the plan with it.
             "plan": [f"plan {p}" for p in (user + older) % 3],
             "city": [f"city {u % 7}" for u in user],
             "age": (20 + user + older).astype(np.float32),
@@ -196,7 +196,7 @@ class Shops:
         old: The shop then.
         published: What was published then.
         today: The shop today.
-        published_test: The test part of today as the published model takes it.
+        published_test: The test split of today as the published model takes it.
     """
 
     old: Steps
@@ -235,7 +235,7 @@ def two_shops(folder: Path, in_tensorflow: RunStep) -> Shops:
 
 
 def served_scores(export: str, tables: str) -> tuple[list[list[int]], list[list[float]]]:
-    """Asks an export's SavedModel about every raw test row; runs where TensorFlow is.
+    """Ask an export's SavedModel about every raw test row; needs TensorFlow.
 
     Returns:
         For each row, all items' ids, best first, and their scores.

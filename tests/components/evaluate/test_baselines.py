@@ -1,4 +1,4 @@
-"""The baselines, on a made world of users with a taste."""
+"""The baselines, on synthetic users with tastes."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 
 USERS, ITEMS, GROUPS = 90, 60, 3
-COLD = 1000  # a user whom only the test part has
+COLD = 1000  # a user who is only in the test split
 K = 10
 SETTINGS: dict[str, Any] = {"ks": [K], "headline": "hit_rate_at_10_filtered"}
 Rows = list[tuple[int, int, float, int]]  # user, item, label, the user's mood
@@ -100,7 +100,7 @@ def _write(folder: Path, parts: dict[str, Rows], *, relevant_above: float | None
 
 
 def _planted(*, seed: int = 0, label: float | None = None) -> dict[str, Rows]:
-    """Users of one of three groups, who take the items of their group, some more than others.
+    """Users of three groups, who interact with the items of their group, some more than others.
 
     Items that everybody takes are in front: the most popular ones tell nothing about a group.
     """
@@ -115,7 +115,7 @@ def _planted(*, seed: int = 0, label: float | None = None) -> dict[str, Rows]:
         parts["train"] += rows[:11]
         parts["validation"] += rows[11:14]
         parts["test"] += rows[14:]
-    # One with several queries, and one without any known interaction.
+    # A user with several queries, and one without an earlier interaction.
     parts["test"] += [(1, 8, 1.0, mood) for mood in (0, 1, 2)]
     parts["test"] += [(COLD, item, 1.0, 3) for item in (0, 20, 40)]
     return parts
@@ -186,7 +186,7 @@ def test_ease_of_two_items_by_hand() -> None:
     np.testing.assert_allclose(scores, [[0, 0.5], [0.6, 0.5]], rtol=1e-6)
 
 
-def test_solving_leaves_the_gram_matrix_as_it_is() -> None:
+def test_solving_does_not_change_the_gram_matrix() -> None:
     products = gram(csr_array(_matrix()))
     before = products.copy()
 
@@ -196,7 +196,7 @@ def test_solving_leaves_the_gram_matrix_as_it_is() -> None:
     assert (first == second).all()
 
 
-def test_ease_knows_nothing_of_users_whose_row_is_zero() -> None:
+def test_ease_has_no_signal_for_users_whose_row_is_zero() -> None:
     matrix = csr_array(np.array([[1.0, 0], [0, 0], [-1, 0], [1, -1]]))
 
     assert fitted_ease(matrix, np.zeros((2, 2))).has_signal.tolist() == [True, False, True, True]
@@ -222,7 +222,7 @@ def test_ials_solves_the_papers_equations() -> None:
     np.testing.assert_allclose(scores, np.outer(x, y), atol=1e-3)
 
 
-def test_ials_gives_the_same_again_and_does_not_warn() -> None:
+def test_ials_is_deterministic_and_does_not_warn() -> None:
     r = csr_array(_matrix(8, 50, 20).astype(np.float32))
 
     with warnings.catch_warnings():
@@ -232,7 +232,7 @@ def test_ials_gives_the_same_again_and_does_not_warn() -> None:
     assert (first == second).all()
 
 
-def test_pairs_of_zero_and_below_are_none_for_ials() -> None:
+def test_ials_ignores_pairs_of_zero_and_below() -> None:
     r = np.array([[1.0, 2, 0], [0, 1, 1], [1, 0, 1], [0, 0, 0]], np.float32)
     with_zeros = csr_array(
         (
@@ -259,7 +259,7 @@ def _interactions(rows: list[tuple[str, int, float]]) -> pa.Table:
     return pa.table({**columns, LABEL: pa.array(label, pa.float32())})
 
 
-def test_a_pair_that_comes_again_is_counted_and_its_labels_averaged() -> None:
+def test_repeated_pairs_are_counted_and_their_labels_averaged() -> None:
     table = _interactions(
         [("b", 2, 1.0), ("a", 0, 0.5), ("b", 2, 0.0), ("b", 1, 0.0), ("a", 3, 1.0)]
     )
@@ -274,7 +274,7 @@ def test_a_pair_that_comes_again_is_counted_and_its_labels_averaged() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 1 << 24])
-def test_ranking_is_by_score_then_index_and_leaves_out_what_the_user_has(
+def test_ranking_is_by_score_then_index_without_the_users_items(
     monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr(user_items, "_SCORES_AT_ONCE", at_once)
@@ -308,7 +308,9 @@ def test_collaborative_filtering_finds_planted_tastes(world: World, found: Basel
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_counting_is_what_a_loop_counts(world: World, found: Baselines, protocol: Protocol) -> None:
+def test_popularity_equals_a_loop_that_counts(
+    world: World, found: Baselines, protocol: Protocol
+) -> None:
     data, known = world.data, _known(world.data)
     thresholds: dict[Baseline, float] = {"most_popular": -1.0, "most_liked": 0.9}
     for name, above in thresholds.items():
@@ -323,7 +325,7 @@ def test_counting_is_what_a_loop_counts(world: World, found: Baselines, protocol
 
 
 @pytest.mark.parametrize("name", ["ease", "ials"])
-def test_lists_are_the_best_scores_of_the_model_fitted_to_both_parts(
+def test_lists_have_the_best_scores_of_the_model_fitted_to_both_splits(
     world: World, found: Baselines, name: Baseline
 ) -> None:
     data, chosen = world.data, found.notes.settings[name]
@@ -349,7 +351,7 @@ def test_lists_are_the_best_scores_of_the_model_fitted_to_both_parts(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_who_has_no_interaction_gets_what_is_popular(
+def test_users_without_an_interaction_get_the_most_popular_items(
     world: World, found: Baselines, protocol: Protocol
 ) -> None:
     (cold,) = np.flatnonzero(to_numpy(world.data.queries.ids) == COLD)
@@ -371,7 +373,7 @@ def test_every_query_of_a_user_gets_the_users_list(world: World, found: Baseline
             assert len(np.unique(lists[protocol][queries], axis=0)) == 1
 
 
-def test_the_same_again_gives_the_same(world: World, found: Baselines) -> None:
+def test_baselines_are_deterministic(world: World, found: Baselines) -> None:
     again = world.lists()
 
     assert again.notes == found.notes
@@ -383,10 +385,12 @@ def test_the_same_again_gives_the_same(world: World, found: Baselines) -> None:
 # --- Tuning ---------------------------------------------------------------------------------------
 
 
-def test_the_test_part_has_no_say(world: World, found: Baselines, tmp_path: Path) -> None:
+def test_the_test_split_does_not_influence_the_baselines(
+    world: World, found: Baselines, tmp_path: Path
+) -> None:
     parts = _planted()
     rng = np.random.default_rng(9)
-    # The same queries ask, but for other items with other labels.
+    # The same queries, but other items with other labels.
     parts["test"] = [
         (user, int(rng.integers(ITEMS)), float(rng.random()), mood)
         for user, _, _, mood in parts["test"]
@@ -400,7 +404,7 @@ def test_the_test_part_has_no_say(world: World, found: Baselines, tmp_path: Path
             assert (other.lists[name][protocol] == lists[protocol]).all()
 
 
-def test_the_validation_part_has_a_say(found: Baselines, tmp_path: Path) -> None:
+def test_the_validation_split_influences_the_settings(found: Baselines, tmp_path: Path) -> None:
     parts = _planted()
     rng = np.random.default_rng(10)
     parts["validation"] = [
@@ -418,7 +422,7 @@ def test_the_validation_part_has_a_say(found: Baselines, tmp_path: Path) -> None
 def test_the_settings_are_the_best_of_the_grid_on_validation(
     tmp_path: Path, name: Baseline, headline: str
 ) -> None:
-    """As if the validation part were the test part, and the training part all that is known."""
+    """With the validation split as the test split, and only the training split before it."""
     parts = _planted()
     world = _write(tmp_path / "tuned", parts)
     as_test = _write(tmp_path / "as_test", {**parts, "test": parts["validation"]}).data
@@ -449,7 +453,7 @@ def test_the_settings_are_the_best_of_the_grid_on_validation(
     assert len(set(values)) > 1
 
 
-def test_labels_that_are_all_the_same_are_no_weighting(tmp_path: Path) -> None:
+def test_equal_labels_are_not_tried_as_a_weighting(tmp_path: Path) -> None:
     world = _write(tmp_path, _planted(label=1.0))
 
     settings = world.lists().notes.settings
@@ -477,7 +481,7 @@ def test_nothing_can_be_tuned_without_a_relevant_validation_row(tmp_path: Path) 
 # --- What is left out -----------------------------------------------------------------------------
 
 
-def test_ease_is_left_out_for_a_large_catalogue_and_says_how_to_have_it(world: World) -> None:
+def test_ease_is_left_out_for_a_large_catalogue_with_a_way_to_include_it(world: World) -> None:
     large = world.lists(ease_max_candidates=ITEMS - 1, baselines=["most_popular", "ease"])
     enough = world.lists(ease_max_candidates=ITEMS, baselines=["most_popular", "ease"])
 
@@ -490,7 +494,7 @@ def test_ease_is_left_out_for_a_large_catalogue_and_says_how_to_have_it(world: W
     assert enough.notes.left_out == {}
 
 
-def test_ials_is_left_out_for_a_large_log_and_says_how_to_have_it(world: World) -> None:
+def test_ials_is_left_out_for_a_large_log_with_a_way_to_include_it(world: World) -> None:
     rows = world.data.known.num_rows
     large = world.lists(ials_max_interactions=rows - 1, baselines=["most_popular", "ials"])
     enough = world.lists(ials_max_interactions=rows, baselines=["most_popular", "ials"])
@@ -502,7 +506,7 @@ def test_ials_is_left_out_for_a_large_log_and_says_how_to_have_it(world: World) 
     assert enough.notes.left_out == {}
 
 
-def test_most_liked_is_left_out_where_everything_is_liked(tmp_path: Path) -> None:
+def test_most_liked_is_left_out_if_every_interaction_is_relevant(tmp_path: Path) -> None:
     parts = _planted()
     world = _write(tmp_path, parts, relevant_above=None)
 
@@ -512,7 +516,7 @@ def test_most_liked_is_left_out_where_everything_is_liked(tmp_path: Path) -> Non
     assert "relevant_above is not set" in found.notes.left_out["most_liked"]
 
 
-def test_what_was_not_asked_for_is_not_left_out(world: World) -> None:
+def test_baselines_that_were_not_requested_are_not_listed_as_left_out(world: World) -> None:
     found = world.lists(ease_max_candidates=1, baselines=["most_popular"])
 
     assert list(found.lists) == ["most_popular"]

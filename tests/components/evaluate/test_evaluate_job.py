@@ -43,7 +43,7 @@ MADE = {"ks": MADE_KS, "headline": "hit_rate_at_10_raw", "example_users": 2}
 
 
 class Run:
-    """Where a run of evaluate reads and writes."""
+    """The inputs and outputs of an evaluate run."""
 
     def __init__(self, export: Path, encoded: Path, models: list[Path], out: Path):
         self.export, self.encoded, self.models, self.out = export, encoded, models, out
@@ -88,7 +88,7 @@ class Run:
         ]
 
     def relevant(self, above: float | None) -> list[tuple[Any, Any]]:
-        """The relevant pairs of the test part."""
+        """The relevant pairs of the test split."""
         return [
             (user, item)
             for user, item, label in self.rows("test")
@@ -96,7 +96,7 @@ class Run:
         ]
 
     def popular(self, protocol: str, k: int) -> Lists:
-        """The items with most interactions before the test part, lower index first."""
+        """The items with the most interactions before the test split, the lower index first."""
         ids = read_table(self.encoded / "candidates")[CANDIDATE_ID].to_pylist()
         known = self.rows("train", "validation")
         counts = dict.fromkeys(ids, 0)
@@ -185,7 +185,7 @@ def _made_interactions(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Encoded tables, two models and the export of the first, without a training."""
+    """Encoded tables, two untrained models and the export of the first."""
     root = tmp_path_factory.mktemp("made")
     encoded = root / "encoded"
     _made_interactions(encoded)
@@ -267,15 +267,13 @@ def _of_made(made: Path, out: Path, export: str = "export") -> Run:
 
 @pytest.fixture(scope="session")
 def made_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Evaluate on the made world."""
+    """Evaluate on the synthetic world."""
     return _of_made(made, tmp_path_factory.mktemp("evaluate-made"))(MADE)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("k", EVALUATE["ks"])
-def test_the_metrics_are_those_of_the_recommendations(
-    sample_run: Run, protocol: Protocol, k: int
-) -> None:
+def test_the_metrics_match_the_recommendations(sample_run: Run, protocol: Protocol, k: int) -> None:
     lists, relevant = sample_run.lists(protocol), sample_run.relevant(0.9)
     measured = sample_run.metrics(protocol, "model")
 
@@ -288,7 +286,7 @@ def test_the_metrics_are_those_of_the_recommendations(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("k", EVALUATE["ks"])
-def test_most_popular_is_what_counting_gives(sample_run: Run, protocol: Protocol, k: int) -> None:
+def test_most_popular_equals_counting(sample_run: Run, protocol: Protocol, k: int) -> None:
     popular, relevant = sample_run.popular(protocol, k), sample_run.relevant(0.9)
     measured = sample_run.metrics(protocol, "most_popular")
 
@@ -299,7 +297,7 @@ def test_most_popular_is_what_counting_gives(sample_run: Run, protocol: Protocol
     assert {name: measured[name] for name in expected} == pytest.approx(expected)
 
 
-def test_filtered_lists_hold_no_item_that_the_user_knew(sample_run: Run) -> None:
+def test_filtered_lists_have_no_item_that_the_user_has_seen(sample_run: Run) -> None:
     known = {(user, item) for user, item, _ in sample_run.rows("train", "validation")}
 
     shared = {
@@ -443,7 +441,7 @@ def test_the_parts_of_a_slice_do_not_overlap(sample_results: Evaluation) -> None
     assert all(part.relevant >= 20 for part in sample_results.slices)
 
 
-def test_examples_are_users_of_the_test_part_with_their_lists(
+def test_examples_are_users_of_the_test_split_with_their_lists(
     sample_run: Run, sample_results: Evaluation
 ) -> None:
     encoded = read_table(sample_run.encoded / "candidates")
@@ -472,7 +470,7 @@ def test_examples_are_users_of_the_test_part_with_their_lists(
         }  # fmt: skip
 
 
-def test_users_without_history_are_a_slice_of_their_own(made_run: Run) -> None:
+def test_users_without_history_are_a_separate_slice(made_run: Run) -> None:
     cold = {user for user, _, _ in made_run.rows("test")} - {
         user for user, _, _ in made_run.rows("train", "validation")
     }
@@ -483,7 +481,7 @@ def test_users_without_history_are_a_slice_of_their_own(made_run: Run) -> None:
     assert len(cold) == COLD
     assert part.relevant == len(relevant) == 10 * COLD
     assert part.model == pytest.approx(_hit_rate(made_run.lists("raw"), relevant, 10))
-    # They know nothing about these users, and recommend what is popular.
+    # They have no signal for these users, and recommend the most popular items.
     popular = _hit_rate(made_run.popular("raw", 10), relevant, 10)
     assert popular > 0
     assert part.most_popular == part.ease == part.ials == pytest.approx(popular)
@@ -509,7 +507,7 @@ def test_baselines_are_measured_beside_the_model(
         assert sample_run.summary["metrics"][f"{name}_ndcg_at_5_raw"] > 0
 
 
-def test_a_baseline_that_is_left_out_is_told_by_results_log_and_report(
+def test_results_log_and_report_say_which_baselines_are_left_out(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {**MADE, "ease_max_candidates": ITEMS - 1}
@@ -528,7 +526,7 @@ def test_a_baseline_that_is_left_out_is_told_by_results_log_and_report(
     assert "ials" in run.results.metrics.raw
 
 
-def test_only_the_baselines_that_were_asked_for_are_there(made: Path, tmp_path: Path) -> None:
+def test_only_the_requested_baselines_are_measured(made: Path, tmp_path: Path) -> None:
     run = _of_made(made, tmp_path)({**MADE, "baselines": ["most_popular"]})
 
     assert list(run.results.metrics.raw) == ["model", "most_popular"]
@@ -536,7 +534,7 @@ def test_only_the_baselines_that_were_asked_for_are_there(made: Path, tmp_path: 
     assert "EASE" not in (tmp_path / "report.html").read_text().partition("How it was measured")[0]
 
 
-def test_items_that_nobody_knew_are_a_slice_of_their_own(made_run: Run) -> None:
+def test_items_without_an_earlier_interaction_are_a_separate_slice(made_run: Run) -> None:
     parts = [part for part in made_run.results.slices if part.by == "item popularity"]
 
     assert parts[-1].value.startswith("never seen before (")
@@ -545,7 +543,7 @@ def test_items_that_nobody_knew_are_a_slice_of_their_own(made_run: Run) -> None:
     assert sum(part.relevant for part in parts) == made_run.results.data.relevant
 
 
-def test_the_metrics_of_a_log_with_whole_numbers_for_ids_are_those_of_its_lists(
+def test_the_metrics_of_a_log_with_integer_ids_match_its_lists(
     made_run: Run,
 ) -> None:
     relevant = made_run.relevant(None)
@@ -569,7 +567,7 @@ def test_top_100_accuracy_counts_labels_above_0_9(made_run: Run, protocol: Proto
     assert model != measured["model"][Metric("hit_rate", 100)]  # that one counts all rows
 
 
-def test_there_is_no_top_100_accuracy_of_fewer_candidates(sample_run: Run) -> None:
+def test_there_is_no_top_100_accuracy_for_fewer_candidates(sample_run: Run) -> None:
     assert not [name for name in sample_run.summary["metrics"] if "top_100" in name]
 
 
@@ -662,7 +660,7 @@ def test_a_model_that_ranks_by_popularity_is_not_good_enough(made: Path, tmp_pat
         ({**EVALUATE, "k": 5}, "k"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(
+def test_invalid_settings_are_refused(
     made: Path, tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message) as error:
@@ -681,7 +679,7 @@ def test_a_k_larger_than_the_catalogue_is_refused(made: Path, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_a_test_part_without_a_relevant_row_is_refused(made: Path, tmp_path: Path) -> None:
+def test_a_test_split_without_a_relevant_row_is_refused(made: Path, tmp_path: Path) -> None:
     encoded = tmp_path / "encoded"
     shutil.copytree(made / "encoded", encoded)
     FeatureSpec.read(encoded).model_copy(update={"relevant_above": 3.5}).write(encoded)

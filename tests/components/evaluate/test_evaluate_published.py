@@ -1,4 +1,4 @@
-"""The published model beside the new one: on the same test part, in today's catalogue."""
+"""The published model and the new one, on the same test split and in today's catalogue."""
 
 import dataclasses
 import json
@@ -105,7 +105,7 @@ def test_seen_items_are_translated_one_by_one(seed: int) -> None:
     ],
     ids=["empty first and last", "all gone", "nobody saw anything", "no queries"],
 )
-def test_queries_stay_queries_when_nothing_of_theirs_is_left(lists: Lists, expected: Lists) -> None:
+def test_queries_without_remaining_items_are_kept(lists: Lists, expected: Lists) -> None:
     assert _lists(_seen(lists).translated(np.array([2, -1], np.int32))) == expected
 
 
@@ -127,7 +127,7 @@ def _slow_retrieve(model: PublishedModel, k: int, seen: Lists | None) -> Lists:
 
 @pytest.fixture
 def knows_some() -> PublishedModel:
-    """Knows 9 of 20 items; whole numbers, so that scores are exact and many are equal."""
+    """A model with 9 of 20 items; whole numbers, so that scores are exact and many are equal."""
     rng = np.random.default_rng(2)
     return PublishedModel(
         rng.integers(-2, 3, (12, 3)).astype(np.float32),
@@ -139,7 +139,7 @@ def knows_some() -> PublishedModel:
 
 @pytest.mark.parametrize("k", [1, 4, 9, 15, 20])
 @pytest.mark.parametrize("leave_out", [False, True])
-def test_the_best_known_items_are_found_by_their_places_today(
+def test_the_best_known_items_are_returned_as_todays_indices(
     knows_some: PublishedModel, k: int, leave_out: bool
 ) -> None:
     rng = np.random.default_rng(k)
@@ -152,7 +152,7 @@ def test_the_best_known_items_are_found_by_their_places_today(
     assert set(found.ravel().tolist()) <= {*knows_some.index.tolist(), NO_CANDIDATE}
 
 
-def test_who_has_seen_all_that_the_model_knows_is_shown_nothing(
+def test_a_user_who_has_seen_all_known_items_gets_an_empty_list(
     knows_some: PublishedModel,
 ) -> None:
     lists = [knows_some.index.tolist(), *([[]] * 11)]
@@ -178,7 +178,7 @@ def sample_steps(
 def itself(
     sample_steps: Steps, tmp_path_factory: pytest.TempPathFactory, in_tensorflow: RunStep
 ) -> tuple[Path, Path]:
-    """The sample's model as it was published, and the test part as it takes it."""
+    """The published model of the sample, and the test split encoded for it."""
     folder = tmp_path_factory.mktemp("itself")
     published = publish_and_fetch(folder, sample_steps, "sample")
     published_test = encode_for_published(
@@ -188,7 +188,7 @@ def itself(
 
 
 class Evaluated:
-    """What evaluate wrote."""
+    """The outputs of evaluate."""
 
     def __init__(
         self,
@@ -215,7 +215,7 @@ class Evaluated:
         self.recommendations = read_table(out / "evaluation" / "recommendations")
 
 
-def test_a_model_has_the_very_metrics_of_itself(
+def test_a_published_copy_of_the_model_has_the_same_metrics(
     itself: tuple[Path, Path], sample_steps: Steps, tmp_path: Path
 ) -> None:
     published, published_test = itself
@@ -233,7 +233,7 @@ def test_a_model_has_the_very_metrics_of_itself(
     assert run.summary["good_enough"] is True
 
 
-def test_a_margin_keeps_a_model_from_replacing_itself(
+def test_a_published_margin_keeps_a_model_from_replacing_itself(
     itself: tuple[Path, Path], sample_steps: Steps, tmp_path: Path
 ) -> None:
     published, published_test = itself
@@ -274,20 +274,18 @@ def _compare(
     )
 
 
-def test_without_a_fetched_folder_there_is_nothing_to_compare_with(shops: Shops) -> None:
+def test_without_a_fetched_folder_nothing_is_compared(shops: Shops) -> None:
     assert _compare(shops, published=None) == Comparison()
 
 
-def test_a_note_that_names_no_version_is_nothing_to_compare_with(
-    shops: Shops, tmp_path: Path
-) -> None:
+def test_with_a_note_without_a_version_nothing_is_compared(shops: Shops, tmp_path: Path) -> None:
     write_json({"move": None}, tmp_path / "published.json")
 
-    # Nor is anything looked for that encode_for_published would have written.
+    # The output of encode_for_published is not read either.
     assert _compare(shops, published=tmp_path, published_test=tmp_path) == Comparison()
 
 
-def test_without_an_encoded_test_part_there_is_nothing_to_compare_with(shops: Shops) -> None:
+def test_without_an_encoded_test_split_nothing_is_compared(shops: Shops) -> None:
     comparison = Comparison.of(str(shops.published), None, _queries(shops), _todays_ids(shops))
 
     assert comparison == Comparison()
@@ -309,7 +307,7 @@ def _with_candidates(shops: Shops, folder: Path, change: Callable[[pa.Table], pa
     return folder
 
 
-def test_a_model_that_knows_nothing_of_todays_catalogue_is_not_measured(
+def test_a_model_without_items_of_todays_catalogue_is_not_measured(
     shops: Shops, tmp_path: Path
 ) -> None:
     retired = _with_candidates(
@@ -323,7 +321,7 @@ def test_a_model_that_knows_nothing_of_todays_catalogue_is_not_measured(
     comparison = _compare(shops, published=retired)
 
     assert comparison.version == version_of(shops.published)
-    assert comparison.reason == "it knows no item of today's catalogue"
+    assert comparison.reason == "none of its items is in today's catalogue"
     assert comparison.model is None
 
 
@@ -339,7 +337,7 @@ def test_one_item_in_common_is_enough_to_be_measured(shops: Shops, tmp_path: Pat
     assert found.tolist() == [[TODAYS_ITEMS.index(KEPT[4]), -1, -1]] * len(_queries(shops))
 
 
-def test_the_published_model_knows_the_items_that_both_catalogues_have(shops: Shops) -> None:
+def test_the_published_model_ranks_the_items_in_both_catalogues(shops: Shops) -> None:
     comparison = _compare(shops, published=shops.published)
 
     assert comparison.version == version_of(shops.published)
@@ -378,7 +376,7 @@ def shop_run(shops: Shops, tmp_path_factory: pytest.TempPathFactory) -> Evaluate
 
 @pytest.fixture(scope="module")
 def served(shops: Shops, in_tensorflow: RunStep) -> list[dict[int, float]]:
-    """What the published SavedModel says to each of today's queries, in its own catalogue."""
+    """The published SavedModel's answer to each of today's queries, in its own catalogue."""
     ids, scores = in_tensorflow(
         "published_shops:served_scores",
         export=str(shops.old.export),
@@ -399,7 +397,7 @@ def _history(shops: Shops) -> dict[str, set[int]]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("k", [20, len(TODAYS_ITEMS)])
-def test_its_lists_are_those_of_its_own_export(
+def test_its_lists_match_its_own_export(
     shops: Shops, served: list[dict[int, float]], protocol: Protocol, k: int
 ) -> None:
     test = read_table(shops.today.encoded / "interactions" / "test")
@@ -421,7 +419,7 @@ def test_its_lists_are_those_of_its_own_export(
         able = {item: score for item, score in scores.items() if item in KEPT}
         able = {item: score for item, score in able.items() if item not in left_out}
         items = [ids[place] for place in found[row] if place >= 0]
-        # Served by TensorFlow, measured by JAX: near-equal scores may change places.
+        # Served by TensorFlow, measured on JAX: nearly equal scores may change places.
         best = sorted(able.values(), reverse=True)[:k]
         assert [able[item] for item in items] == pytest.approx(best, abs=1e-5)
         assert len(set(items)) == len(items) == len(best)
@@ -429,7 +427,7 @@ def test_its_lists_are_those_of_its_own_export(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_its_metrics_are_those_of_its_own_exports_lists(
+def test_its_metrics_match_the_lists_of_its_own_export(
     shops: Shops, shop_run: Evaluated, served: list[dict[int, float]], protocol: Protocol
 ) -> None:
     ids, history = _todays_ids(shops).to_pylist(), _history(shops)
@@ -453,14 +451,14 @@ def test_its_metrics_are_those_of_its_own_exports_lists(
         assert measured[Metric("coverage", k)] == len(shown) / len(TODAYS_ITEMS)
 
 
-def test_items_that_users_came_back_to_are_counted_and_told(shops: Shops, tmp_path: Path) -> None:
+def test_a_warning_counts_the_items_that_users_came_back_to(shops: Shops, tmp_path: Path) -> None:
     encoded = tmp_path / "encoded"
     shutil.copytree(shops.today.encoded, encoded)
     columns = [QUERY_ID, CANDIDATE_INDEX, LABEL, TIMESTAMP, "user", "age"]
     test, train = (
         read_table(encoded / "interactions" / part, columns) for part in ("test", "train")
     )
-    # Of all rows of some users, the items are known.
+    # All test items of some users were seen earlier.
     users = test[QUERY_ID].unique().slice(0, 5)
     again = test.filter(pc.is_in(test[QUERY_ID], users))
     shutil.rmtree(encoded / "interactions" / "train")
@@ -477,18 +475,18 @@ def test_items_that_users_came_back_to_are_counted_and_told(shops: Shops, tmp_pa
     assert warning in _Text(run.html).text
 
 
-def test_no_warning_where_nobody_came_back(shop_run: Evaluated) -> None:
+def test_there_is_no_warning_if_nobody_came_back(shop_run: Evaluated) -> None:
     assert not [text for text in shop_run.results.warnings if "had before" in text]
 
 
-def test_new_items_count_against_the_model_that_does_not_know_them(shop_run: Evaluated) -> None:
+def test_new_items_count_against_the_published_model(shop_run: Evaluated) -> None:
     raw = shop_run.results.metrics.raw["published"]
 
     assert raw[Metric("coverage", 20)] <= len(KEPT) / len(TODAYS_ITEMS)
     assert 0 < raw[HIT_RATE] < 1
 
 
-def test_the_shops_are_what_the_tests_need_them_to_be(shops: Shops) -> None:
+def test_the_shops_differ_as_these_tests_assume(shops: Shops) -> None:
     old = read_table(shops.published / "export" / "candidates")[CANDIDATE_ID].to_pylist()
     assert old == OLD_ITEMS
     assert _todays_ids(shops).to_pylist() == TODAYS_ITEMS
@@ -504,7 +502,7 @@ def test_the_shops_are_what_the_tests_need_them_to_be(shops: Shops) -> None:
     assert max(map(len, plans.values())) > 1, "a user with several queries"
 
 
-def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
+def test_rows_that_only_the_published_model_distinguishes_cannot_be_compared(
     shops: Shops, tmp_path: Path
 ) -> None:
     published_test = tmp_path / "published_test"
@@ -532,7 +530,7 @@ def test_rows_that_the_published_model_alone_tells_apart_cannot_be_compared(
 # --- what evaluate makes of it --------------------------------------------------------------------
 
 
-def test_the_published_model_stands_beside_the_others(shops: Shops, shop_run: Evaluated) -> None:
+def test_the_published_model_is_measured_like_the_others(shops: Shops, shop_run: Evaluated) -> None:
     results, flat = shop_run.results, shop_run.flat
     headline = results.headline
     for protocol in PROTOCOLS:
@@ -554,7 +552,7 @@ def test_the_published_model_stands_beside_the_others(shops: Shops, shop_run: Ev
     assert all(0 <= part.values["published"] <= 1 for part in results.slices)
 
 
-def test_the_new_models_own_numbers_do_not_change_beside_a_published_one(
+def test_a_published_model_does_not_change_the_new_models_numbers(
     shops: Shops, shop_run: Evaluated, tmp_path: Path
 ) -> None:
     alone = Evaluated(tmp_path, shops.today, None, None, SHOP_EVALUATE)
@@ -571,9 +569,7 @@ def test_the_new_models_own_numbers_do_not_change_beside_a_published_one(
     assert not re.search(r"[Pp]ublished", _Text(alone.html).text)
 
 
-def test_a_fetched_note_without_a_version_gives_what_no_note_gives(
-    shops: Shops, tmp_path: Path
-) -> None:
+def test_a_fetched_note_without_a_version_equals_no_note(shops: Shops, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
     nothing.mkdir()
     write_json({"move": None}, nothing / "published.json")
@@ -608,7 +604,7 @@ class _Text(HTMLParser):
         self.text += "" if self._style else text
 
 
-def test_the_log_tells_all_three_and_that_the_model_is_good_enough(
+def test_the_log_has_every_ranker_and_the_verdict(
     shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": -1.0}
@@ -624,7 +620,7 @@ def test_the_log_tells_all_three_and_that_the_model_is_good_enough(
     assert told.startswith("[evaluate] good enough: hit_rate_at_20 filtered is +")
 
 
-def test_who_loses_is_told_so_by_log_results_and_report(
+def test_log_results_and_report_say_why_a_model_loses(
     shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.99}
@@ -660,7 +656,7 @@ def test_a_winning_page_shows_the_published_model_and_no_reason(
 
 
 @pytest.mark.parametrize("compared", [True, False])
-def test_a_published_model_that_cannot_be_measured_blocks_unless_told_otherwise(
+def test_a_published_model_that_cannot_be_measured_blocks_unless_it_is_ignored(
     shops: Shops, tmp_path: Path, capsys: pytest.CaptureFixture[str], compared: bool
 ) -> None:
     reason = "it takes <plan>, which the log no longer has"
@@ -688,7 +684,7 @@ def test_a_published_model_that_cannot_be_measured_blocks_unless_told_otherwise(
         assert reason not in text
 
 
-def test_where_it_does_not_count_a_better_published_model_is_only_told(
+def test_a_better_published_model_is_only_reported_if_it_is_ignored(
     shops: Shops, tmp_path: Path
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.99, "compare_with_published": False}
@@ -706,7 +702,7 @@ def _mark(html: str) -> str:
     return found[1]
 
 
-def test_the_mark_is_at_most_popular_where_the_published_model_does_not_count(
+def test_the_mark_ignores_a_published_model_that_does_not_count(
     shops: Shops, tmp_path: Path
 ) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.5, "compare_with_published": False}
@@ -718,7 +714,7 @@ def test_the_mark_is_at_most_popular_where_the_published_model_does_not_count(
     assert _mark(run.html) == f"more than {headline.model - low:.4f}"
 
 
-def test_as_good_as_the_published_model_is_said_to_be_enough(shops: Shops, tmp_path: Path) -> None:
+def test_the_mark_is_at_the_published_model_plus_its_margin(shops: Shops, tmp_path: Path) -> None:
     config = {**SHOP_EVALUATE, "published_margin": 0.5, "margin": 0.0}
 
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
@@ -726,7 +722,7 @@ def test_as_good_as_the_published_model_is_said_to_be_enough(shops: Shops, tmp_p
     assert _mark(run.html) == f"at least {run.results.headline.values['published'] + 0.5:.4f}"
 
 
-def test_the_sentence_tells_how_far_the_published_model_is(shop_run: Evaluated) -> None:
+def test_the_verdict_sentence_has_the_lead_over_the_published_model(shop_run: Evaluated) -> None:
     headline = shop_run.results.headline
     lead = f"{headline.model - headline.values['published']:+.4f}".replace("-", "\N{MINUS SIGN}")
 

@@ -29,7 +29,7 @@ def every_value(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cut(sample_encoded: Path, spec: FeatureSpec) -> Callable[..., list[Slice]]:
-    """Slices the sample's test part; user_interactions and popularity may be others."""
+    """Slices the sample's test split; user_interactions and popularity can be replaced."""
     test = read_table(sample_encoded / "interactions" / "test")
     train = read_table(sample_encoded / "interactions" / "train")
     queries = QuerySet.of(test, spec.query)
@@ -102,7 +102,7 @@ def test_users_are_sliced_by_the_length_of_their_history(
         ([5, 0, 0], {"head": 1, "middle": 0, "tail": 0, "never seen before": 2}),
     ],
 )
-def test_the_catalogue_is_cut_where_a_third_of_the_interactions_is_held(
+def test_popularity_groups_hold_a_third_of_the_interactions_each(
     cut: Callable[..., list[Slice]], popularity: list[int], expected: dict[str, int]
 ) -> None:
     padded = np.zeros(80, np.int64)
@@ -119,7 +119,7 @@ def test_the_catalogue_is_cut_where_a_third_of_the_interactions_is_held(
     assert sizes == {**expected, "never seen before": unseen}
 
 
-def test_names_are_those_of_the_values(sample_encoded: Path, spec: FeatureSpec) -> None:
+def test_value_names_are_labels_and_intervals(sample_encoded: Path, spec: FeatureSpec) -> None:
     features = {feature.name: feature for feature in spec.query}
 
     genders = value_names(sample_encoded, spec, features["user_gender"])
@@ -133,7 +133,7 @@ def test_names_are_those_of_the_values(sample_encoded: Path, spec: FeatureSpec) 
     assert all(name.count(" to ") == 1 for name in ages[1:-1])
 
 
-def test_a_feature_that_is_cut_nowhere_has_one_value(
+def test_a_feature_without_bin_boundaries_has_one_value(
     sample_encoded: Path, spec: FeatureSpec
 ) -> None:
     age = next(feature for feature in spec.query if feature.name == "raw_user_age")

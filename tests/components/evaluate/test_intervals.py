@@ -1,4 +1,4 @@
-"""Bootstrap intervals: against a loop, against what is known, and on simulated data."""
+"""Bootstrap intervals: against a loop, against known results, and on simulated data."""
 
 import numpy as np
 import pytest
@@ -37,13 +37,13 @@ def _naive(
     for number, one in enumerate(drawn):
         of_user = np.flatnonzero(user[query] == one)
         rows.append(ranks[of_user])
-        # Drawn twice, a user's queries are two each.
+        # The queries of a user who is drawn twice count twice.
         queries.append(query[of_user] + number * len(user))
     return ranking_metrics(np.concatenate(rows), np.concatenate(queries), k)[metric]
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_intervals_are_those_of_a_loop_over_drawn_users(metric: str) -> None:
+def test_intervals_equal_a_loop_over_resampled_users(metric: str) -> None:
     ranks, query, user = _world(1)
     users = np.unique(user[query])
     draws = np.random.default_rng(0).integers(0, len(users), (150, len(users)))
@@ -89,8 +89,8 @@ def test_the_hit_rate_weighs_users_by_their_targets_and_recall_does_not() -> Non
     assert queries.tolist() == [1, 1]
 
 
-def test_queries_of_a_user_are_drawn_together() -> None:
-    # 50 users with 20 queries each that are alike: there is as much to learn as from 50 queries.
+def test_queries_of_a_user_are_resampled_together() -> None:
+    # 50 users with 20 identical queries each: there is as much information as in 50 queries.
     hit = np.random.default_rng(3).integers(0, 2, 50)
     user = np.repeat(np.arange(50), 20)
     ranks = {"model": np.where(hit[user] == 1, 0, 99)}
@@ -106,7 +106,7 @@ def test_queries_of_a_user_are_drawn_together() -> None:
     assert wide > 3 * narrow
 
 
-def test_the_interval_of_a_lead_is_of_the_same_users() -> None:
+def test_both_values_of_a_lead_are_from_the_same_resample() -> None:
     # Users differ a lot, but the model is ahead by one item of ten for each of them.
     rng = np.random.default_rng(4)
     query = np.repeat(np.arange(100), 10)
@@ -127,8 +127,8 @@ def test_the_interval_of_a_lead_is_of_the_same_users() -> None:
     assert measured.leads["ials"] == Lead(value=0, interval=(0, 0))
 
 
-def test_the_interval_holds_the_true_value_about_as_often_as_it_says() -> None:
-    # Users have a rate of their own around 0.3, and 1 to 6 targets each.
+def test_the_interval_covers_the_true_value_about_as_often_as_its_level() -> None:
+    # Each user has a rate around 0.3, and 1 to 6 targets.
     rng = np.random.default_rng(5)
     held = 0
     for _ in range(300):
@@ -151,7 +151,7 @@ def test_the_same_ranks_give_the_same_intervals() -> None:
     assert first != intervals(ranks, query, user, Metric("ndcg", 10), 201)
 
 
-def test_how_many_are_drawn_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_draws_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks, query, user = _world(7)
     at_once = intervals(ranks, query, user, Metric("hit_rate", 10), 200)
 
@@ -162,7 +162,7 @@ def test_how_many_are_drawn_at_once_does_not_matter(monkeypatch: pytest.MonkeyPa
     assert in_parts.leads["ease"].interval == pytest.approx(at_once.leads["ease"].interval)
 
 
-def test_who_has_no_target_does_not_count() -> None:
+def test_users_without_a_target_do_not_count() -> None:
     ranks, query, user = _world(8)
     more = np.concatenate([user, np.arange(100, 160)])
 
@@ -180,7 +180,7 @@ def test_a_single_user_has_no_spread() -> None:
     assert measured.leads == {"ease": Lead(value=0.5, interval=(0.5, 0.5))}
 
 
-def test_without_a_target_there_is_nothing_to_draw() -> None:
+def test_metrics_without_a_target_are_refused() -> None:
     nothing = np.empty(0, np.int64)
 
     with pytest.raises(ValueError, match="no relevant interaction"):

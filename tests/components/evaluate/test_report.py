@@ -158,12 +158,12 @@ def results() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    """The report of the results as they are."""
+    """The report of the unchanged results."""
     return _render(_results())
 
 
 class _Page(HTMLParser):
-    """What a browser would make of a page: its elements, text, and table rows."""
+    """A page as a browser sees it: its elements, text, and table rows."""
 
     VOID = ("meta", "br", "path", "circle", "rect")
 
@@ -233,7 +233,7 @@ def test_the_verdict_says_what_was_reached_and_what_was_required(html: str) -> N
 
 
 @pytest.mark.parametrize("refit", [False, True])
-def test_the_page_says_what_the_model_has_learned_from(
+def test_the_page_says_which_splits_the_model_was_trained_on(
     results: dict[str, Any], refit: bool
 ) -> None:
     for depth in results["depths"]:
@@ -443,7 +443,7 @@ def test_the_same_results_give_the_same_page(results: dict[str, Any]) -> None:
     before = copy.deepcopy(results)
     first = _render(results)
     assert results == before
-    # What a notebook or a matplotlibrc may have set shall not count, and stays as it was.
+    # Settings of a notebook or a matplotlibrc do not count, and are not changed.
     with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "xtick.direction": "in"}):
         assert _render(results) == first
         assert matplotlib.rcParams["font.size"] == 30
@@ -517,7 +517,7 @@ def _nothing_recommended(results: dict[str, Any]) -> None:
         (_nothing_recommended, "✓ hit", "Nothing: the user has interacted with every candidate."),
     ],
 )
-def test_what_is_not_there_is_left_out(
+def test_parts_without_content_are_left_out(
     html: str, results: dict[str, Any], change: Any, absent: str, present: str
 ) -> None:
     assert absent in _all_text(html)
@@ -562,7 +562,7 @@ VERSION = "shop-0123456789ab"
 
 
 def _publish(results: dict[str, Any], hit_rate: float, **headline: Any) -> None:
-    """Puts a published model beside the model, whose headline is 0.54."""
+    """Add a published model to the results; the model's headline value is 0.54."""
     for protocol, by_who in results["metrics"].items():
         by_who["published"] = _metrics(hit_rate - (0.04 if protocol == "raw" else 0))
     for part in results["slices"]:
@@ -576,7 +576,7 @@ def _publish(results: dict[str, Any], hit_rate: float, **headline: Any) -> None:
     )
 
 
-def test_without_a_published_model_there_is_no_word_about_one(html: str) -> None:
+def test_without_a_published_model_the_page_does_not_mention_one(html: str) -> None:
     assert "ublished" not in _all_text(html)
     assert 'class="reasons"' not in html
     assert 'class="bar published"' not in html
@@ -597,7 +597,7 @@ def test_the_published_model_is_beside_the_others_in_the_verdict(results: dict[s
     assert 'class="reasons"' not in html
 
 
-def test_the_mark_is_at_what_is_required_of_the_model(results: dict[str, Any]) -> None:
+def test_the_mark_is_at_the_required_value(results: dict[str, Any]) -> None:
     # most-popular, its margin, and from the lead to the lower end of its interval
     assert "at least 0.4200" in _Page(_render(results)).text
     _publish(results, 0.4102, published_margin=0.01)
@@ -608,7 +608,7 @@ def test_the_mark_is_at_what_is_required_of_the_model(results: dict[str, Any]) -
     assert 'class="needed" style="left: 52.02%"' in html
 
 
-def test_most_popular_requires_more_where_the_published_model_is_behind_it(
+def test_the_mark_is_at_most_popular_if_that_requires_more(
     results: dict[str, Any],
 ) -> None:
     _publish(results, 0.0102)

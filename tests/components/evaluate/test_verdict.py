@@ -100,7 +100,7 @@ def test_the_lead_over_most_popular_has_to_be_above_zero_and_reach_the_margin(
         (-0.01, 0.05, False),
     ],
 )
-def test_the_lower_end_of_the_leads_interval_counts_and_not_the_lead(
+def test_the_lower_end_of_the_interval_decides_not_the_lead(
     low: float, margin: float, good_enough: bool
 ) -> None:
     given = _verdict(0.9, 0.2, low=low, margin=margin)
@@ -126,7 +126,7 @@ def test_the_lower_end_of_the_leads_interval_counts_and_not_the_lead(
         (0.3, 0.9, -1.0, True),
     ],
 )
-def test_the_published_model_has_to_be_reached_plus_its_margin(
+def test_the_model_must_reach_the_published_model_plus_the_margin(
     model: float, published: float, published_margin: float, good_enough: bool
 ) -> None:
     given = _verdict(model, 0.0, published, published_margin=published_margin)
@@ -144,7 +144,7 @@ def test_a_reason_names_the_metric_the_values_and_the_margin() -> None:
     ]
 
 
-def test_a_model_behind_most_popular_is_told_how_far() -> None:
+def test_a_reason_says_how_far_the_model_is_behind_most_popular() -> None:
     (reason,) = _verdict(0.15, 0.2).reasons
 
     assert "0.1500, -0.0500 from most-popular (0.2000), 95% interval -0.0500 to" in reason
@@ -160,7 +160,7 @@ def test_a_reason_names_the_published_version_and_its_value() -> None:
     ]
 
 
-def test_who_fails_against_both_is_told_both() -> None:
+def test_a_model_behind_both_gets_both_reasons() -> None:
     given = _verdict(0.1, 0.2, 0.3)
 
     popular, published = given.reasons
@@ -169,7 +169,7 @@ def test_who_fails_against_both_is_told_both() -> None:
     assert given.good_enough is False
 
 
-def test_a_published_model_that_cannot_be_measured_blocks_and_says_how_to_go_on() -> None:
+def test_a_published_model_that_cannot_be_measured_blocks_with_a_way_out() -> None:
     given = _verdict(0.9, 0.2, comparison=INCOMPARABLE)
 
     assert given.good_enough is False
@@ -179,7 +179,7 @@ def test_a_published_model_that_cannot_be_measured_blocks_and_says_how_to_go_on(
     ]
 
 
-def test_most_popular_counts_where_the_published_model_cannot_be_measured() -> None:
+def test_most_popular_counts_even_if_the_published_model_cannot_be_measured() -> None:
     popular, published = _verdict(0.1, 0.2, comparison=INCOMPARABLE).reasons
 
     assert "most-popular" in popular
@@ -202,7 +202,7 @@ def test_without_the_comparison_only_most_popular_counts(
     assert "most-popular" in reason
 
 
-def test_a_huge_margin_to_the_published_model_counts_only_where_one_is_published() -> None:
+def test_the_published_margin_counts_only_if_a_model_is_published() -> None:
     assert _verdict(0.3, 0.2, published_margin=0.5).good_enough is True
     assert _verdict(0.3, 0.2, 0.0, published_margin=0.5).good_enough is False
 

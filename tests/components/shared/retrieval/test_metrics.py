@@ -122,7 +122,7 @@ def test_nothing_found_scores_zero() -> None:
     assert set(ranking_metrics(np.array([5, 5]), np.array([0, 1]), 5).values()) == {0.0}
 
 
-def test_metrics_of_no_relevant_item_are_refused() -> None:
+def test_metrics_without_a_relevant_item_are_refused() -> None:
     with pytest.raises(ValueError, match="no relevant interaction"):
         ranking_metrics(np.empty(0, np.int64), np.empty(0, np.int64), 5)
 
@@ -150,7 +150,7 @@ def test_ndcg_and_mrr_are_those_of_keras_rs(
     metric: type[keras.metrics.Metric],
     k: int,
 ) -> None:
-    # keras_rs sees the whole catalogue: what no list shows has the lowest scores.
+    # keras_rs ranks the whole catalogue: items in no list get the lowest scores.
     scores = np.full((QUERIES, ITEMS), -1.0)
     np.put_along_axis(scores, lists, LENGTH - np.arange(LENGTH, dtype=float)[None, :], 1)
     labels = np.zeros((QUERIES, ITEMS))

@@ -70,7 +70,7 @@ def embeddings() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def seen_lists() -> list[list[int]]:
-    """No, one, or many items that were seen, in turn."""
+    """No, one, or many seen items, in turn."""
     rng = np.random.default_rng(6)
     lengths = [0, 1, 5, 12, 0, 3, 20, 2, 0, 7]
     return [rng.choice(CANDIDATES, length, replace=False).tolist() for length in lengths]
@@ -118,7 +118,7 @@ def test_seen_items_are_left_out(
     assert indices.tolist() != retrieve(*embeddings, 10)[0].tolist()
 
 
-def test_a_history_of_nothing_leaves_nothing_out(
+def test_an_empty_history_leaves_nothing_out(
     embeddings: tuple[np.ndarray, np.ndarray],
 ) -> None:
     indices, _ = retrieve(*embeddings, 10, _no_history(QUERIES))
@@ -126,7 +126,7 @@ def test_a_history_of_nothing_leaves_nothing_out(
     assert indices.tolist() == retrieve(*embeddings, 10)[0].tolist()
 
 
-def test_places_that_no_candidate_is_left_for_are_marked(
+def test_places_without_a_remaining_candidate_are_marked(
     embeddings: tuple[np.ndarray, np.ndarray],
 ) -> None:
     queries, candidates = embeddings
@@ -224,7 +224,7 @@ def test_queries_are_found_across_the_chunks_of_a_table() -> None:
     assert queries.row_query.tolist() == [0, 1, 1, 0, 1]
 
 
-def test_every_row_asks_the_query_with_its_own_features() -> None:
+def test_every_row_has_the_query_with_its_features() -> None:
     rng = np.random.default_rng(9)
     ids = rng.integers(0, 6, 200)
     age, tags = rng.integers(0, 3, 200), rng.integers(0, 2, (200, 2))
@@ -254,7 +254,7 @@ def test_seen_items_are_those_of_the_querys_user_in_all_tables(id_type: IdType) 
 
     seen = SeenItems.of(queries, train, validation)
 
-    # bob's two queries share his history, which is there once; cleo asks nothing.
+    # bob's two queries share his history, which is stored once; cleo has no query.
     assert _items_of(seen) == [[0, 2], [1, 5], [0, 2]]
     assert seen.counts.tolist() == [2, 2, 2]
     assert len(seen.items) == 4
@@ -272,7 +272,7 @@ def test_users_without_history_have_seen_nothing(id_type: IdType) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 2])
-def test_a_history_of_other_users_only_is_nobodys(rows: int) -> None:
+def test_the_history_of_other_users_is_ignored(rows: int) -> None:
     queries = QuerySet.of(_interactions(["anna", "bob"]), [])
 
     seen = SeenItems.of(queries, _interactions(["cleo", "dora"]).slice(0, rows))
@@ -311,7 +311,7 @@ def test_all_rows_are_targets_without_a_threshold() -> None:
     assert targets.candidate.tolist() == [3, 1]
 
 
-def test_an_item_that_was_interacted_with_twice_is_one_target() -> None:
+def test_a_repeated_item_is_one_target() -> None:
     table = _interactions(["bob", "anna", "bob", "bob"], [3, 3, 1, 3])
 
     targets = Targets.of(table, QuerySet.of(table, []), None)
@@ -320,7 +320,7 @@ def test_an_item_that_was_interacted_with_twice_is_one_target() -> None:
     assert targets.candidate.tolist() == [3, 3, 1]
 
 
-def test_an_item_that_was_interacted_with_twice_does_not_lift_ndcg_above_one() -> None:
+def test_a_repeated_item_does_not_lift_ndcg_above_one() -> None:
     table = _interactions(["bob", "bob"], [3, 3])
     targets = Targets.of(table, QuerySet.of(table, []), None)
 
@@ -330,7 +330,7 @@ def test_an_item_that_was_interacted_with_twice_does_not_lift_ndcg_above_one() -
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 100])
-def test_ranks_are_places_in_the_querys_own_list(at_once: int) -> None:
+def test_ranks_are_places_in_the_list_of_the_query(at_once: int) -> None:
     retrieved = np.array([[4, 2, 9], [2, 4, NO_CANDIDATE]], np.int32)
     targets = Targets(np.array([0, 0, 0, 1, 1]), np.array([9, 4, 7, 4, 9], np.int32))
 

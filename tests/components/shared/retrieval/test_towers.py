@@ -67,7 +67,7 @@ def _slow_tower(tower: QueryModel, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return outputs
 
 
-def test_a_mean_embedding_averages_the_values_that_are_there() -> None:
+def test_a_mean_embedding_averages_the_values_without_padding() -> None:
     layer = MeanEmbedding(cardinality=9, dimension=3, padding_index=2)
     table = np.asarray(layer.embedding.embeddings)
 
@@ -92,7 +92,7 @@ def test_a_row_of_padding_only_gives_zeros() -> None:
     assert np.asarray(layer(np.zeros((2, 3), np.int32))).tolist() == [[0.0] * 4] * 2
 
 
-def test_a_padded_feature_of_width_one_is_embedded_as_it_is() -> None:
+def test_a_padded_feature_of_width_one_is_its_embedding() -> None:
     layer = MeanEmbedding(cardinality=9, dimension=4)
 
     outputs = np.asarray(layer(np.array([[3], [0]])))
@@ -122,7 +122,7 @@ def test_a_tower_equals_its_formula(layer_sizes: list[int], inputs: dict[str, np
 
 
 @pytest.mark.parametrize("layer_sizes", [[8], [16, 8]])
-def test_only_the_last_layer_gives_negative_numbers(
+def test_only_the_last_layer_has_no_relu(
     layer_sizes: list[int], inputs: dict[str, np.ndarray]
 ) -> None:
     tower = _tower(layer_sizes)
@@ -134,7 +134,7 @@ def test_only_the_last_layer_gives_negative_numbers(
 
 
 @pytest.mark.parametrize("name", ["user", "tags", "age", "place"])
-def test_every_feature_goes_in(name: str, inputs: dict[str, np.ndarray]) -> None:
+def test_every_feature_changes_the_output(name: str, inputs: dict[str, np.ndarray]) -> None:
     tower = _tower([8])
     other = {**inputs, name: np.roll(inputs[name], 1, axis=0)}
 
@@ -200,7 +200,7 @@ def test_a_saved_tower_loads_in_safe_mode_and_computes_the_same(
 def test_a_tower_that_was_saved_from_another_module_still_loads(
     kind: type[keras.Model], module: str, inputs: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    """As models are that were published before the module was renamed or split."""
+    """Like models that were published before the module was renamed or split."""
     tower = kind(FEATURES, [16, 8], DIMENSION)
     tower.save(tmp_path / "new.keras")
     with (

@@ -1,4 +1,4 @@
-"""What towers leave out while they are trained, and only then."""
+"""Dropout of features and ids, which happens only in training."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def _tower(kind: type[Any] = QueryModel, **options: Any) -> Any:
 
 
 def _joined(**options: Any) -> QueryModel:
-    """A tower whose output is what goes into its dense layer: numbers, as they are."""
+    """A tower whose output is the input of its dense layer: unchanged numbers."""
     tower = QueryModel([PLACE], [WIDTH], **options)
     tower.set_weights([np.eye(WIDTH), np.zeros(WIDTH)])
     return tower
@@ -80,7 +80,7 @@ def _same_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5])
-def test_dropout_leaves_out_its_share_of_the_features_and_scales_the_others_up(
+def test_dropout_drops_its_fraction_of_the_features_and_scales_up_the_others(
     inputs: dict[str, np.ndarray], rate: float
 ) -> None:
     outputs = _training(_joined(dropout=rate), inputs)
@@ -89,13 +89,15 @@ def test_dropout_leaves_out_its_share_of_the_features_and_scales_the_others_up(
     assert left_out.mean() == pytest.approx(rate, abs=0.02)
     scaled = inputs["place"][~left_out] / (1 - rate)
     np.testing.assert_allclose(outputs[~left_out], scaled, rtol=1e-5)
-    # Each value of its own, not rows or columns as a whole.
+    # Each value independently, not whole rows or columns.
     assert 0 < left_out.mean(axis=0).min() <= left_out.mean(axis=0).max() < 1
     assert len(np.unique(left_out, axis=0)) > ROWS / 2
 
 
 @pytest.mark.parametrize("option", ["dropout", "id_dropout"])
-def test_every_training_step_leaves_out_others(inputs: dict[str, np.ndarray], option: str) -> None:
+def test_every_training_step_drops_other_features(
+    inputs: dict[str, np.ndarray], option: str
+) -> None:
     tower = _tower(**{option: 0.5})
 
     first, second = _training(tower, inputs), _training(tower, inputs)
@@ -104,9 +106,7 @@ def test_every_training_step_leaves_out_others(inputs: dict[str, np.ndarray], op
 
 
 @pytest.mark.parametrize("option", ["dropout", "id_dropout"])
-def test_what_is_left_out_depends_on_the_seed_alone(
-    inputs: dict[str, np.ndarray], option: str
-) -> None:
+def test_dropout_depends_only_on_the_seed(inputs: dict[str, np.ndarray], option: str) -> None:
     outputs: list[np.ndarray] = []
     for seed in (5, 5, 6):
         keras.utils.set_random_seed(len(outputs))
@@ -118,7 +118,7 @@ def test_what_is_left_out_depends_on_the_seed_alone(
 
 @pytest.mark.parametrize("kind", [QueryModel, CandidateModel])
 @pytest.mark.parametrize("option", ["dropout", "id_dropout"])
-def test_nothing_is_left_out_of_a_tower_that_is_not_trained(
+def test_nothing_is_dropped_outside_training(
     inputs: dict[str, np.ndarray], kind: type[Any], option: str
 ) -> None:
     plain, tower = _tower(kind), _tower(kind, **{option: 0.9})
@@ -129,13 +129,13 @@ def test_nothing_is_left_out_of_a_tower_that_is_not_trained(
     assert not np.allclose(_training(tower, inputs), _inference(plain, inputs))
 
 
-def test_nothing_is_left_out_in_training_by_default(inputs: dict[str, np.ndarray]) -> None:
+def test_nothing_is_dropped_by_default(inputs: dict[str, np.ndarray]) -> None:
     tower = _tower()
 
     assert np.array_equal(_training(tower, inputs), _inference(tower, inputs))
 
 
-def test_id_dropout_takes_ids_and_nothing_else_for_out_of_vocabulary(
+def test_id_dropout_replaces_only_ids_by_out_of_vocabulary(
     inputs: dict[str, np.ndarray],
 ) -> None:
     tower = _tower(id_dropout=0.99)
@@ -148,7 +148,7 @@ def test_id_dropout_takes_ids_and_nothing_else_for_out_of_vocabulary(
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.4])
-def test_id_dropout_takes_its_share_of_the_ids_and_leaves_the_others_as_they_are(
+def test_id_dropout_replaces_its_fraction_of_the_ids(
     inputs: dict[str, np.ndarray], rate: float
 ) -> None:
     tower = _tower(id_dropout=rate)
@@ -162,7 +162,7 @@ def test_id_dropout_takes_its_share_of_the_ids_and_leaves_the_others_as_they_are
     assert (dropped ^ kept).all()
 
 
-def test_two_ids_of_a_tower_are_left_out_independently(inputs: dict[str, np.ndarray]) -> None:
+def test_two_ids_of_a_tower_are_dropped_independently(inputs: dict[str, np.ndarray]) -> None:
     account = USER.model_copy(update={"name": "account", "raw_columns": ["account"]})
     tower = QueryModel([USER, account], [4], 5, id_dropout=0.5)
     rng = np.random.default_rng(6)
@@ -181,7 +181,7 @@ def test_two_ids_of_a_tower_are_left_out_independently(inputs: dict[str, np.ndar
 @pytest.mark.parametrize(
     "options", [{"dropout": 0.5}, {"id_dropout": 0.5}, {"dropout": 0.3, "id_dropout": 0.3}]
 )
-def test_a_tower_with_dropout_loads_as_one_without(
+def test_a_tower_with_dropout_loads_without_it(
     inputs: dict[str, np.ndarray], tmp_path: Path, kind: type[Any], options: dict[str, float]
 ) -> None:
     tower = _tower(kind, **options)
@@ -195,7 +195,7 @@ def test_a_tower_with_dropout_loads_as_one_without(
     assert np.array_equal(_training(loaded, inputs), _inference(tower, inputs))
 
 
-def test_the_weights_of_towers_with_and_without_dropout_are_the_same_list() -> None:
+def test_towers_with_and_without_dropout_have_the_same_weights() -> None:
     plain, tower = _tower(), _tower(dropout=0.5, id_dropout=0.5)
 
     assert [w.shape for w in tower.get_weights()] == [w.shape for w in plain.get_weights()]
