@@ -5,10 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("tensorflow")
-
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +30,7 @@ from components.shared.registry.published_models import Published
 from components.shared.runtime.beam import pipeline_options
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.keras_backend import require_tensorflow
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +61,7 @@ def adapt(
             no feature of the items' ids, or the model to begin from may know
             rows of the validation or the test part.
     """
+    require_tensorflow()
     wanted = FeaturesConfig.model_validate(features)
     settings = AdaptConfig.model_validate(config)
     schema = read_schema(tables)

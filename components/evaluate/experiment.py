@@ -3,10 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("jax")
-
 import numpy as np
 
 from components.evaluate.baselines import baseline_lists
@@ -14,6 +10,7 @@ from components.evaluate.config import EvaluateConfig
 from components.evaluate.measuring import check, list_length, measure, model_lists
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.runtime.keras_backend import require_jax
 
 LEAST_TARGETS = 20
 
@@ -32,6 +29,7 @@ def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str,
         without any interaction before the test part with `cold_` before it, if
         they have 20 relevant interactions or more.
     """
+    require_jax()
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)
@@ -54,6 +52,7 @@ def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:
         `settings` that were chosen on the validation part, and `left_out`, with
         reasons.
     """
+    require_jax()
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)

@@ -5,10 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("jax")
-
 import keras
 import numpy as np
 import pyarrow as pa
@@ -37,6 +33,7 @@ from components.shared.contracts.tables import (
 from components.shared.retrieval.towers import QueryModel, embed
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json, replace_text, write_json, written_aside
+from components.shared.runtime.keras_backend import require_jax
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +73,7 @@ def evaluate(
         InputError: If a k is larger than the catalogue, or no test row is
             relevant.
     """
+    require_jax()
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)

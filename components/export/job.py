@@ -4,10 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("tensorflow")
-
 import keras
 import numpy as np
 import pyarrow as pa
@@ -33,6 +29,7 @@ from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy, latest_first, to_numpy
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.keras_backend import require_tensorflow
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +51,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
     Raises:
         InputError: If an embedding is not finite.
     """
+    require_tensorflow()
     spec = FeatureSpec.read(encoded)
     source = Path(encoded)
     query_tower: QueryModel = keras.models.load_model(Path(model) / "query_tower.keras")

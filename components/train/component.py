@@ -33,6 +33,10 @@ def train(
         gpu_count: How many GPUs have to be there; empty, if none.
         model: Both towers at their best epoch, and the history.
     """
+    from components.shared.runtime.keras_backend import use_jax
+
+    use_jax()
+
     from components.shared.runtime.step import run_step
     from components.train.job import train as job
 

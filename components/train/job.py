@@ -6,10 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("jax")
-
 import jax
 import keras
 import numpy as np
@@ -19,6 +15,7 @@ from components.shared.registry.published_models import Published
 from components.shared.retrieval.towers import CandidateModel, QueryModel, shared_embeddings
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.keras_backend import require_jax
 from components.train.checkpoint import ResumableFit, training_key
 from components.train.config import TrainConfig, stack_name
 from components.train.data import EncodedData, RowBatches, grouped_by_query
@@ -67,6 +64,7 @@ def train(
             it, or the GPUs are not there.
         SystemExit: With status 143, after SIGTERM.
     """
+    require_jax()
     _check_gpus(gpus)
     settings = TrainConfig.model_validate(config)
     if any(units < 1 for units in layer_sizes):

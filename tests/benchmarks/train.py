@@ -20,7 +20,7 @@ import pyarrow as pa
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.tables import write_table
 from components.shared.runtime.arrow import from_numpy
-from components.train.job import train
+from components.shared.runtime.keras_backend import use_jax
 
 CONFIG = {
     "loss": "softmax",
@@ -115,6 +115,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to make up")
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
+    use_jax()
+
+    from components.train.job import train
+
     with tempfile.TemporaryDirectory() as scratch:
         encoded = options.encoded
         if encoded is None:

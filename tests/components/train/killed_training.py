@@ -140,6 +140,10 @@ def start(train: dict[str, Any], moment: Moment | None, cache: Path) -> subproce
 
 
 def main(request: str) -> None:
+    from components.shared.runtime.keras_backend import use_jax
+
+    use_jax()
+
     from components.shared.runtime.step import run_step
     from components.train.job import train
 

@@ -88,8 +88,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
-from components import keras_backend
-keras_backend.choose("jax")
+from components.shared.runtime.keras_backend import use_jax
+use_jax()
 from components.train import checkpoint
 from components.train.job import train
 
