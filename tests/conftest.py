@@ -47,9 +47,17 @@ EVALUATE: dict[str, Any] = {"ks": [5, 20], "headline": "hit_rate_at_20_filtered"
 RunStep = Callable[..., Any]
 
 
-def pytest_configure() -> None:
-    """Makes the tests' process like that of a step on the model image: JAX, no TensorFlow."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the tests' process like a step's on the model image, and compile a program once.
+
+    JAX keeps what it compiles beside pytest's own cache, for the processes that tests start as
+    well. `JAX_COMPILATION_CACHE_DIR` names another folder.
+    """
     use_jax()
+    cache = config.rootpath / ".pytest_cache" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 @pytest.fixture(autouse=True)

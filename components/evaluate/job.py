@@ -30,6 +30,7 @@ from components.shared.contracts.tables import (
     read_table,
     write_table,
 )
+from components.shared.contracts.training import History, Training
 from components.shared.retrieval.towers import QueryModel, embed
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json, replace_text, write_json, written_aside
@@ -211,23 +212,23 @@ def _depths(
     """Measures each layer stack; which one is exported was chosen before, on validation."""
     depths = []
     for folder in map(Path, models):
-        training = read_json(folder / "training.json")
+        training = Training.read(folder)
         k = list_length(settings.ks, data.candidates)
         lists = model_lists(data, folder, k)
         depths.append(
             {
-                "layer_sizes": training["layer_sizes"],
-                "exported": training["layer_sizes"] == exported["layer_sizes"],
-                "monitor": training["monitor"],
-                "validation": training["validation"],
-                "best_epoch": training["best_epoch"],
-                "refit": training["refit"],
-                "samples_per_second": training["samples_per_second"],
-                "device": training["device"],
+                "layer_sizes": training.layer_sizes,
+                "exported": training.layer_sizes == exported["layer_sizes"],
+                "monitor": str(training.monitor),
+                "validation": training.validation,
+                "best_epoch": training.best_epoch,
+                "refit": training.refit,
+                "samples_per_second": training.samples_per_second,
+                "device": training.device,
                 "test": {
                     protocol: measure(data, lists[protocol], settings.ks) for protocol in PROTOCOLS
                 },
-                "history": read_json(folder / "history.json"),
+                "history": [epoch.model_dump() for epoch in History.read(folder).epochs],
             }
         )
     return depths

@@ -25,10 +25,11 @@ from components.shared.contracts.tables import (
     table_files,
     write_table,
 )
+from components.shared.contracts.training import Training
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy, latest_first, to_numpy
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.files import write_json, written_aside
 from components.shared.runtime.keras_backend import require_tensorflow
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
             embeddings,
         )
         serving.save(str(folder / "saved_model"))
-        training = read_json(Path(model) / "training.json")
+        training = Training.read(model)
         write_json(
             {
                 "candidates": len(embeddings),
@@ -100,9 +101,9 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
                 "query_id": query_id
                 if any(item.name == query_id for item in spec.query_inputs)
                 else None,
-                "layer_sizes": training["layer_sizes"],
-                "monitor": training["monitor"],
-                "validation": training["validation"],
+                "layer_sizes": training.layer_sizes,
+                "monitor": str(training.monitor),
+                "validation": training.validation,
             },
             folder / "export.json",
         )

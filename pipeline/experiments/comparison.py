@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from components.shared.contracts.training import Training
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, replace_text
+from components.shared.runtime.files import replace_text
 from components.train.config import stack_name
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
@@ -154,7 +155,7 @@ def compare(
         if change == AS_IT_IS:
             measured = experiments.baselines(config)
             data[config.name] = measured["data"]
-            monitors[config.name] = config.train.monitor
+            monitors[config.name] = str(config.train.monitor)
             columns[config.name] = default_metrics(config, measured["metrics"]["most_popular"])
             baselines[config.name] = {key: measured[key] for key in ("settings", "left_out")}
             say(f"{config.name}: baselines are measured")
@@ -205,7 +206,7 @@ def _row(
     validation, measured = [], []
     for seed in range(config.seed, config.seed + seeds):
         trained = experiments.trained(config, layer_sizes, seed)
-        validation.append(read_json(trained / "training.json")["validation"])
+        validation.append(Training.read(trained).validation)
         measured.append(experiments.measured(config, layer_sizes, seed))
     metrics = [of_seed["metrics"] for of_seed in measured]
     return Row(
