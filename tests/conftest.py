@@ -12,12 +12,9 @@ import pytest
 from by_name import call_by_name
 
 from components.shared.contracts.feature_spec import FeatureSpec
-from components.shared.runtime import keras_backend
 from components.shared.runtime.images import STEP_IMAGES
+from components.shared.runtime.keras_backend import use_jax, use_tensorflow
 from components.shared.runtime.progress import progress_lines
-
-# This process computes on JAX and has no TensorFlow, as the model image has none.
-keras_backend.choose("jax")
 
 SMALL_SAMPLE = {"kind": "sample", "users": 120, "items": 80, "interactions": 3000}
 FEATURES: dict[str, Any] = {
@@ -50,6 +47,19 @@ EVALUATE: dict[str, Any] = {"ks": [5, 20], "headline": "hit_rate_at_20_filtered"
 RunStep = Callable[..., Any]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the tests' process like a step's on the model image, and compile a program once.
+
+    JAX keeps what it compiles beside pytest's own cache, for the processes that tests start as
+    well. `JAX_COMPILATION_CACHE_DIR` names another folder.
+    """
+    use_jax()
+    cache = config.rootpath / ".pytest_cache" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
 @pytest.fixture(autouse=True)
 def step_progress(request: pytest.FixtureRequest) -> Iterator[None]:
     """Prints progress as the step prints it, in the tests of its folder."""
@@ -70,8 +80,7 @@ def in_tensorflow() -> Iterator[RunStep]:
     with ProcessPoolExecutor(
         1,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=keras_backend.choose,
-        initargs=("tensorflow",),
+        initializer=use_tensorflow,
     ) as pool:
         yield lambda name, **kwargs: pool.submit(call_by_name, name, **kwargs).result()
 

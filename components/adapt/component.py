@@ -24,6 +24,10 @@ def adapt(
         base: The published model to begin from, as fetch_published wrote it.
         encoded: Model-ready tables, FeatureSpaces, vocabularies, feature spec.
     """
+    from components.shared.runtime.keras_backend import use_tensorflow
+
+    use_tensorflow()
+
     from components.adapt.job import adapt as job
     from components.shared.runtime.step import run_step
 

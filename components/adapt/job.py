@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("tensorflow")
-
 import apache_beam as beam
 
 from components.adapt.columns import columns_of, encoded_names, item_id_feature
@@ -27,6 +23,7 @@ from components.shared.features.types.id import Id
 from components.shared.registry.published_models import Published
 from components.shared.runtime.beam import pipeline_options
 from components.shared.runtime.files import written_aside
+from components.shared.runtime.keras_backend import require_tensorflow
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +54,7 @@ def adapt(
             feature for the items' ids, or the published model may have been trained
             on rows of the validation or the test split.
     """
+    require_tensorflow()
     wanted = FeaturesConfig.model_validate(features)
     settings = AdaptConfig.model_validate(config)
     schema = read_schema(tables)

@@ -60,9 +60,9 @@ def _encode(
     tables: Path, schema: Schema, features: Path, settings: EncodingConfig, folder: Path
 ) -> None:
     # Here and not at the top: without a published model, nobody waits for TensorFlow.
-    from components.shared.runtime import keras_backend
+    from components.shared.runtime.keras_backend import use_tensorflow
 
-    keras_backend.choose("tensorflow")
+    use_tensorflow()
 
     import apache_beam as beam
 

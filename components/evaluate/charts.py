@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
 from components.evaluate.labels import MEASURE_LABELS, metric_label
-from components.shared.contracts.evaluation import Depth, Epoch, Metrics
+from components.shared.contracts.evaluation import Depth, Metrics
 from components.shared.contracts.metric import Metric, Protocol
 from components.shared.contracts.rankers import BASELINE_LABELS, MODEL, Ranker
+from components.shared.contracts.training import Epoch
 
 # Matplotlib draws in these colours. CSS variables then replace them, so that a chart follows light
 # and dark mode like the text around it.

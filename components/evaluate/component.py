@@ -35,6 +35,10 @@ def evaluate(
     Returns:
         Whether the export beats most-popular and holds against the published model.
     """
+    from components.shared.runtime.keras_backend import use_jax
+
+    use_jax()
+
     from components.evaluate.job import evaluate as job
     from components.shared.runtime.step import run_step
 

@@ -7,8 +7,8 @@ from components.evaluate.config import EvaluateConfig
 from components.evaluate.measuring import Ranked, list_length
 from components.evaluate.test_data import TestData
 from components.evaluate.tower_lists import model_lists
-from components.shared.contracts.evaluation import Depth, Epoch
-from components.shared.runtime.files import read_json
+from components.shared.contracts.evaluation import Depth
+from components.shared.contracts.training import History, Training
 
 logger = logging.getLogger(__name__)
 
@@ -27,21 +27,21 @@ def measure_depths(
     depths = []
     k = list_length(settings.ks, data.candidates)
     for number, folder in enumerate(models, start=1):
-        training = read_json(folder / "training.json")
+        training = Training.read(folder)
         ranked = Ranked.of(data, model_lists(data, folder, k))
-        logger.info(f"depth study: measured {training['layer_sizes']} ({number}/{len(models)})")
+        logger.info(f"depth study: measured {training.layer_sizes} ({number}/{len(models)})")
         depths.append(
             Depth(
-                layer_sizes=training["layer_sizes"],
-                exported=training["layer_sizes"] == exported,
-                monitor=training["monitor"],
-                validation=training["validation"],
-                best_epoch=training["best_epoch"],
-                refit=training["refit"],
-                samples_per_second=training["samples_per_second"],
-                device=training["device"],
+                layer_sizes=training.layer_sizes,
+                exported=training.layer_sizes == exported,
+                monitor=str(training.monitor),
+                validation=training.validation,
+                best_epoch=training.best_epoch,
+                refit=training.refit,
+                samples_per_second=training.samples_per_second,
+                device=training.device,
                 test=ranked.measure(data, settings.ks),
-                history=[Epoch.model_validate(e) for e in read_json(folder / "history.json")],
+                history=History.read(folder).epochs,
             )
         )
     return depths

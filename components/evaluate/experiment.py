@@ -3,10 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("jax")
-
 from components.evaluate.baselines import baseline_lists
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.measuring import Lists, Ranked, check, list_length
@@ -14,6 +10,7 @@ from components.evaluate.test_data import TestData
 from components.evaluate.tower_lists import model_lists
 from components.shared.contracts.metric import PROTOCOLS, Metric
 from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.runtime.keras_backend import require_jax
 
 LEAST_TARGETS = 20
 
@@ -33,6 +30,7 @@ def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str,
         the test split are prefixed with `cold_`; they are included if these users
         have at least 20 relevant interactions.
     """
+    require_jax()
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)
@@ -54,6 +52,7 @@ def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:
         `data` (see `DataCounts`), `metrics` by baseline, as in `measure_model`,
         `settings` (chosen on the validation split), and `left_out`, with reasons.
     """
+    require_jax()
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)

@@ -5,10 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("jax")
-
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.depths import measure_depths
 from components.evaluate.examples import example_users
@@ -26,6 +22,7 @@ from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.rankers import MODEL
 from components.shared.contracts.tables import CANDIDATE_ID, write_table
 from components.shared.runtime.files import replace_text, written_aside
+from components.shared.runtime.keras_backend import require_jax
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +62,7 @@ def evaluate(
         InputError: If a cut-off is larger than the catalogue, or no test row is
             relevant.
     """
+    require_jax()
     settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
     check(settings, data)

@@ -20,6 +20,10 @@ def export(
         model: What train wrote.
         export: Candidate embeddings, SavedModel, query tower.
     """
+    from components.shared.runtime.keras_backend import use_tensorflow
+
+    use_tensorflow()
+
     from components.export.job import export as job
     from components.shared.runtime.step import run_step
 

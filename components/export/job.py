@@ -4,10 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from components.shared.runtime import keras_backend
-
-keras_backend.choose("tensorflow")
-
 import keras
 import numpy as np
 import pyarrow as pa
@@ -29,10 +25,12 @@ from components.shared.contracts.tables import (
     table_files,
     write_table,
 )
+from components.shared.contracts.training import Training
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy, latest_first, to_numpy
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.files import write_json, written_aside
+from components.shared.runtime.keras_backend import require_tensorflow
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +52,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
     Raises:
         InputError: If an embedding is not finite.
     """
+    require_tensorflow()
     spec = FeatureSpec.read(encoded)
     source = Path(encoded)
     query_tower: QueryModel = keras.models.load_model(Path(model) / "query_tower.keras")
@@ -92,7 +91,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
             embeddings,
         )
         serving.save(str(folder / "saved_model"))
-        training = read_json(Path(model) / "training.json")
+        training = Training.read(model)
         write_json(
             {
                 "candidates": len(embeddings),
@@ -102,9 +101,9 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
                 "query_id": query_id
                 if any(item.name == query_id for item in spec.query_inputs)
                 else None,
-                "layer_sizes": training["layer_sizes"],
-                "monitor": training["monitor"],
-                "validation": training["validation"],
+                "layer_sizes": training.layer_sizes,
+                "monitor": str(training.monitor),
+                "validation": training.validation,
             },
             folder / "export.json",
         )

@@ -1,6 +1,6 @@
 """The Kubeflow interface of select_model."""
 
-from typing import List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] only
+from typing import List  # noqa: UP035 - kfp 2.17 accepts Input[List[...]] only
 
 from kfp import dsl
 
@@ -12,11 +12,11 @@ def select_model(
     models: dsl.Input[List[dsl.Model]],  # noqa: UP006
     model: dsl.Output[dsl.Model],
 ) -> None:
-    """Picks the model with the best validation metric.
+    """Select the model with the best validation metric.
 
     Args:
-        models: What train wrote, for each layer stack.
-        model: A copy of the best one.
+        models: The models from train, one for each layer stack.
+        model: A copy of the best model.
     """
     from components.select_model.job import select_model as job
     from components.shared.runtime.step import run_step

@@ -1,36 +1,38 @@
-"""The work of select_model: compare validation metrics, copy the best model."""
+"""The work of select_model: compare the validation metrics, copy the best model."""
 
 import logging
 import shutil
-from pathlib import Path
 from typing import Any
 
-from components.shared.runtime.files import read_json, written_aside
+from components.shared.contracts.training import Training
+from components.shared.runtime.files import written_aside
 
 logger = logging.getLogger(__name__)
 
 
 def select_model(*, models: list[str], model: str) -> dict[str, Any]:
-    """Picks the model with the best validation metric.
+    """Select the model with the best validation metric.
 
-    Of models that are equally good the first is taken: the pipeline lists the
-    smaller ones first.
+    Among equal models, the first is selected: the pipeline lists smaller ones first.
 
     Args:
-        models: What train wrote, for each layer stack.
-        model: Where a copy of the best shall be.
+        models: The folders from train, one for each layer stack.
+        model: The folder to copy the best model to.
 
     Returns:
-        The layers of the best model, and its metric.
+        `layer_sizes`, `monitor` and `validation` of the best model.
+
+    Raises:
+        InputError: If a folder has no valid `training.json`.
     """
-    trained = [(folder, read_json(Path(folder) / "training.json")) for folder in models]
-    best, training = max(trained, key=lambda candidate: candidate[1]["validation"])
-    for folder, other in trained:
+    trained = [(folder, Training.read(folder)) for folder in models]
+    best, training = max(trained, key=lambda candidate: candidate[1].validation)
+    for folder, candidate in trained:
         mark = " <- best" if folder == best else ""
         logger.info(
-            f"{other['layer_sizes']}: validation {other['monitor']} "
-            f"{other['validation']:.4f}{mark}",
+            f"{candidate.layer_sizes}: validation {candidate.monitor} "
+            f"{candidate.validation:.4f}{mark}"
         )
     with written_aside(model) as target:
         shutil.copytree(best, target, dirs_exist_ok=True)
-    return {key: training[key] for key in ("layer_sizes", "monitor", "validation")}
+    return training.model_dump(mode="json", include={"layer_sizes", "monitor", "validation"})

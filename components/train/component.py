@@ -19,20 +19,24 @@ def train(
     gpu_count: str,
     model: dsl.Output[dsl.Model],
 ) -> None:
-    """Trains a query tower and a candidate tower.
+    """Train a query tower and a candidate tower.
 
     Args:
-        encoded: What adapt wrote.
+        encoded: The encoded tables from adapt.
         config: Loss, optimizer, epochs; see `components.train.config.TrainConfig`.
         layer_sizes: Units of each dense layer of both towers.
-        seed: Of the weights and of the order of rows.
-        base: The published model to begin from, as fetch_published wrote it.
-        checkpoints: Where the state of a training is kept, from which a retry
-            goes on; empty, if nowhere.
-        gpu_type: The node's resource that was asked for; empty, if none.
-        gpu_count: How many GPUs have to be there; empty, if none.
+        seed: The seed of the weights and of the order of rows.
+        base: The published model to begin from, from fetch_published.
+        checkpoints: The location of the training's state, from which a retry continues;
+            empty to keep no state.
+        gpu_type: The requested GPU resource of the node; empty for no GPU.
+        gpu_count: The number of GPUs that must be present; empty for no GPU.
         model: Both towers at their best epoch, and the history.
     """
+    from components.shared.runtime.keras_backend import use_jax
+
+    use_jax()
+
     from components.shared.runtime.step import run_step
     from components.train.job import train as job
 

@@ -14,67 +14,62 @@ class TrainConfig(BaseModel):
     """How the towers are built and trained.
 
     Args:
-        embedding_dimension: Width of every embedding table.
-        normalize_embeddings: Whether towers give vectors of length 1, so that
-            a score is a cosine. Wants a temperature well below 1.
-        loss: `mse`: the score of a pair against its label. `softmax`: the item
-            of a row against other items, with cross-entropy.
-        negatives: The other items of `softmax`. `in_batch`: the items of the
-            other rows of the batch. `catalogue`: all candidates.
-        rows_per_query: With negatives `catalogue`, so many training rows of one
-            query share a softmax, which saves most of the work where users have
-            many rows and their features do not change from row to row. The
-            batch size counts such groups.
+        embedding_dimension: The width of every embedding table.
+        normalize_embeddings: Whether towers return vectors of length 1, so that a score
+            is a cosine. Needs a temperature well below 1.
+        loss: `mse`: a pair's score against its label. `softmax`: cross-entropy of the
+            row's item among other items.
+        negatives: The other items of `softmax`. `in_batch`: the items of the other rows
+            in the batch. `catalogue`: all candidates.
+        rows_per_query: With negatives `catalogue`, the number of training rows of the same
+            query that share a softmax. This saves most of the work if users have many rows
+            and their features do not change from row to row. `batch_size` then counts
+            such groups.
         temperature: Scores are divided by it before the softmax.
-        logq_correction: Takes the log of an item's share of the training rows
-            off its score as an in-batch negative, so that popular items, which
-            are negatives more often, are not pushed down (Yi et al.,
-            "Sampling-bias-corrected neural modeling for large corpus item
-            recommendations", RecSys 2019).
-        mask_accidental_hits: Leaves out negatives in a batch that are the row's
-            own item.
-        hard_negatives: Of a row's negatives, only so many with the greatest
-            scores count; all by default.
-        uniform_negatives: So many items from all of the catalogue are negatives
-            of every row in a batch, too: items that are seldom in a batch are
-            pushed down as well (Yang et al., "Mixed negative sampling for
-            learning two-tower neural networks in recommendations", WWW 2020).
-        sample_weight: `label`: a row counts as much as its label says. `none`:
-            all rows count the same.
-        sample_weight_power: The label to this power is the weight: above 1,
-            rows with high labels count more still.
-        positives_above: Only rows with a label above it are trained on; all by
-            default.
-        dropout: Share of the joined features that a training step leaves out.
-        id_dropout: Share of ids that a training step takes for
-            out-of-vocabulary, so that unknown users and new items have an
-            embedding that was trained.
-        l2: Penalty on the squares of embeddings and kernels; not of biases.
-        weight_decay: Times the learning rate, the share of each weight that a
-            training step takes off, whatever its gradient (Loshchilov & Hutter,
+        logq_correction: Whether the log of an item's share of the training rows is
+            subtracted from its score as an in-batch negative. Without it, popular items,
+            which are negatives more often, are pushed down (Yi et al., "Sampling-bias-
+            corrected neural modeling for large corpus item recommendations", RecSys 2019).
+        mask_accidental_hits: Whether in-batch negatives that are the row's own item are
+            ignored.
+        hard_negatives: The number of negatives per row to keep, those with the highest
+            scores; all by default.
+        uniform_negatives: The number of additional negatives per batch, drawn uniformly
+            from the catalogue, so that items that are rare in batches are pushed down as
+            well (Yang et al., "Mixed negative sampling for learning two-tower neural
+            networks in recommendations", WWW 2020).
+        sample_weight: The weight of a row. `label`: its label. `none`: 1.
+        sample_weight_power: With `sample_weight: label`, the weight is the label to this
+            power; above 1, high labels gain weight.
+        positives_above: Train only on rows with a label above it; all rows by default.
+        dropout: The share of the joined features that a training step drops.
+        id_dropout: The share of ids that a training step replaces by out-of-vocabulary, so
+            that unknown users and new items have a trained embedding.
+        l2: The penalty on the squares of embeddings and kernels, but not of biases.
+        weight_decay: Multiplied by the learning rate, the share by which a training step
+            shrinks each weight regardless of its gradient (Loshchilov & Hutter,
             "Decoupled weight decay regularization", ICLR 2019).
-        optimizer: Its name.
-        learning_rate: Its learning rate.
-        learning_rate_schedule: `constant`, or `cosine`: falls to zero at the
-            last epoch, along a cosine.
-        batch_size: Rows of a training step.
-        epochs: Passes over the training rows, at most.
+        optimizer: The optimizer's name.
+        learning_rate: The optimizer's learning rate.
+        learning_rate_schedule: `constant`, or `cosine`: falls to zero at the last epoch
+            along a cosine.
+        batch_size: Rows per training step.
+        epochs: The maximum number of passes over the training rows.
         validation_frequency: Epochs between two validations.
-        monitor: The validation metric that picks the best epoch and the best
-            layer stack: `hit_rate`, `recall`, `ndcg` or `mrr`, `_at_` k, and
-            `_raw` or `_filtered` (the user's training items left out).
-        patience: Validations without improvement before training stops; it
-            never stops early by default.
-        refit: Whether the model that is kept is trained once more from the
-            start, on the training and the validation part, for as many epochs
-            as were best. Validation metrics are those of the first training.
-            Vocabularies stay those of the training part: who is in the
-            validation part only stays unknown. Not with a warm start, as
-            validation would be of rows that the model has seen.
-        checkpoint_seconds: About how much work a killed training may lose: state
-            is saved when this much time has passed since it was saved last, in
-            the middle of an epoch too; 0: after each epoch. It is also saved
-            after the first validation.
+        monitor: The validation metric that selects the best epoch and the best layer
+            stack: `hit_rate`, `recall`, `ndcg` or `mrr`, then `_at_` and a cut-off, then
+            `_raw` or `_filtered` (without the user's training items).
+        patience: Validations without improvement before training stops; by default, it
+            does not stop early.
+        refit: Whether the model is trained again from scratch on the training and
+            validation parts, for as many epochs as the best epoch's number. Validation
+            metrics are those of the first training. Vocabularies stay those of the
+            training part: users and items that are only in the validation part stay
+            unknown. Not with a warm start, as validation would use rows that the model
+            has seen.
+        checkpoint_seconds: Seconds between two saves of the training's state, and so about
+            how much work a killed training may lose. State is also saved within an epoch,
+            and after an attempt's first validation. 0: save after each epoch.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -112,20 +107,20 @@ class TrainConfig(BaseModel):
         in_batch = self.loss == "softmax" and self.negatives == "in_batch"
         if self.uniform_negatives and not in_batch:
             raise ValueError(
-                "uniform_negatives go with loss softmax and negatives in_batch; the whole "
-                "catalogue has them all"
+                "uniform_negatives needs loss softmax and negatives in_batch; negatives catalogue "
+                "already has all items"
             )
         if self.rows_per_query > 1 and (self.loss != "softmax" or self.negatives != "catalogue"):
-            raise ValueError("rows_per_query goes with loss softmax and negatives catalogue")
+            raise ValueError("rows_per_query above 1 needs loss softmax and negatives catalogue")
         if self.rows_per_query > 1 and self.hard_negatives is not None:
-            raise ValueError("hard_negatives are of single rows: set rows_per_query to 1")
+            raise ValueError("hard_negatives needs rows_per_query 1")
         if self.sample_weight_power != 1 and self.sample_weight != "label":
-            raise ValueError("sample_weight_power goes with sample_weight label")
+            raise ValueError("sample_weight_power needs sample_weight label")
         if self.hard_negatives is not None and self.loss != "softmax":
-            raise ValueError("hard_negatives go with loss softmax; mse has no negatives")
+            raise ValueError("hard_negatives needs loss softmax; mse has no negatives")
         return self
 
 
 def stack_name(layer_sizes: list[int]) -> str:
-    """What a layer stack is called: `64-32`; `none` without any layer."""
+    """Return a layer stack's name: `64-32`, or `none` without layers."""
     return "-".join(map(str, layer_sizes)) or "none"

@@ -1,4 +1,4 @@
-"""The encoded tables as arrays, and the order in which training takes rows."""
+"""The encoded tables as arrays, and the batches of rows that training takes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,18 @@ from components.shared.runtime.arrow import to_numpy
 
 @dataclass(frozen=True)
 class EncodedData:
-    """What train reads.
+    """The tables that train reads.
 
     Args:
+        folder: The folder from adapt.
         spec: The features.
         train: The training part.
         validation: The validation part.
-        candidates: The candidates' features, `(candidates,)` or
+        candidates: The candidates' features by name, `(candidates,)` or
             `(candidates, width)`.
     """
 
+    folder: Path
     spec: FeatureSpec
     train: pa.Table
     validation: pa.Table
@@ -31,11 +33,12 @@ class EncodedData:
 
     @classmethod
     def read(cls, encoded: str) -> "EncodedData":
-        """Reads a folder that adapt wrote; never the test part."""
+        """Read a folder from adapt, without the test part."""
         folder = Path(encoded)
         spec = FeatureSpec.read(folder)
         candidates = read_table(folder / "candidates", [f.name for f in spec.candidate])
         return cls(
+            folder,
             spec,
             read_table(folder / "interactions" / "train"),
             read_table(folder / "interactions" / "validation"),
@@ -45,11 +48,15 @@ class EncodedData:
     def interactions(
         self, positives_above: float | None = None, *, with_validation: bool = False
     ) -> dict[str, np.ndarray]:
-        """The columns of the training part that the model takes.
+        """Return the model's columns of the training part.
 
         Args:
-            positives_above: Only rows with a label above it; all by default.
-            with_validation: Whether rows of the validation part follow.
+            positives_above: Return only rows with a label above it; None: all rows.
+            with_validation: Whether to append the rows of the validation part.
+
+        Returns:
+            Query features, `candidate_index` and `label` by name, `(rows,)` or
+            `(rows, width)`.
         """
         names = [*(feature.name for feature in self.spec.query), CANDIDATE_INDEX, LABEL]
         rows = self.train.select(names)
@@ -63,21 +70,21 @@ class EncodedData:
 
     @property
     def candidate_count(self) -> int:
-        """How many candidates there are."""
+        """The number of candidates."""
         return len(next(iter(self.candidates.values())))
 
 
 def grouped_by_query(interactions: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    """Puts rows with the same query features together.
+    """Group rows with the same query features.
 
     Args:
         interactions: Query features, `candidate_index` and `label` of each row.
-        size: The most rows of a group; a query with more has several groups.
+        size: The largest number of rows in a group; a query with more rows has several
+            groups.
 
     Returns:
-        Query features of each group, `(groups,)` or `(groups, width)`;
-        `candidate_index` and `label`, `(groups, size)`, -1 and 0 where a group
-        has fewer rows.
+        Query features of each group, `(groups,)` or `(groups, width)`; `candidate_index`
+        and `label`, `(groups, size)`, padded with -1 and 0.
     """
     item, label = interactions[CANDIDATE_INDEX], interactions[LABEL]
     features = {
@@ -107,16 +114,15 @@ def grouped_by_query(interactions: dict[str, np.ndarray], size: int) -> dict[str
 
 
 class RowBatches(keras.utils.PyDataset):
-    """Row numbers in batches, in another order each epoch.
+    """Row numbers in batches, shuffled for each epoch.
 
-    The order depends on the seed and the epoch alone. Batches are all of one
-    size, so that the training step compiles once; the rows left over are others
-    each epoch.
+    The order depends only on the seed and the epoch. All batches have the same size, so
+    that the training step compiles once; each epoch leaves out a different remainder.
 
     Args:
-        rows: How many rows there are.
-        batch_size: Rows of a batch; all rows, where there are fewer.
-        seed: Of the order.
+        rows: The number of rows.
+        batch_size: Rows per batch; all rows if there are fewer.
+        seed: The seed of the order.
     """
 
     def __init__(self, rows: int, batch_size: int, seed: int):
@@ -127,10 +133,10 @@ class RowBatches(keras.utils.PyDataset):
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Puts the rows into the order of an epoch.
+        """Shuffle the rows for an epoch.
 
         Args:
-            epoch: Its number, from 0.
+            epoch: The epoch, from 0.
         """
         rng = np.random.default_rng([self._seed, epoch])
         self._order = rng.permutation(self._rows).astype(np.int32)
@@ -144,11 +150,11 @@ class RowBatches(keras.utils.PyDataset):
 
 
 class RestOfEpoch(keras.utils.PyDataset):
-    """The batches of an epoch from some step on.
+    """The remaining batches of an epoch.
 
     Args:
-        batches: All of them.
-        first: The first step.
+        batches: All batches of the epoch.
+        first: The first remaining step, from 0.
     """
 
     def __init__(self, batches: RowBatches, first: int):

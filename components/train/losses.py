@@ -1,4 +1,4 @@
-"""Retrieval losses: what a query embedding should score high."""
+"""Retrieval losses."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ _MASKED = -1e9
 
 
 def mse_loss(query_embeddings: Any, candidate_embeddings: Any, label: Any, weight: Any) -> Any:
-    """The squared difference of a pair's score and its label, as in the keras.io example.
+    """Return the squared difference of a pair's score and label, as in the keras.io example.
 
     Args:
         query_embeddings: `(batch, dim)`.
-        candidate_embeddings: `(batch, dim)`, of each row's own item.
+        candidate_embeddings: `(batch, dim)`, each row's own item.
         label: `(batch,)`.
         weight: `(batch,)`.
 
@@ -25,16 +25,16 @@ def mse_loss(query_embeddings: Any, candidate_embeddings: Any, label: Any, weigh
 
 
 class SoftmaxLoss:
-    """Cross-entropy of a row's item among others.
+    """Cross-entropy of a row's item among other items.
 
     Args:
         temperature: Scores are divided by it.
-        logq_correction: Whether in-batch scores are corrected by the items'
-            sampling probability.
-        mask_accidental_hits: Whether in-batch negatives that are the row's own
-            item are left out.
-        hard_negatives: How many negatives count, those with the greatest
-            scores; all by default.
+        logq_correction: Whether in-batch scores are corrected by the items' sampling
+            probability.
+        mask_accidental_hits: Whether in-batch negatives that are the row's own item are
+            ignored.
+        hard_negatives: The number of negatives to keep, those with the highest scores; all
+            by default.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class SoftmaxLoss:
         sampling_probability: Any,
         weight: Any,
     ) -> Any:
-        """Against the items of the other rows, and others that were drawn.
+        """Return the loss against the items of the other rows, and drawn ones.
 
         Args:
             query_embeddings: `(batch, dim)`.
-            candidate_embeddings: `(batch + drawn, dim)`, of each row's own item,
-                then of those that were drawn for all rows.
-            candidate_index: `(batch + drawn,)`, which items these are.
-            sampling_probability: `(batch + drawn,)`, how probable each is as a
+            candidate_embeddings: `(batch + drawn, dim)`, each row's own item, then the
+                items drawn for all rows.
+            candidate_index: `(batch + drawn,) int32`, the items' indices.
+            sampling_probability: `(batch + drawn,)`, each item's probability of being a
                 negative.
             weight: `(batch,)`.
 
@@ -86,7 +86,7 @@ class SoftmaxLoss:
             scores = self._correction(scores, sampling_probability[None, :])
         own = keras.ops.arange(keras.ops.shape(scores)[0])
         if self._mask_accidental_hits:
-            # keras_rs.layers.RemoveAccidentalHits (0.4.0) adds about 1e-40: no mask at all.
+            # keras_rs.layers.RemoveAccidentalHits (0.4.0) adds about 1e-40, which masks nothing.
             rows = keras.ops.shape(scores)[0]
             same_item = keras.ops.equal(candidate_index[:rows, None], candidate_index[None, :])
             columns = keras.ops.arange(keras.ops.shape(scores)[1])
@@ -102,15 +102,14 @@ class SoftmaxLoss:
         candidate_index: Any,
         weight: Any,
     ) -> Any:
-        """Against every candidate.
+        """Return the loss against all candidates.
 
         Args:
             query_embeddings: `(batch, dim)`.
             all_candidate_embeddings: `(candidates, dim)`.
-            candidate_index: `(batch,)`, each row's own item; or `(batch, rows)`,
-                those of several rows with the same query, -1 where there is
-                none.
-            weight: Of the same shape.
+            candidate_index: `(batch,) int32`, each row's own item; or `(batch, rows)`, the
+                items of several rows with the same query, padded with -1.
+            weight: The same shape as `candidate_index`.
 
         Returns:
             A scalar, the weighted mean.
@@ -119,10 +118,10 @@ class SoftmaxLoss:
         scores = scores / self._temperature
         if len(candidate_index.shape) == 1:
             return self._cross_entropy(candidate_index, scores, weight)
-        there = keras.ops.cast(keras.ops.greater_equal(candidate_index, 0), weight.dtype)
+        is_row = keras.ops.cast(keras.ops.greater_equal(candidate_index, 0), weight.dtype)
         own = keras.ops.take_along_axis(scores, keras.ops.maximum(candidate_index, 0), axis=-1)
         loss = keras.ops.logsumexp(scores, axis=-1, keepdims=True) - own
-        return _weighted_mean(loss, weight * there)
+        return _weighted_mean(loss, weight * is_row)
 
     def _cross_entropy(self, item: Any, scores: Any, weight: Any) -> Any:
         if self._hard_negatives is not None:

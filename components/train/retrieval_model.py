@@ -1,4 +1,4 @@
-"""The model that joins the towers for training."""
+"""The model that trains both towers."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from components.train.losses import SoftmaxLoss, mse_loss
 
 
 class DeviceTable(keras.layers.Layer):
-    """Columns of a table in device memory, so that a batch is its row numbers.
+    """A table's columns in device memory.
 
-    A training step then takes 4 bytes a row from the host.
+    A batch is then a vector of row numbers: 4 bytes per row from the host.
 
     Args:
         columns: `(rows,)` or `(rows, width)` arrays by name.
@@ -32,7 +32,7 @@ class DeviceTable(keras.layers.Layer):
         self.built = True
 
     def call(self, rows: Any) -> dict[str, Any]:
-        """Takes rows.
+        """Return rows of all columns.
 
         Args:
             rows: `(batch,) int32`.
@@ -43,25 +43,24 @@ class DeviceTable(keras.layers.Layer):
         return {name: keras.ops.take(column, rows, axis=0) for name, column in self.columns.items()}
 
     def everything(self) -> dict[str, Any]:
-        """The whole table."""
+        """Return the whole table."""
         return {name: keras.ops.convert_to_tensor(column) for name, column in self.columns.items()}
 
 
 class RetrievalModel(keras.Model):
     """Trains a query tower and a candidate tower together.
 
-    A batch is a vector of row numbers of the interactions table. Candidate
-    features are there once, in the candidates table, and an interaction points
-    into it.
+    A batch is a vector of row numbers of the interactions table. Candidate features are
+    stored once, in the candidates table; an interaction has an index into it.
 
     Args:
         query_model: The query tower.
         candidate_model: The candidate tower.
-        interactions: The training rows: query features, `candidate_index`,
-            `label`; or groups of them, see `grouped_by_query`.
-        candidates: The candidates' features.
-        config: Which loss, and its options.
-        seed: Of the negatives that are drawn.
+        interactions: The training rows by column: query features, `candidate_index`,
+            `label`; or groups of rows, see `grouped_by_query`.
+        candidates: The candidates' features by name.
+        config: The loss and its options.
+        seed: The seed of drawn negatives.
     """
 
     def __init__(
@@ -96,17 +95,16 @@ class RetrievalModel(keras.Model):
         self.built = True
 
     def call(self, rows: Any, training: bool = False) -> dict[str, Any]:
-        """Embeds both sides of interactions.
+        """Embed both sides of interactions.
 
         Args:
-            rows: `(batch,) int32`, rows of the interactions table.
-            training: Whether the towers leave features and ids out.
+            rows: `(batch,) int32`, row numbers of the interactions table.
+            training: Whether the towers drop features and ids.
 
         Returns:
-            `query_embeddings` `(batch, dim)`; `candidate_embeddings`
-            `(batch + drawn, dim)`, or of all candidates `(candidates, dim)`
-            where the loss wants them; `candidate_index`, `(batch + drawn,)`;
-            `label`, `(batch,)`.
+            `query_embeddings`, `(batch, dim)`; `candidate_embeddings`,
+            `(batch + drawn, dim)`, or `(candidates, dim)` if the loss needs all
+            candidates; `candidate_index`, `(batch + drawn,)`; `label`, `(batch,)`.
         """
         batch = self.interactions(rows)
         index = batch["candidate_index"]
@@ -125,7 +123,7 @@ class RetrievalModel(keras.Model):
         }
 
     def _probability(self, index: Any, rows: int) -> Any:
-        """How probable each item is as a negative, of those in a batch and those drawn."""
+        """Return each item's probability of being a negative, in the batch or drawn."""
         probability = self.sampling(index)["probability"]
         drawn = self._config.uniform_negatives
         return (rows * probability + drawn / self._candidate_count) / (rows + drawn)
@@ -138,7 +136,7 @@ class RetrievalModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Computes the loss of `call`'s outputs, penalties included."""
+        """Return the loss of `call`'s outputs, including penalties."""
         label = y_pred["label"]
         queries, candidates = y_pred["query_embeddings"], y_pred["candidate_embeddings"]
         index = y_pred["candidate_index"]

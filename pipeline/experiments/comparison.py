@@ -16,8 +16,9 @@ from components.shared.contracts.metric import (
     TOP_100_ACCURACY,
     Metric,
 )
+from components.shared.contracts.training import Training
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, replace_text
+from components.shared.runtime.files import replace_text
 from components.train.config import stack_name
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
@@ -210,7 +211,7 @@ def _row(
     validation, measured = [], []
     for seed in range(config.seed, config.seed + seeds):
         trained = experiments.trained(config, layer_sizes, seed)
-        validation.append(read_json(trained / "training.json")["validation"])
+        validation.append(Training.read(trained).validation)
         measured.append(experiments.measured(config, layer_sizes, seed))
     metrics = [of_seed["metrics"] for of_seed in measured]
     return Row(

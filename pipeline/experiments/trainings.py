@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from components.shared.runtime.errors import InputError, describe_os_error, without_beam
 from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.keras_backend import use_jax
 from components.shared.runtime.progress import progress_lines
 from components.shared.storage.source_files import source_fingerprint
 from pipeline.code_fingerprint import code_fingerprint
@@ -190,6 +191,7 @@ def _call(log_path: str, module: str, job: str, arguments: dict[str, Any]) -> An
         for stream in (1, 2):  # of this process, which does nothing else; libraries write to both
             os.dup2(log.fileno(), stream)
         try:
+            use_jax()  # before the job's module imports keras
             with progress_lines(job):
                 return getattr(importlib.import_module(module), job)(**arguments)
         except Exception as raised:

@@ -13,8 +13,9 @@ import optuna
 import yaml
 from pydantic import ValidationError
 
+from components.shared.contracts.training import Training
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, replace_text
+from components.shared.runtime.files import replace_text
 from pipeline.config.pipeline import PipelineConfig
 from pipeline.config.tune import LAYER_SIZES, Choices, Range, TuneConfig
 from pipeline.experiments.trainings import Experiments, JobFailed, mean_and_spread
@@ -189,12 +190,12 @@ def _tried(
         raise
     except InputError as error:
         return Trial(number, settings, [], [], str(error))
-    summaries = [read_json(folder / "training.json") for folder in folders]
+    summaries = [Training.read(folder) for folder in folders]
     return Trial(
         number,
         settings,
-        [summary["validation"] for summary in summaries],
-        [summary["best_epoch"] for summary in summaries],
+        [summary.validation for summary in summaries],
+        [summary.best_epoch for summary in summaries],
     )
 
 

@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from components.shared.runtime import keras_backend
+from components.shared.runtime.keras_backend import use_tensorflow
 
-keras_backend.choose("tensorflow")
+use_tensorflow()
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402

@@ -1,12 +1,12 @@
-"""Samples per second of training, and the metric it reaches, on the device that is there.
+"""Samples per second of training, and the validation metric, on this machine's device.
 
     python tests/benchmarks/train.py [--encoded FOLDER] [--rows 1000000] [--seeds 3]
 
-Needs what the model image has: JAX, keras, keras-rs, pyarrow; no TensorFlow, no
-Beam, no kfp. Without `--encoded` (what adapt wrote) it makes up tables of the
-given size with a planted taste, so that it runs on a bare GPU machine. Prints
-progress, and JSON for each kind of negatives at the end: those of a batch, the
-catalogue for each row, and for 64 rows of a user at once. Asserts nothing.
+Needs the packages of the model image: JAX, keras, keras-rs, pyarrow; not TensorFlow,
+Beam or kfp. Without `--encoded` (a folder from adapt), it generates tables of the given
+size with planted preferences, so that it runs on a bare GPU machine. Prints one line of
+JSON for each kind of negatives: in-batch, the catalogue for each row, and the catalogue
+for 64 rows of a user at once. Asserts nothing.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import pyarrow as pa
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.tables import write_table
 from components.shared.runtime.arrow import from_numpy
-from components.train.job import train
+from components.shared.runtime.keras_backend import use_jax
 
 CONFIG = {
     "loss": "softmax",
@@ -37,7 +37,7 @@ CONFIG = {
 KINDS = {
     "in_batch": {},
     "catalogue": {"negatives": "catalogue"},
-    # Groups of rows: as many rows in a batch.
+    # Groups of 64 rows, with the same number of rows in a batch.
     "catalogue, 64 rows a query": {
         "negatives": "catalogue", "rows_per_query": 64, "batch_size": 8192 // 64,
     },
@@ -45,7 +45,7 @@ KINDS = {
 
 
 def made_up(folder: Path, rows: int) -> None:
-    """Writes encoded tables: users and items with hidden vectors, softmax draws."""
+    """Write encoded tables: users and items with hidden vectors, drawn by softmax."""
     rng = np.random.default_rng(0)
     users, items = max(rows // 100, 100), max(rows // 400, 200)
     user_taste = rng.normal(size=(users, 8)).astype(np.float32)
@@ -111,10 +111,14 @@ def made_up(folder: Path, rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--encoded", help="a folder that adapt wrote")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows to make up")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--encoded", help="a folder from adapt")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows to generate")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings per kind")
     options = parser.parse_args()
+    use_jax()
+
+    from components.train.job import train
+
     with tempfile.TemporaryDirectory() as scratch:
         encoded = options.encoded
         if encoded is None:

@@ -5,15 +5,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.shared.runtime import keras_backend
 from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES
+from components.shared.runtime.keras_backend import (
+    require_jax,
+    require_tensorflow,
+    use_jax,
+    use_tensorflow,
+)
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ROOT / "components"
@@ -35,16 +40,23 @@ FOREIGN = {
     "encode_for_published": _HEAVY,
 }
 WORKING = ("train", "evaluate")
+# The Keras backend that a step's component chooses; the other steps' jobs import no keras.
+BACKENDS = {"train": "jax", "evaluate": "jax", "adapt": "tensorflow", "export": "tensorflow"}
 
-# Runs in a fresh interpreter: imports a job, then calls it if there are arguments.
+# Runs in a fresh interpreter: does what the component does, imports a job, then calls it if there
+# are arguments.
 _PROBE = """
 import importlib, json, sys
 
-name, absent, arguments = json.loads(sys.argv[1])
+from components.shared.runtime import keras_backend
+
+name, backend, absent, arguments = json.loads(sys.argv[1])
 for package in absent:
     sys.modules[package] = None  # as where it is not installed
 def packages():
     return sorted({m.partition(".")[0] for m, module in list(sys.modules.items()) if module})
+if backend:
+    getattr(keras_backend, f"use_{backend}")()
 job = importlib.import_module(f"components.{name}.job")
 imported = packages()
 if arguments:
@@ -58,8 +70,9 @@ class _Probe:
 
     def __init__(self, step: str, absent: list[str], arguments: dict[str, Any]):
         environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+        request = json.dumps([step, BACKENDS.get(step), absent, arguments])
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROBE, json.dumps([step, absent, arguments])],
+            [sys.executable, "-c", _PROBE, request],
             cwd=ROOT,
             env={**environment, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -167,25 +180,64 @@ def test_the_work_never_imports_tensorflow_though_it_is_installed(
 
 
 def test_a_process_that_runs_keras_on_another_backend_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="keras runs on jax in this process; tensorflow needs"):
-        keras_backend.choose("tensorflow")
+    with pytest.raises(RuntimeError, match="Keras already computes on jax in this process"):
+        use_tensorflow()
 
 
 def test_choosing_the_backend_that_keras_runs_on_is_allowed() -> None:
-    keras_backend.choose("jax")
+    use_jax()
 
     assert sys.modules["keras"].backend.backend() == "jax"
 
 
-@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_a_job_on_another_backend_fails_with_the_call_that_is_missing() -> None:
+    require_jax()
+    with pytest.raises(RuntimeError, match=r"this job needs tensorflow. Call .*use_tensorflow\(\)"):
+        require_tensorflow()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_importing_a_job_changes_nothing_in_the_process(step: str) -> None:
+    """What the import of Keras itself does aside."""
+    files = [*(COMPONENTS / step).glob("*.py"), *(COMPONENTS / "shared").rglob("*.py")]
+
+    calls = {
+        f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
+        for path in files
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    }
+
+    assert not calls
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_component_chooses_the_backend_before_it_imports_the_job(step: str) -> None:
+    (function,) = (
+        node
+        for node in ast.parse((COMPONENTS / step / "component.py").read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    )
+    statements = [ast.unparse(node) for node in function.body]
+    job = statements.index(f"from components.{step}.job import {step} as job")
+
+    chosen = [call for call in statements[:job] if call in ("use_jax()", "use_tensorflow()")]
+    assert chosen == ([f"use_{BACKENDS[step]}()"] if step in BACKENDS else [])
+
+
+@pytest.mark.parametrize(
+    ("use", "backend"),
+    [(use_jax, "jax"), (use_tensorflow, "tensorflow")],
+    ids=["jax", "tensorflow"],
+)
 def test_the_choice_counts_more_than_the_environment(
-    backend: Any, monkeypatch: pytest.MonkeyPatch
+    use: Callable[[], None], backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
 
-    keras_backend.choose(backend)
+    use()
 
     assert os.environ["KERAS_BACKEND"] == backend
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"

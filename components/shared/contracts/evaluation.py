@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from components.shared.contracts.json_file import JsonFile
 from components.shared.contracts.metric import PROTOCOLS, AnyMetric, Metric, Protocol
 from components.shared.contracts.rankers import BASELINE_LABELS, RANKERS, Baseline, Ranker
+from components.shared.contracts.training import Epoch
 
 Metrics = dict[AnyMetric, float]  # by metric, without a protocol
 Interval = tuple[float, float]  # the lower and the upper end
@@ -151,32 +152,6 @@ class Slice(_ValuePerRanker):
     by: str
     value: str
     relevant: int
-
-
-class Epoch(BaseModel):
-    """An epoch of a training.
-
-    Args:
-        epoch: Its number, from 1.
-        loss: The mean training loss.
-        seconds: Its duration.
-    """
-
-    # Validation metrics are further keys: `val_` and the metric's name.
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-    __pydantic_extra__: dict[str, float]
-
-    epoch: int
-    loss: float
-    seconds: float
-
-    @property
-    def validation(self) -> dict[Metric, float]:
-        """The metrics of the validation after this epoch; empty if there was none."""
-        return {
-            Metric.parse(key.removeprefix("val_")): value
-            for key, value in self.__pydantic_extra__.items()
-        }
 
 
 class Depth(_Part):

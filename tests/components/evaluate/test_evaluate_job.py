@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import EVALUATE
+from made_training import made_training
 from pydantic import ValidationError
 
 from components.evaluate import job
@@ -29,6 +30,7 @@ from components.shared.contracts.tables import (
     read_table,
     write_table,
 )
+from components.shared.contracts.training import Epoch, History
 from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy
@@ -231,20 +233,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.mkdir()
         QueryModel(spec.query, layer_sizes).save(model / "query_tower.keras")
         CandidateModel(spec.candidate, layer_sizes).save(model / "candidate_tower.keras")
-        write_json(
-            {
-                "layer_sizes": name,
-                "monitor": "mrr_at_5_raw",
-                "validation": seed / 10,
-                "best_epoch": 1,
-                "refit": False,
-                "samples_per_second": 1000,
-                "device": "cpu: cpu",
-            },
-            model / "training.json",
-        )
+        made_training(layer_sizes=name, validation=seed / 10).write(model)
         history = {"epoch": 1, "loss": 2.0, "seconds": 0.5, "val_mrr_at_5_raw": seed / 10}
-        write_json([history], model / "history.json")
+        History(epochs=[Epoch(**history)]).write(model)
     exported = root / "model-4"
     tower = keras.models.load_model(exported / "candidate_tower.keras")
     _write_export(
@@ -583,7 +574,7 @@ def test_every_depth_is_measured_and_the_exported_one_is_marked(made_run: Run) -
         assert exported.test.by(protocol) == results.metrics.by(protocol)["model"]
         assert other.test.by(protocol) != exported.test.by(protocol)
     assert other.validation == 0.2
-    (epoch,) = read_json(made_run.models[1] / "history.json")
+    (epoch,) = read_json(made_run.models[1] / "history.json")["epochs"]
     assert [entry.model_dump() for entry in other.history] == [epoch]
     assert other.history[0].validation == {Metric("mrr", 5, "raw"): 0.2}
 

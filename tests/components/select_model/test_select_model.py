@@ -2,23 +2,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_training import made_training
 
 from components.select_model.job import select_model
-from components.shared.runtime.files import write_json
+from components.shared.runtime.errors import InputError
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Any:
-    """Makes what train would write, for several validation metrics."""
+    """Write models like train's, one for each validation metric."""
 
     def make(*validation: float) -> list[str]:
         folders = []
         for number, value in enumerate(validation):
             folder = tmp_path / f"model-{number}"
             folder.mkdir()
-            training = {"layer_sizes": f"{number}", "monitor": "mrr_at_5_raw", "validation": value}
-            write_json({**training, "epochs": 3}, folder / "training.json")
-            write_json([{"epoch": number}], folder / "history.json")
+            made_training(layer_sizes=f"{number}", validation=value).write(folder)
+            (folder / "history.json").write_text(f"history of {number}")
             for tower in ("query", "candidate"):
                 (folder / f"{tower}_tower.keras").write_bytes(f"{tower} of {number}".encode())
             folders.append(str(folder))
@@ -85,6 +85,14 @@ def test_the_log_marks_the_best_model_only(
     lines = capsys.readouterr().out.splitlines()
     assert [line.endswith("<- best") for line in lines] == [False, True, False]
     assert all("validation mrr_at_5_raw" in line for line in lines)
+
+
+def test_a_model_without_its_training_json_is_refused(trained: Any, tmp_path: Path) -> None:
+    folders = trained(0.1, 0.3)
+    (Path(folders[0]) / "training.json").unlink()
+
+    with pytest.raises(InputError, match=r"model-0/training\.json does not exist"):
+        select_model(models=folders, model=str(tmp_path / "best"))
 
 
 def test_an_older_selection_is_replaced(trained: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trainings that get a signal at a chosen moment; also a process that trains, to be killed.
+"""Trainings that receive a signal at a chosen moment, in this process or in their own.
 
 As a program it takes one JSON object: `train`, the arguments of the job, and `moment`, a
 `Moment` or null.
@@ -32,7 +32,7 @@ Place = Literal[
 
 @dataclass(frozen=True)
 class Moment:
-    """When a training gets a signal.
+    """When a training receives a signal.
 
     Args:
         number: The signal.
@@ -54,12 +54,15 @@ class Moment:
 
 @contextlib.contextmanager
 def signal_at(moment: Moment) -> Iterator[None]:
-    """Sends this process the signal, once, when the training inside comes to the moment."""
+    """Send this process the signal, once, when the training inside comes to the moment."""
+    from components.shared.contracts.training import History
     from components.shared.retrieval.towers import CandidateModel
-    from components.train import job, validation
-    from components.train.checkpoint import ResumableFit
+    from components.train import validation
+    from components.train.checkpoint import Checkpoint
     from components.train.data import RowBatches
-    from components.train.validation import EpochNotes, RetrievalValidation
+    from components.train.epoch_notes import EpochNotes
+    from components.train.resumable_fit import ResumableFit
+    from components.train.validation import RetrievalValidation
 
     epoch_now: list[int] = []  # empty before the first one: Keras looks at a batch then
     left = [moment.number]
@@ -100,7 +103,7 @@ def signal_at(moment: Moment) -> Iterator[None]:
         elif moment.place == "embedding":
             embeds: list[bool] = []
             wrap(validation, "embed", lambda *_: embeds.append(True) is not None)
-            # Traced anew, as it is the first time in this process.
+            # It is traced again, as this is its first use in this process.
             wrap(CandidateModel, "call", lambda *_: bool(embeds) and epoch_now == in_epoch)
         elif moment.place == "validation":
             wrap(validation, "retrieve", lambda *_: epoch_now == in_epoch)
@@ -109,30 +112,24 @@ def signal_at(moment: Moment) -> Iterator[None]:
         elif moment.place == "checkpoint":
             wrap(os, "replace", lambda _, target: str(target).endswith(".npz"))
         elif moment.place == "towers saved":
-            wrap(job, "write_json", lambda *_: True)
+            wrap(History, "write", lambda *_: True)
         elif moment.place == "model in place":
-            wrap(ResumableFit, "discard", lambda *_: True)
+            wrap(Checkpoint, "discard", lambda *_: True)
         yield
 
 
-def start(train: dict[str, Any], moment: Moment | None, cache: Path) -> subprocess.Popen[str]:
-    """Starts a process that trains.
+def start(train: dict[str, Any], moment: Moment | None) -> subprocess.Popen[str]:
+    """Start a process that trains.
 
     Args:
         train: The job's arguments.
         moment: When it sends itself a signal.
-        cache: Where JAX keeps what it has compiled, so that the next process is fast.
     """
     request = {"train": train, "moment": None if moment is None else asdict(moment)}
     return subprocess.Popen(
         [sys.executable, __file__, json.dumps(request)],
         cwd=REPOSITORY,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        },
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -140,6 +137,10 @@ def start(train: dict[str, Any], moment: Moment | None, cache: Path) -> subproce
 
 
 def main(request: str) -> None:
+    from components.shared.runtime.keras_backend import use_jax
+
+    use_jax()
+
     from components.shared.runtime.step import run_step
     from components.train.job import train
 

@@ -20,7 +20,7 @@ def test_the_same_seed_gives_the_same_order_in_every_epoch() -> None:
         assert _epoch(first, epoch).tolist() == _epoch(second, epoch).tolist()
 
 
-def test_another_seed_gives_another_order() -> None:
+def test_different_seeds_give_different_orders() -> None:
     assert _epoch(RowBatches(50, 8, seed=3)).tolist() != _epoch(RowBatches(50, 8, seed=4)).tolist()
 
 
@@ -45,7 +45,7 @@ def test_all_batches_have_one_size_and_no_row_twice() -> None:
     assert rows.dtype == np.int32
 
 
-def test_the_rows_left_over_are_others_each_epoch() -> None:
+def test_each_epoch_leaves_out_different_rows() -> None:
     batches = RowBatches(50, 8, seed=3)
 
     left_over = [set(range(50)) - set(_epoch(batches, epoch).tolist()) for epoch in range(5)]
@@ -54,7 +54,7 @@ def test_the_rows_left_over_are_others_each_epoch() -> None:
     assert len({tuple(sorted(rows)) for rows in left_over}) > 1
 
 
-def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
+def test_a_batch_size_above_the_number_of_rows_gives_one_batch() -> None:
     batches = RowBatches(5, 100, seed=3)
 
     assert len(batches) == 1

@@ -1,4 +1,4 @@
-"""Rows of one query that share a softmax train as single rows do."""
+"""Rows of one query that share a softmax train like single rows."""
 
 import re
 import signal
@@ -19,11 +19,11 @@ from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID,
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json
-from components.train.checkpoint import ResumableFit
 from components.train.config import TrainConfig
 from components.train.data import grouped_by_query
 from components.train.job import train
 from components.train.losses import SoftmaxLoss
+from components.train.resumable_fit import ResumableFit
 from components.train.retrieval_model import RetrievalModel
 
 Columns = dict[str, np.ndarray]
@@ -35,7 +35,7 @@ SEED = 7
 
 
 def _interactions(seed: int = 0, rows: int = 300) -> Columns:
-    """Queries of four features, wide ones and numbers among them; rows in any order."""
+    """Queries of four features, including lists and numbers; rows in random order."""
     rng = np.random.default_rng(seed)
     age = rng.choice([np.nan, -0.5, 0.25, 31.0], rows).astype(np.float32)
     return {
@@ -102,7 +102,7 @@ def test_groups_are_as_few_as_their_size_allows(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_a_group_lacks_is_at_its_end_and_without_a_label(size: int) -> None:
+def test_padding_is_at_the_end_of_a_group_and_has_label_zero(size: int) -> None:
     groups = grouped_by_query(_interactions(), size)
 
     there = groups[CANDIDATE_INDEX] >= 0
@@ -139,7 +139,7 @@ def test_types_and_widths_stay_and_the_same_rows_give_the_same_groups() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_one_row_and_rows_that_are_all_alike(size: int) -> None:
+def test_grouping_one_row_and_identical_rows(size: int) -> None:
     one = {name: values[:1] for name, values in _interactions().items()}
     alike = {name: np.repeat(values[:1], 7, axis=0) for name, values in _interactions().items()}
 
@@ -149,7 +149,7 @@ def test_one_row_and_rows_that_are_all_alike(size: int) -> None:
     assert _group_rows(groups) == _single_rows(alike)
 
 
-def test_numbers_that_differ_are_queries_apart() -> None:
+def test_queries_with_different_numbers_are_separate() -> None:
     rows: Columns = {
         "age": np.array([1, np.nextafter(np.float32(1), 2), 1], np.float32),
         CANDIDATE_INDEX: np.array([4, 5, 6], np.int32),
@@ -176,7 +176,7 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.2])
-def test_the_loss_of_groups_is_its_formula_row_by_row(
+def test_the_loss_of_groups_equals_the_formula(
     vectors: tuple[np.ndarray, np.ndarray], temperature: float
 ) -> None:
     queries, catalogue = vectors
@@ -191,7 +191,7 @@ def test_the_loss_of_groups_is_its_formula_row_by_row(
     assert float(loss) == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
 
 
-def test_the_weight_of_what_is_not_there_counts_nothing(
+def test_padding_has_no_weight(
     vectors: tuple[np.ndarray, np.ndarray],
 ) -> None:
     loss = SoftmaxLoss().catalogue(*vectors, ITEM, WEIGHT)
@@ -286,7 +286,7 @@ def test_a_model_of_groups_has_the_loss_of_one_of_single_rows(config: dict[str, 
         )
 
 
-def test_padding_is_no_item_that_was_drawn() -> None:
+def test_padding_does_not_count_in_sampling_probabilities() -> None:
     interactions = _interactions(rows=60)
     shares = [
         np.asarray(_model(rows).sampling.columns["probability"])
@@ -304,15 +304,15 @@ def test_padding_is_no_item_that_was_drawn() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"negatives": "in_batch"}, "rows_per_query goes with .* negatives catalogue"),
-        ({}, "rows_per_query goes with .* negatives catalogue"),
-        ({"loss": "mse"}, "rows_per_query goes with loss softmax"),
-        ({"loss": "mse", "negatives": "catalogue"}, "rows_per_query goes with loss softmax"),
-        ({"negatives": "catalogue", "hard_negatives": 3}, "hard_negatives are of single rows"),
+        ({"negatives": "in_batch"}, "rows_per_query above 1 needs .* negatives catalogue"),
+        ({}, "rows_per_query above 1 needs .* negatives catalogue"),
+        ({"loss": "mse"}, "rows_per_query above 1 needs loss softmax"),
+        ({"loss": "mse", "negatives": "catalogue"}, "rows_per_query above 1 needs loss softmax"),
+        ({"negatives": "catalogue", "hard_negatives": 3}, "hard_negatives needs rows_per_query 1"),
         ({"negatives": "catalogue", "rows_per_query": 0}, "rows_per_query"),
     ],
 )
-def test_settings_that_groups_do_not_go_with_are_refused(
+def test_settings_that_conflict_with_groups_are_refused(
     config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):
@@ -322,7 +322,7 @@ def test_settings_that_groups_do_not_go_with_are_refused(
 @pytest.mark.parametrize(
     "config", [{}, {"loss": "mse"}, {"negatives": "catalogue", "hard_negatives": 3}]
 )
-def test_single_rows_go_with_everything(config: dict[str, Any]) -> None:
+def test_single_rows_accept_every_setting(config: dict[str, Any]) -> None:
     assert TrainConfig.model_validate({"rows_per_query": 1, **config}).rows_per_query == 1
 
 
@@ -369,7 +369,7 @@ def _equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
 
 
 def _rows_and_groups(capsys: pytest.CaptureFixture[str]) -> list[tuple[int, int]]:
-    """What trainings said they train on."""
+    """The lines in which trainings report their rows."""
     return [
         (int(rows.replace(",", "")), int(groups.replace(",", "")))
         for rows, groups in re.findall(
@@ -387,7 +387,7 @@ def _farthest(some: list[np.ndarray], others: list[np.ndarray]) -> float:
 
 @pytest.fixture(scope="module")
 def grouped(ids_only_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training on groups that nothing stopped."""
+    """An uninterrupted training on groups."""
     return _trained(ids_only_encoded, tmp_path_factory.mktemp("grouped") / "model", GROUPS)
 
 
@@ -416,14 +416,14 @@ def test_with_all_data_in_a_step_groups_give_the_weights_of_single_rows(
     assert moved > 1e-3
     assert _farthest(_weights(single), _weights(grouped)) < moved / 1000
     losses = [
-        [entry["loss"] for entry in read_json(model / "history.json")]
+        [entry["loss"] for entry in read_json(model / "history.json")["epochs"]]
         for model in (single, grouped)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert losses[0][-1] < losses[0][0]
 
 
-def test_rows_that_are_not_above_are_in_no_group(
+def test_rows_at_or_below_positives_above_are_in_no_group(
     ids_only_encoded: Path, grouped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     positives = {**GROUPS, "positives_above": 0.6}
@@ -450,7 +450,7 @@ def test_the_same_training_on_groups_gives_the_same_bits(
     [Moment(signal.SIGTERM, "step", 1, 1)],
     ids=lambda moment: moment.place,
 )
-def test_a_stopped_training_on_groups_goes_on_to_the_same_bits(
+def test_a_stopped_training_on_groups_continues_to_the_same_bits(
     ids_only_encoded: Path, grouped: Path, tmp_path: Path, moment: Moment
 ) -> None:
     checkpoints = tmp_path / "checkpoints"
@@ -466,7 +466,7 @@ def test_a_stopped_training_on_groups_goes_on_to_the_same_bits(
     assert list(checkpoints.iterdir()) == []
 
 
-def test_a_refit_on_groups_is_stopped_and_goes_on_to_the_same_bits(
+def test_a_stopped_refit_on_groups_continues_to_the_same_bits(
     ids_only_encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = {**GROUPS, "refit": True, "checkpoint_seconds": 0}
@@ -487,10 +487,10 @@ def test_a_refit_on_groups_is_stopped_and_goes_on_to_the_same_bits(
 
     assert _equal(_weights(resumed), _weights(whole))
     best = read_json(whole / "training.json")["best_epoch"]
-    assert len(read_json(whole / "refit_history.json")) == best
+    assert len(read_json(whole / "refit_history.json")["epochs"]) == best
 
 
-def test_a_refit_takes_the_validation_part_s_rows_into_groups(
+def test_a_refit_groups_the_validation_rows_as_well(
     ids_only_encoded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _trained(ids_only_encoded, tmp_path / "model", {**GROUPS, "refit": True, "epochs": 1})

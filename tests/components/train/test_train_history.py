@@ -1,4 +1,4 @@
-"""Histories in training: one table for both towers, and a model that knows what came before."""
+"""Histories in training: one table for both towers, and predictions from previous items."""
 
 import shutil
 import signal
@@ -87,7 +87,7 @@ def table(layer: Any) -> np.ndarray:
 # --- one table ------------------------------------------------------------------------------------
 
 
-def test_a_training_step_moves_the_candidate_tower_s_embeddings_of_a_history() -> None:
+def test_a_training_step_updates_the_candidate_embeddings_of_a_history() -> None:
     model = retrieval_model()
     model.compile(optimizer=keras.optimizers.SGD(0.5))
     items = model.candidate_model.embeddings["item"]
@@ -102,8 +102,8 @@ def test_a_training_step_moves_the_candidate_tower_s_embeddings_of_a_history() -
     assert np.array_equal(table(model.query_model.embeddings["history"]), table(items))
 
 
-def test_towers_of_their_own_do_not_share() -> None:
-    """The opposite, so that the test above can fail."""
+def test_separately_built_towers_share_no_table() -> None:
+    """The counterpart, which shows that the test above can fail."""
     query = QueryModel(QUERY, [8, 4], 5)
     candidate = CandidateModel(CANDIDATE, [8, 4], 5)
 
@@ -138,7 +138,7 @@ def test_the_penalty_counts_the_table_once() -> None:
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_history_is_the_mean_of_its_items_embeddings_and_nothing_where_it_is_empty() -> None:
+def test_a_history_is_the_mean_of_its_items_embeddings_and_zero_if_empty() -> None:
     query, candidate = towers()
     given = inputs()
 
@@ -153,7 +153,7 @@ def test_a_history_is_the_mean_of_its_items_embeddings_and_nothing_where_it_is_e
 # --- what is left out -----------------------------------------------------------------------------
 
 
-def test_id_dropout_leaves_out_items_of_a_history() -> None:
+def test_id_dropout_drops_items_of_a_history() -> None:
     query, _ = towers(id_dropout=0.4)
     given = {"user": np.zeros(ROWS, np.int32), "history": np.full((ROWS, 1), 3, np.int32)}
     empty = {**given, "history": np.zeros((ROWS, 1), np.int32)}
@@ -166,7 +166,7 @@ def test_id_dropout_leaves_out_items_of_a_history() -> None:
     assert left_out.mean() == pytest.approx(0.4, abs=0.06)
 
 
-def test_each_item_of_a_history_is_left_out_on_its_own() -> None:
+def test_id_dropout_drops_each_item_of_a_history_independently() -> None:
     query, _ = towers(id_dropout=0.5)
     rng = np.random.default_rng(1)
     query.set_weights([rng.normal(size=w.shape) for w in query.get_weights()])
@@ -230,7 +230,7 @@ def test_a_trained_pair_has_one_table_in_both_files(model: Path) -> None:
     assert np.array_equal(table(query.embeddings["history"]), items)
 
 
-def test_a_stopped_training_ends_with_the_weights_of_one_that_nothing_stopped(
+def test_a_stopped_training_with_a_history_ends_with_uninterrupted_weights(
     encoded: Path, model: Path, tmp_path: Path
 ) -> None:
     arguments: dict[str, Any] = {
@@ -287,7 +287,7 @@ def test_a_warm_start_takes_the_table_once_for_both_towers(
 
 
 def hit_rate(encoded: Path, model: Path, k: int = 3) -> float:
-    """Of the test part, whose rows nothing was chosen by."""
+    """The metric on the test part, by which nothing was selected."""
     spec = FeatureSpec.read(encoded)
     test = read_table(encoded / "interactions" / "test")
     queries = QuerySet.of(test, spec.query)
@@ -302,7 +302,7 @@ def hit_rate(encoded: Path, model: Path, k: int = 3) -> float:
     return float((targets.ranks(found) < k).mean())
 
 
-def test_where_what_comes_next_depends_on_what_came_last_a_history_is_worth_a_lot(
+def test_a_history_helps_if_the_next_item_depends_on_the_last_one(
     encoded: Path,
     model: Path,
     tmp_path_factory: pytest.TempPathFactory,

@@ -41,7 +41,7 @@ def _train(encoded: Path, model: Path, *, seed: int = 7, **config: Any) -> dict[
 def _edited(
     encoded: Path, target: Path, *, labels: Sequence[float] | None = None, **spec: Any
 ) -> Path:
-    """Copies encoded tables; labels are replaced by these, in turn."""
+    """Copy encoded tables, with these labels repeated over the rows."""
     shutil.copytree(encoded, target)
     if labels is not None:
         spec["label_range"] = (min(labels), max(labels))
@@ -69,8 +69,8 @@ def _same_weights(first: Path, second: Path) -> bool:
 
 
 def _history(model: Path) -> list[dict[str, float]]:
-    """The history without what differs from run to run."""
-    entries = read_json(model / "history.json")
+    """The history without the epochs' times."""
+    entries = read_json(model / "history.json")["epochs"]
     return [{k: v for k, v in entry.items() if k != "seconds"} for entry in entries]
 
 
@@ -127,7 +127,7 @@ def without_test_part(sample_encoded: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def repeated(without_test_part: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample's model once more, from a copy that has no test part."""
+    """The sample's model trained again, from a copy without the test part."""
     model = tmp_path_factory.mktemp("repeated") / "model"
     _train(without_test_part, model, **TRAIN)
     return model
@@ -137,7 +137,7 @@ def repeated(without_test_part: Path, tmp_path_factory: pytest.TempPathFactory) 
 def overtrained(
     sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """Trained until patience ends, past the best epoch."""
+    """A model trained past the best epoch until patience is exhausted."""
     model = tmp_path_factory.mktemp("overtrained") / "model"
     config = {**TRAIN, "epochs": 60, "validation_frequency": 1, "patience": PATIENCE}
     return model, _train(sample_encoded, model, **config)
@@ -145,7 +145,7 @@ def overtrained(
 
 @pytest.fixture(scope="session")
 def small(sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample with ids for features only, which compiles fast."""
+    """The sample with only ids as features, which compiles fast."""
     spec = FeatureSpec.read(sample_encoded)
     return _edited(
         sample_encoded,
@@ -157,7 +157,7 @@ def small(sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def short(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One epoch on it."""
+    """A model after one epoch."""
     model = tmp_path_factory.mktemp("short") / "model"
     _train(small, model, **SHORT)
     return model
@@ -193,7 +193,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_test_part_is_not_needed(
     assert _history(sample_model) == _history(repeated)
 
 
-def test_another_seed_gives_other_weights(small: Path, short: Path, tmp_path: Path) -> None:
+def test_different_seeds_give_different_weights(small: Path, short: Path, tmp_path: Path) -> None:
     _train(small, tmp_path / "model", seed=8, **SHORT)
 
     assert not _same_weights(short, tmp_path / "model")
@@ -234,7 +234,7 @@ def test_validation_happens_every_few_epochs_and_in_the_last(
 
 
 def test_the_history_has_an_entry_for_every_epoch(sample_model: Path) -> None:
-    history = read_json(sample_model / "history.json")
+    history = read_json(sample_model / "history.json")["epochs"]
 
     assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
     for entry in history:
@@ -247,7 +247,7 @@ def test_the_history_has_an_entry_for_every_epoch(sample_model: Path) -> None:
             assert not measured
 
 
-def test_training_json_tells_how_the_model_was_made(
+def test_training_json_describes_the_training(
     overtrained: tuple[Path, dict[str, Any]],
 ) -> None:
     model, summary = overtrained
@@ -263,14 +263,14 @@ def test_training_json_tells_how_the_model_was_made(
     assert training["device"].startswith("cpu: ")
 
 
-def test_a_model_is_these_files_and_nothing_else(sample_model: Path) -> None:
+def test_a_model_consists_of_these_files(sample_model: Path) -> None:
     names = ["candidate_tower.keras", "history.json", "query_tower.keras", "training.json"]
 
     assert sorted(path.name for path in sample_model.iterdir()) == names
     assert [path.name for path in sample_model.parent.iterdir()] == ["model"]
 
 
-def test_the_towers_have_the_layers_that_were_asked_for(small: Path, tmp_path: Path) -> None:
+def test_the_towers_have_the_requested_layers(small: Path, tmp_path: Path) -> None:
     config = {**SHORT, "embedding_dimension": 6, "normalize_embeddings": True}
 
     summary = train(
@@ -294,7 +294,7 @@ def test_the_towers_have_the_layers_that_were_asked_for(small: Path, tmp_path: P
         {"batch_size": 100_000},
     ],
 )
-def test_every_option_of_the_optimization_does_something(
+def test_every_optimizer_setting_has_an_effect(
     small: Path, short: Path, tmp_path: Path, option: dict[str, Any]
 ) -> None:
     _train(small, tmp_path / "model", **{**SHORT, **option})
@@ -314,9 +314,7 @@ def test_an_l2_penalty_shrinks_the_weights(small: Path, short: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("option", [{"loss": "mse"}, {"negatives": "catalogue"}])
-def test_the_other_losses_learn_as_well(
-    small: Path, tmp_path: Path, option: dict[str, Any]
-) -> None:
+def test_the_other_losses_learn(small: Path, tmp_path: Path, option: dict[str, Any]) -> None:
     label = to_numpy(read_table(small / "interactions" / "train")[LABEL])
     scores_of_zero = np.average(label**2, weights=label) if "loss" in option else np.log(80)
 
@@ -329,7 +327,7 @@ def test_the_other_losses_learn_as_well(
 
 @pytest.fixture(scope="session")
 def constant_labels_model(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log without ratings: every label is 1; three epochs, validated every second."""
+    """A log without ratings, where every label is 1; three epochs, validated every second one."""
     folder = tmp_path_factory.mktemp("constant")
     encoded = _edited(small, folder / "encoded", labels=[1.0])
     config = {**SHORT, "epochs": 3, "validation_frequency": 2, "sample_weight": "label"}
@@ -364,8 +362,8 @@ def test_labels_that_do_not_fit_the_loss_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_k_larger_than_the_catalogue_is_refused(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"train\.monitor: .* the catalogue has 80 only"):
+def test_a_cut_off_above_the_catalogue_is_refused(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.monitor: .* the catalogue has only 80"):
         _train(small, tmp_path / "model", **{**SHORT, "monitor": "ndcg_at_81_raw"})
 
     assert list(tmp_path.iterdir()) == []
@@ -374,7 +372,9 @@ def test_a_k_larger_than_the_catalogue_is_refused(small: Path, tmp_path: Path) -
 def test_a_threshold_above_all_labels_is_refused(small: Path, tmp_path: Path) -> None:
     encoded = _edited(small, tmp_path / "in" / "encoded", relevant_above=2.5)
 
-    with pytest.raises(InputError, match=r"relevant_above: .* above 2\.5; labels are 0 to 1"):
+    with pytest.raises(
+        InputError, match=r"relevant_above: .* above 2\.5; labels range from 0 to 1"
+    ):
         _train(encoded, tmp_path / "out" / "model", **SHORT)
 
     assert list((tmp_path / "out").iterdir()) == []
@@ -384,7 +384,7 @@ def test_a_threshold_above_all_labels_is_refused(small: Path, tmp_path: Path) ->
 def test_layers_without_units_are_refused(
     small: Path, tmp_path: Path, layer_sizes: list[int]
 ) -> None:
-    with pytest.raises(InputError, match=r"layer_sizes: .* needs positive numbers"):
+    with pytest.raises(InputError, match=r"layer_sizes: .* Use positive numbers"):
         train(
             encoded=str(small),
             config=SHORT,
@@ -396,7 +396,7 @@ def test_layers_without_units_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_diverging_training_is_stopped_and_leaves_what_was_there(
+def test_a_diverging_training_fails_and_leaves_the_previous_model(
     small: Path, tmp_path: Path
 ) -> None:
     older = tmp_path / "model" / "training.json"
@@ -426,9 +426,7 @@ def test_a_diverging_training_is_stopped_and_leaves_what_was_there(
         {"optimiser": "adam"},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(
-    small: Path, tmp_path: Path, config: dict[str, Any]
-) -> None:
+def test_invalid_settings_are_refused(small: Path, tmp_path: Path, config: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(config))):
         _train(small, tmp_path / "model", **config)
 

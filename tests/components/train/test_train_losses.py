@@ -37,7 +37,7 @@ def _slow_in_batch(
     logq: bool = False,
     mask: bool = False,
 ) -> float:
-    """Cross-entropy row by row; a masked column is not there at all."""
+    """Cross-entropy row by row, without masked columns."""
     losses = []
     for row in range(len(queries)):
         logits = candidates.astype(np.float64) @ queries[row] / temperature
@@ -109,7 +109,7 @@ def test_in_batch_softmax_equals_the_formula(
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0.2}, {"logq": True}, {"mask": True}])
-def test_every_option_of_in_batch_softmax_does_something(
+def test_every_option_of_in_batch_softmax_has_an_effect(
     queries: np.ndarray, catalogue: np.ndarray, options: dict[str, Any]
 ) -> None:
     candidates, weight = catalogue[ITEM], np.ones(BATCH, np.float32)
@@ -119,7 +119,7 @@ def test_every_option_of_in_batch_softmax_does_something(
     assert abs(_in_batch(queries, candidates, weight, **options) - plain) > 0.01
 
 
-def test_masking_leaves_a_batch_of_different_items_as_it_is(
+def test_masking_does_not_change_a_batch_of_distinct_items(
     queries: np.ndarray, catalogue: np.ndarray
 ) -> None:
     item = np.arange(BATCH, dtype=np.int32)
@@ -197,7 +197,7 @@ def _feature(name: str, cardinality: int) -> EncodedFeature:
 
 @pytest.fixture(scope="module")
 def towers() -> tuple[QueryModel, CandidateModel]:
-    """Towers whose scores are about as large as trained ones'."""
+    """Towers whose scores have the size of trained towers' scores."""
     made: list[Any] = [
         QueryModel([_feature("user", 4)], [4], l2=0.05),
         CandidateModel([_feature("item", 6)], [4], l2=0.05),
@@ -291,7 +291,7 @@ def test_the_model_trains_on_squared_errors(
         {"sample_weight": "label"},
     ],
 )
-def test_every_option_of_the_loss_does_something(
+def test_every_option_of_the_loss_has_an_effect(
     towers: tuple[QueryModel, CandidateModel], option: dict[str, Any]
 ) -> None:
     assert abs(_model_loss(towers, **option) - _model_loss(towers)) > 0.01
@@ -312,7 +312,7 @@ def test_only_the_towers_are_trained(towers: tuple[QueryModel, CandidateModel]) 
     assert trained == {id(weight) for tower in towers for weight in tower.weights}
 
 
-def test_a_device_table_takes_rows_of_every_column() -> None:
+def test_a_device_table_returns_rows_of_every_column() -> None:
     columns = {
         "number": np.array([3, 1, 2], np.int32),
         "list": np.array([[0.5, 1], [2, 3], [4, 5]], np.float32),

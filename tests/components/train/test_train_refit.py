@@ -1,4 +1,4 @@
-"""Training once more on the training and the validation part."""
+"""Refitting on the training and validation parts."""
 
 import contextlib
 import shutil
@@ -40,7 +40,7 @@ def equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
 
 
 def moved_to_training(encoded: Path, folder: Path) -> Path:
-    """The same data, but the training part holds the validation part's rows, too."""
+    """The same data, with the validation rows added to the training part."""
     shutil.copytree(encoded, folder)
     train_part = folder / "interactions" / "train"
     rows = [pq.read_table(path) for path in table_files(train_part)]
@@ -51,7 +51,7 @@ def moved_to_training(encoded: Path, folder: Path) -> Path:
     return folder
 
 
-def test_it_is_the_training_of_both_parts_for_the_best_number_of_epochs(
+def test_a_refit_trains_on_both_parts_for_the_best_number_of_epochs(
     ids_only_encoded: Path, tmp_path: Path
 ) -> None:
     refitted = fitted(ids_only_encoded, tmp_path / "refitted", refit=True)
@@ -65,7 +65,9 @@ def test_it_is_the_training_of_both_parts_for_the_best_number_of_epochs(
     assert not equal(towers(refitted), towers(first))
 
 
-def test_validation_is_that_of_the_first_training(ids_only_encoded: Path, tmp_path: Path) -> None:
+def test_validation_metrics_are_those_of_the_first_training(
+    ids_only_encoded: Path, tmp_path: Path
+) -> None:
     refitted = read_json(
         fitted(ids_only_encoded, tmp_path / "refitted", refit=True) / "training.json"
     )
@@ -74,10 +76,10 @@ def test_validation_is_that_of_the_first_training(ids_only_encoded: Path, tmp_pa
         assert refitted[name] == first[name]
 
 
-def test_both_histories_are_kept(ids_only_encoded: Path, tmp_path: Path) -> None:
+def test_a_refit_writes_both_histories(ids_only_encoded: Path, tmp_path: Path) -> None:
     refitted = fitted(ids_only_encoded, tmp_path / "refitted", refit=True)
-    history = read_json(refitted / "history.json")
-    again = read_json(refitted / "refit_history.json")
+    history = read_json(refitted / "history.json")["epochs"]
+    again = read_json(refitted / "refit_history.json")["epochs"]
     assert len(history) == 4
     assert len(again) == read_json(refitted / "training.json")["best_epoch"]
     assert all(np.isfinite(entry["loss"]) for entry in again)
@@ -88,29 +90,30 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
-from components import keras_backend
-keras_backend.choose("jax")
-from components.train import checkpoint
+from components.shared.runtime.keras_backend import use_jax
+use_jax()
+from components.shared.runtime.step import run_step
 from components.train.job import train
+from components.train.resumable_fit import ResumableFit
 
 begun = []
-original = checkpoint.ResumableFit.on_epoch_begin
+original = ResumableFit.on_epoch_begin
 def on_epoch_begin(self, epoch, logs=None):
     original(self, epoch, logs)
-    if self._name.endswith("-refit.npz"):
+    if self.checkpoint._name.endswith("-refit.npz"):
         begun.append(epoch)
         if len(begun) == {epochs}:
             import os, signal
             os.kill(os.getpid(), signal.{signal})
-checkpoint.ResumableFit.on_epoch_begin = on_epoch_begin
-train(encoded={encoded!r}, config={config!r}, layer_sizes=[8], seed=3, model={model!r},
-      checkpoints={checkpoints!r})
+ResumableFit.on_epoch_begin = on_epoch_begin
+run_step("train", train, encoded={encoded!r}, config={config!r}, layer_sizes=[8], seed=3,
+         model={model!r}, checkpoints={checkpoints!r})
 print("whole")
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_refit_that_was_killed_goes_on(
+def test_a_killed_refit_continues(
     ids_only_encoded: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     config = {**CONFIG, "refit": True, "checkpoint_seconds": 0}
@@ -121,7 +124,7 @@ def test_a_refit_that_was_killed_goes_on(
     )  # fmt: skip
     first = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "whole" not in first.stdout
-    assert "once more" in first.stdout
+    assert "refit on the training and validation parts" in first.stdout
     assert not (tmp_path / "model").exists()
     names = sorted(path.name for path in checkpoints.iterdir())
     assert len(names) == 2, names

@@ -1,4 +1,4 @@
-"""A second run, on a log that has grown, begins from the model of the first one."""
+"""A second run on a grown log begins from the first run's model."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ SHORT = {**CONFIG, "epochs": 1}
 
 @dataclass(frozen=True)
 class Runs:
-    """What two runs leave: the second one's features with and without a warm start."""
+    """The results of two runs; the second run's features with and without a warm start."""
 
     first: Path
     published: Path
@@ -55,7 +55,7 @@ class Runs:
 
 
 def _ingest_parts(folder: Path) -> dict[str, Path]:
-    """The first log, and the one that it has grown to, as ingest reads a user's own files."""
+    """The first log and the grown one, ingested from files."""
     from components.ingest.job import ingest
 
     ingest(
@@ -103,7 +103,7 @@ def _ingest_parts(folder: Path) -> dict[str, Path]:
 
 
 def _fetched(encoded: Path, model: Path, export: Path, target: Path) -> Path:
-    """A published model as fetch_published leaves it."""
+    """A published model as in fetch_published's output."""
     published_features(encoded, target, VERSION)
     shutil.copytree(model, target / "model")
     (target / "export").mkdir()
@@ -176,7 +176,7 @@ def begun(towers: tuple[QueryModel, CandidateModel], encoded: Path, runs: Runs) 
 
 
 def edited(encoded: Path, target: Path, **spec: Any) -> Path:
-    """Copies encoded tables, and changes their feature spec."""
+    """Copy encoded tables and change their feature spec."""
     shutil.copytree(encoded, target)
     FeatureSpec.read(encoded).model_copy(update=spec).write(target)
     return target
@@ -197,7 +197,7 @@ def saved_weights(model: Path) -> list[np.ndarray]:
 # --- what is taken over ---------------------------------------------------------------------------
 
 
-def test_every_value_that_was_known_begins_with_its_published_embedding(runs: Runs) -> None:
+def test_every_published_value_starts_with_its_published_embedding(runs: Runs) -> None:
     towers = new_towers(runs.warm)
     untouched = new_towers(runs.warm)
 
@@ -235,7 +235,7 @@ def test_every_value_that_was_known_begins_with_its_published_embedding(runs: Ru
     assert new_rows > 30
 
 
-def test_the_same_index_is_the_same_value(runs: Runs) -> None:
+def test_published_indices_keep_their_values(runs: Runs) -> None:
     for path in (runs.published / "features" / "vocabularies").iterdir():
         former = pq.read_table(path)["token"].to_pylist()
         tokens = pq.read_table(runs.warm / "vocabularies" / path.name)["token"].to_pylist()
@@ -246,7 +246,7 @@ def test_the_same_index_is_the_same_value(runs: Runs) -> None:
     ("layers", "taken_dense"),
     [([24], []), ([24, 16], []), ([16, 8], []), ([16, 16], []), ([16], [1])],
 )
-def test_dense_layers_are_taken_as_far_as_they_are_of_the_same_shape(
+def test_dense_layers_are_taken_up_to_the_first_different_shape(
     runs: Runs, layers: list[int], taken_dense: list[int]
 ) -> None:
     towers, untouched = new_towers(runs.warm, layers), new_towers(runs.warm, layers)
@@ -269,7 +269,7 @@ def test_dense_layers_are_taken_as_far_as_they_are_of_the_same_shape(
             assert np.array_equal(table_of(tower, name)[: len(table)], table)
 
 
-def test_other_features_mean_other_dense_layers_of_their_tower_only(
+def test_changed_features_affect_the_dense_layers_of_their_tower_only(
     runs: Runs, tmp_path: Path
 ) -> None:
     spec = FeatureSpec.read(runs.warm)
@@ -285,7 +285,7 @@ def test_other_features_mean_other_dense_layers_of_their_tower_only(
     assert "candidate dense 1" in warm_start.taken
 
 
-def test_another_order_of_features_means_other_dense_layers(runs: Runs, tmp_path: Path) -> None:
+def test_a_changed_feature_order_makes_dense_layers_new(runs: Runs, tmp_path: Path) -> None:
     spec = FeatureSpec.read(runs.warm)
     encoded = edited(runs.warm, tmp_path / "encoded", candidate=spec.candidate[::-1])
     towers = new_towers(encoded)
@@ -293,7 +293,7 @@ def test_another_order_of_features_means_other_dense_layers(runs: Runs, tmp_path
     assert begun(towers, encoded, runs).new == ["candidate dense 1"]
 
 
-def test_embeddings_of_another_width_are_not_taken(runs: Runs) -> None:
+def test_embeddings_of_a_different_width_are_not_taken(runs: Runs) -> None:
     towers, untouched = new_towers(runs.warm, dimension=8), new_towers(runs.warm, dimension=8)
 
     warm_start = begun(towers, runs.warm, runs)
@@ -304,8 +304,8 @@ def test_embeddings_of_another_width_are_not_taken(runs: Runs) -> None:
         assert arrays_equal(tower.get_weights(), before.get_weights())
 
 
-def test_a_vocabulary_in_another_order_is_not_taken(runs: Runs) -> None:
-    """Adapt had no warm start: its indices stand for other values."""
+def test_a_reordered_vocabulary_is_not_taken(runs: Runs) -> None:
+    """Without a warm start of adapt, indices stand for other values."""
     towers, untouched = new_towers(runs.cold), new_towers(runs.cold)
 
     warm_start = begun(towers, runs.cold, runs)
@@ -328,7 +328,7 @@ def test_a_vocabulary_in_another_order_is_not_taken(runs: Runs) -> None:
         ("user_gender_X_raw_user_age", {"cardinality": 21}),
     ],
 )
-def test_a_feature_that_means_something_else_is_not_taken(
+def test_a_redefined_feature_is_not_taken(
     runs: Runs, tmp_path: Path, name: str, change: dict[str, Any]
 ) -> None:
     query = [
@@ -344,9 +344,7 @@ def test_a_feature_that_means_something_else_is_not_taken(
     assert np.array_equal(table_of(towers[0], name), table_of(untouched[0], name))
 
 
-def test_a_cross_is_not_taken_if_one_of_its_features_means_something_else(
-    runs: Runs, tmp_path: Path
-) -> None:
+def test_a_cross_of_a_redefined_feature_is_not_taken(runs: Runs, tmp_path: Path) -> None:
     encoded = edited(runs.warm, tmp_path / "encoded")
     path = encoded / "vocabularies" / "user_gender.parquet"
     pq.write_table(pq.read_table(path).take([1, 0]), path)
@@ -364,16 +362,17 @@ def test_a_cross_is_not_taken_if_one_of_its_features_means_something_else(
 def histories(
     runs: Runs, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[dict[str, float]]]:
-    """The second run's training, from nothing and from the published model."""
+    """The second run's trainings: a cold start, and from the published model."""
     folder = tmp_path_factory.mktemp("second-run")
     for name, encoded, base in (("cold", runs.cold, None), ("warm", runs.warm, runs.published)):
         train(
             encoded=str(encoded), config=CONFIG, layer_sizes=LAYERS, seed=7,
             model=str(folder / name), base=str(base) if base else None,
         )  # fmt: skip
-    return {name: read_json(folder / name / "history.json") for name in ("cold", "warm")}
+    return {name: read_json(folder / name / "history.json")["epochs"] for name in ("cold", "warm")}
 
 
+@pytest.mark.slow
 def test_a_second_run_on_a_grown_log_reaches_the_cold_runs_best_metric_in_fewer_epochs(
     histories: dict[str, list[dict[str, float]]],
 ) -> None:
@@ -397,7 +396,7 @@ def test_a_second_run_on_a_grown_log_reaches_the_cold_runs_best_metric_in_fewer_
     assert values["warm"][0] > values["cold"][0] + 0.05
 
 
-def test_training_json_and_the_log_say_what_a_model_begins_from(
+def test_training_json_and_the_log_name_the_published_start(
     runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = train(
@@ -413,14 +412,12 @@ def test_training_json_and_the_log_say_what_a_model_begins_from(
     new = users + items - old[0]["user_id"].input_dim - old[1]["movie_id"].input_dim
     assert (
         f"24: begins from {VERSION}: 8 of its layers, with {new} new embeddings; "
-        "not query dense 1, candidate dense 1\n"
+        "new layers: query dense 1, candidate dense 1\n"
     ) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("whose", ["this", "the published"])
-def test_validation_has_to_be_unseen_by_what_a_model_begins_from(
-    runs: Runs, tmp_path: Path, whose: str
-) -> None:
+def test_a_warm_start_with_a_refit_is_refused(runs: Runs, tmp_path: Path, whose: str) -> None:
     published = tmp_path / "published"
     shutil.copytree(runs.published, published)
     if whose == "the published":
@@ -439,7 +436,7 @@ def test_validation_has_to_be_unseen_by_what_a_model_begins_from(
     train(**arguments)
 
 
-def test_without_a_published_model_to_begin_from_a_training_is_a_cold_one(
+def test_without_a_published_model_training_starts_cold(
     runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing = tmp_path / "nothing"
@@ -457,9 +454,7 @@ def test_without_a_published_model_to_begin_from_a_training_is_a_cold_one(
     assert arrays_equal(saved_weights(tmp_path / "model"), saved_weights(tmp_path / "cold"))
 
 
-def test_a_warm_training_that_is_stopped_goes_on_to_the_same_weights(
-    runs: Runs, tmp_path: Path
-) -> None:
+def test_a_stopped_warm_training_continues_to_the_same_weights(runs: Runs, tmp_path: Path) -> None:
     common: dict[str, Any] = {
         "encoded": str(runs.warm), "config": {**CONFIG, "epochs": 2}, "layer_sizes": LAYERS,
         "seed": 7, "base": str(runs.published),
@@ -474,7 +469,7 @@ def test_a_warm_training_that_is_stopped_goes_on_to_the_same_weights(
     assert arrays_equal(saved_weights(tmp_path / "m"), saved_weights(tmp_path / "never-stopped"))
 
 
-def test_a_cold_training_does_not_take_the_state_of_a_warm_one(
+def test_a_cold_training_ignores_the_state_of_a_warm_one(
     runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common: dict[str, Any] = {
@@ -486,5 +481,5 @@ def test_a_cold_training_does_not_take_the_state_of_a_warm_one(
 
     train(**common, model=str(tmp_path / "m"))
 
-    assert "goes on from a former attempt" not in capsys.readouterr().out
+    assert "continues a previous attempt" not in capsys.readouterr().out
     assert len(list((tmp_path / "state").iterdir())) == 1

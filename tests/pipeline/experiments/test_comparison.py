@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import EVALUATE
+from made_training import made_training
 from tiny_config import tiny
 
 from components.evaluate import experiment
@@ -33,11 +34,13 @@ from components.shared.contracts.tables import (
     read_table,
     write_table,
 )
+from components.shared.contracts.training import Training
 from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.top_k import retrieve
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.files import read_json, written_aside
+from components.train.config import stack_name
 from pipeline.cli.main import main
 from pipeline.config.pipeline import PipelineConfig
 from pipeline.experiments import trainings as experiments_module
@@ -78,13 +81,18 @@ class Steps:
             return None
         if job == "train":
             Path(arguments["model"]).mkdir()
-            training = {**arguments, "validation": self.validation(arguments), "best_epoch": 3}
-            write_json(training, Path(arguments["model"]) / "training.json")
+            made_training(
+                layer_sizes=stack_name(arguments["layer_sizes"]),
+                validation=self.validation(arguments),
+                best_epoch=3,
+                seed=arguments["seed"],
+                config=arguments["config"],
+            ).write(arguments["model"])
             return None
         names = [f"{metric}_{p}" for metric in ("hit_rate_at_20", "ndcg_at_20")
                  for p in ("raw", "filtered")]  # fmt: skip
         if job == "measure_model":
-            value = self.test(read_json(Path(arguments["model"]) / "training.json"))
+            value = self.test(Training.read(arguments["model"]).model_dump())
             return {"queries": self.queries, "metrics": dict.fromkeys(names, value)}
         return {
             "data": DATA,
@@ -195,7 +203,7 @@ def test_every_layer_stack_and_seed_is_a_model_of_its_own(
     assert steps.took() == ["train"]
     assert other != first
     assert read_json(other / "training.json")["seed"] == seed
-    assert read_json(other / "training.json")["layer_sizes"] == layer_sizes
+    assert read_json(other / "training.json")["layer_sizes"] == stack_name(layer_sizes)
 
 
 @pytest.mark.parametrize(
@@ -439,7 +447,7 @@ def test_the_best_on_the_validation_part_is_chosen_whatever_the_test_part_says(
 ) -> None:
     deep = [16, 8]
     steps.validation = lambda t: 0.4 if t["layer_sizes"] == deep else 0.3 + (t["seed"] == 42) * 0.15
-    steps.test = lambda training: 0.1 if training["layer_sizes"] == deep else 0.9
+    steps.test = lambda training: 0.1 if training["layer_sizes"] == "16-8" else 0.9
 
     found = compare([config()], [], [], 2, str(tmp_path))
 

@@ -8,11 +8,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from made_training import made_training
 from pydantic import ValidationError
 from tiny_config import tiny
 
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import write_json
 from components.train.config import TrainConfig
 from pipeline.cli.main import main
 from pipeline.config.loading import load_config
@@ -57,8 +57,9 @@ class Steps:
             raise InputError("The loss became nan.")
         folder = Path(arguments["model"])
         folder.mkdir()
-        summary = {"validation": formula(arguments), "best_epoch": arguments["seed"] % 7 + 1}
-        write_json(summary, folder / "training.json")
+        made_training(validation=formula(arguments), best_epoch=arguments["seed"] % 7 + 1).write(
+            folder
+        )
 
 
 def formula(arguments: dict[str, Any]) -> float:

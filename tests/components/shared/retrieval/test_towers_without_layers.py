@@ -1,4 +1,4 @@
-"""Towers without any dense layer: they add up what their features give."""
+"""Towers without dense layers: they sum their features' embeddings."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +56,7 @@ def inputs() -> dict[str, np.ndarray]:
 
 
 def _tower(features: list[EncodedFeature] = FEATURES, seed: int = 4, **options: Any) -> QueryModel:
-    """A tower; all of one seed have the same weights."""
+    """A tower; the same seed gives the same weights."""
     tower = QueryModel(features, [], DIMENSION, **options)
     rng = np.random.default_rng(seed)
     tower.set_weights([rng.normal(size=weight.shape) for weight in tower.get_weights()])
@@ -116,7 +116,7 @@ def test_numbers_alone_are_projected_without_a_bias(inputs: dict[str, np.ndarray
     assert not np.asarray(tower(zeros)).any()
 
 
-def test_weights_are_tables_and_the_projection_and_nothing_else() -> None:
+def test_the_weights_are_the_tables_and_the_projection() -> None:
     assert _tower().count_params() == (9 + 6 + 1 + WIDE) * DIMENSION
     assert _tower([USER, TAGS]).count_params() == (9 + 6) * DIMENSION
     # With layers, numbers go in as they are.
@@ -124,7 +124,7 @@ def test_weights_are_tables_and_the_projection_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", ["user", "tags", "age", "place"])
-def test_every_feature_goes_in(name: str, inputs: dict[str, np.ndarray]) -> None:
+def test_every_feature_contributes(name: str, inputs: dict[str, np.ndarray]) -> None:
     tower = _tower()
     other = {**inputs, name: np.roll(inputs[name], 1, axis=0)}
 
@@ -144,7 +144,7 @@ def test_normalized_outputs_have_the_sum_s_direction(inputs: dict[str, np.ndarra
     np.testing.assert_allclose(outputs, expected / lengths, rtol=1e-3, atol=1e-4)
 
 
-def test_a_row_of_zeros_stays_zero_where_outputs_are_normalized() -> None:
+def test_normalization_keeps_a_row_of_zeros() -> None:
     tower = _tower([AGE], normalize=True)
 
     outputs = np.asarray(tower({"age": np.array([0, 2], np.float32)}))
@@ -153,7 +153,7 @@ def test_a_row_of_zeros_stays_zero_where_outputs_are_normalized() -> None:
     assert np.linalg.norm(outputs[1]) == pytest.approx(1, rel=1e-5)
 
 
-def test_dropout_leaves_out_a_share_of_the_sum_while_training_only(
+def test_dropout_drops_a_share_of_the_sum_only_while_training(
     inputs: dict[str, np.ndarray],
 ) -> None:
     whole = np.asarray(_tower()(inputs))
@@ -167,7 +167,7 @@ def test_dropout_leaves_out_a_share_of_the_sum_while_training_only(
     np.testing.assert_allclose(np.asarray(tower(inputs)), whole, rtol=1e-6)
 
 
-def test_id_dropout_takes_a_share_of_ids_for_unknown_while_training_only(
+def test_id_dropout_replaces_a_share_of_ids_only_while_training(
     inputs: dict[str, np.ndarray],
 ) -> None:
     whole = np.asarray(_tower()(inputs))
@@ -244,7 +244,7 @@ def _begun(
     former_layers: list[int] | None = None,
     former_dimension: int = DIMENSION,
 ) -> tuple[WarmStart, QueryModel, QueryModel]:
-    """What a query tower took over, itself, and the published one."""
+    """The layers taken over, the query tower, and the published one."""
     published, encoded = folder / "published", folder / "encoded"
     for path in (published / "features", published / "model", encoded):
         path.mkdir(parents=True, exist_ok=True)
@@ -263,7 +263,7 @@ def _begun(
     return begin_from(tower, candidate, str(encoded), str(published)), tower, former
 
 
-def test_tables_and_projection_are_taken_over_where_they_fit(
+def test_tables_and_projection_are_taken_over_if_they_fit(
     inputs: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     begun, tower, former = _begun(tmp_path, FEATURES, FEATURES)
@@ -283,7 +283,7 @@ def test_tables_and_projection_are_taken_over_where_they_fit(
     ],
     ids=["other order", "less numbers", "other scale"],
 )
-def test_a_projection_of_other_numbers_is_not_taken_but_tables_are(
+def test_a_projection_of_different_numbers_is_not_taken_but_tables_are(
     tmp_path: Path, former_query: list[EncodedFeature]
 ) -> None:
     begun, tower, former = _begun(tmp_path, FEATURES, former_query)
@@ -317,7 +317,7 @@ def test_a_table_that_grew_keeps_its_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("layers", "former_layers"), [([], [4]), ([4], [])])
-def test_between_a_tower_with_and_one_without_layers_only_tables_are_taken(
+def test_only_tables_are_taken_between_towers_with_and_without_layers(
     tmp_path: Path, layers: list[int], former_layers: list[int]
 ) -> None:
     begun, _, _ = _begun(tmp_path, FEATURES, FEATURES, layers=layers, former_layers=former_layers)
@@ -328,7 +328,7 @@ def test_between_a_tower_with_and_one_without_layers_only_tables_are_taken(
     )
 
 
-def test_nothing_of_another_dimension_is_taken(tmp_path: Path) -> None:
+def test_nothing_of_a_different_dimension_is_taken(tmp_path: Path) -> None:
     begun, _, _ = _begun(tmp_path, FEATURES, FEATURES, former_dimension=DIMENSION + 1)
 
     assert begun.taken == []
@@ -380,7 +380,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     return run_locally(config, str(tmp_path_factory.mktemp("runs")))
 
 
-def test_a_run_compares_a_stack_without_layers_with_another_one(run: RunResult) -> None:
+def test_a_run_compares_a_stack_without_layers_with_another_stack(run: RunResult) -> None:
     depths = run.evaluation.depths
 
     assert sorted(depth.layer_sizes for depth in depths) == ["8", "none"]
@@ -391,7 +391,7 @@ def test_a_run_compares_a_stack_without_layers_with_another_one(run: RunResult) 
         assert Metric.parse(EVALUATE["headline"]).by(None) in depth.test.filtered
 
 
-def test_the_run_s_report_names_it(run: RunResult) -> None:
+def test_the_run_s_report_names_the_stack_without_layers(run: RunResult) -> None:
     assert (run.folder / "export" / "saved_model" / "saved_model.pb").is_file()
     page = (run.folder / "report.html").read_text()
     for name in ("none", "8"):
