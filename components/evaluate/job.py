@@ -23,6 +23,8 @@ from components.evaluate.report import render_report
 from components.evaluate.slices import slices, value_names
 from components.evaluate.test_data import PROTOCOLS, TestData
 from components.evaluate.verdict import MODEL, MOST_POPULAR, PUBLISHED, verdict
+from components.shared.contracts.export import ExportInfo
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
@@ -106,7 +108,7 @@ def evaluate(
         },
         "baselines": {"settings": baselines.settings, "left_out": baselines.left_out},
         "slices": _slices(Path(encoded), settings, data, retrieved),
-        "depths": _depths(data, models, read_json(Path(export) / "export.json"), settings),
+        "depths": _depths(data, models, ExportInfo.read(export), settings),
         "examples": _examples(
             Path(encoded),
             settings,
@@ -145,6 +147,11 @@ def evaluate(
             }
         )
         write_table(lists, folder / "recommendations")
+        inputs = {
+            "export": export, "encoded": encoded, "models": models, "published": published,
+            "published_test": published_test,
+        }  # fmt: skip
+        record_step(folder, "evaluate", {"config": config}, inputs)
     replace_text(report, page)
     # kfp 2.17 reuses a Metrics artifact in a local run only if there is a file at its path.
     replace_text(metrics, json.dumps(flat, indent=2) + "\n")
@@ -208,7 +215,7 @@ def _slices(
 
 
 def _depths(
-    data: TestData, models: list[str], exported: dict[str, Any], settings: EvaluateConfig
+    data: TestData, models: list[str], exported: ExportInfo, settings: EvaluateConfig
 ) -> list[dict[str, Any]]:
     """Measures each layer stack; which one is exported was chosen before, on validation."""
     depths = []
@@ -219,7 +226,7 @@ def _depths(
         depths.append(
             {
                 "layer_sizes": training["layer_sizes"],
-                "exported": training["layer_sizes"] == exported["layer_sizes"],
+                "exported": training["layer_sizes"] == exported.layer_sizes,
                 "monitor": training["monitor"],
                 "validation": training["validation"],
                 "best_epoch": training["best_epoch"],

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.shared.runtime.images import DATA
+from components.shared.runtime.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA, install_kfp_package=False)
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def export(
     tables: dsl.Input[dsl.Dataset],
     encoded: dsl.Input[dsl.Dataset],

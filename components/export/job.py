@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 
 from components.export.serving import ServingModel
 from components.shared.contracts.derived_columns import HISTORY
+from components.shared.contracts.export import ExportInfo
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
     CANDIDATE_INDEX,
@@ -32,7 +34,7 @@ from components.shared.contracts.tables import (
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy, latest_first, to_numpy
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.files import read_json, written_aside
 
 logger = logging.getLogger(__name__)
 
@@ -93,21 +95,17 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
         )
         serving.save(str(folder / "saved_model"))
         training = read_json(Path(model) / "training.json")
-        write_json(
-            {
-                "candidates": len(embeddings),
-                "dimension": embeddings.shape[1],
-                "query_inputs": [item.model_dump() for item in spec.query_inputs],
-                # Whatever its type is: it may be hashed, say.
-                "query_id": query_id
-                if any(item.name == query_id for item in spec.query_inputs)
-                else None,
-                "layer_sizes": training["layer_sizes"],
-                "monitor": training["monitor"],
-                "validation": training["validation"],
-            },
-            folder / "export.json",
-        )
+        ExportInfo(
+            candidates=len(embeddings),
+            dimension=embeddings.shape[1],
+            query_inputs=spec.query_inputs,
+            # By its column: it may be a feature of any type, e.g. hashed.
+            query_id=query_id if any(item.name == query_id for item in spec.query_inputs) else None,
+            layer_sizes=training["layer_sizes"],
+            monitor=training["monitor"],
+            validation=training["validation"],
+        ).write(folder)
+        record_step(folder, "export", {}, {"tables": tables, "encoded": encoded, "model": model})
     logger.info(f"{len(embeddings):,} candidates as vectors of {embeddings.shape[1]} numbers")
     return {"candidates": len(embeddings), "dimension": embeddings.shape[1]}
 

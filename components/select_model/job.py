@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from components.shared.contracts.step_record import record_step
 from components.shared.runtime.files import read_json, written_aside
 
 logger = logging.getLogger(__name__)
@@ -33,4 +34,5 @@ def select_model(*, models: list[str], model: str) -> dict[str, Any]:
         )
     with written_aside(model) as target:
         shutil.copytree(best, target, dirs_exist_ok=True)
+        record_step(target, "select_model", {}, {"models": models})
     return {key: training[key] for key in ("layer_sizes", "monitor", "validation")}

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from components.shared.contracts.step_record import StepRecords
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import hash_files
 from components.shared.storage.location import Location
@@ -45,7 +46,10 @@ def training_key(encoded: str, **settings: Any) -> str:
         path
         for path in sorted(root.rglob("*"))
         # Not a FeatureSpace's archive, which has the time in it.
-        if path.suffix in (".parquet", ".json") and "test" not in path.relative_to(root).parts
+        if path.suffix in (".parquet", ".json")
+        and "test" not in path.relative_to(root).parts
+        # The same tables may come from another revision, or from a source that has moved.
+        and path.name != StepRecords.FILE
     ]
     return hash_files(root, read, json.dumps(settings, sort_keys=True).encode())[:20]
 

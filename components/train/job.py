@@ -14,6 +14,7 @@ import jax
 import keras
 import numpy as np
 
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import LABEL
 from components.shared.registry.published_models import Published
 from components.shared.retrieval.towers import CandidateModel, QueryModel, shared_embeddings
@@ -151,6 +152,8 @@ def train(
         }
         write_json({**summary, "seed": seed, "config": settings.model_dump()},
                    folder / "training.json")  # fmt: skip
+        arguments = {"config": config, "layer_sizes": layer_sizes, "seed": seed, "gpus": gpus}
+        record_step(folder, "train", arguments, {"encoded": encoded, "base": base})
     for fit in fits:
         fit.discard()
     logger.info(

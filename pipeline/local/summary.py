@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from components.evaluate.config import BASELINE_LABELS
+from components.shared.contracts.publication import Publication
 from pipeline.local.runner import RunResult, StepTime
 
 
@@ -126,7 +127,7 @@ def _verdict(evaluation: dict[str, Any]) -> str:
     return "\n".join([line, *(f"  {reason}" for reason in headline["reasons"])])
 
 
-def _publication(publication: dict[str, Any]) -> str:
-    if publication["version"]:
-        return f"published {publication['version']} at {publication['location']}"
-    return f"nothing was published: {'; '.join(publication['reasons'])}"
+def _publication(publication: Publication) -> str:
+    if publication.version:
+        return f"published {publication.version} at {publication.location}"
+    return f"nothing was published: {'; '.join(publication.reasons)}"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from components.evaluate import job
 from components.evaluate.job import evaluate
+from components.shared.contracts.export import ExportInfo
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.tables import (
     CANDIDATE_ID,
@@ -250,8 +251,14 @@ def _write_export(folder: Path, candidates: pa.Table, model: Path, embeddings: n
     columns = {name: candidates[name] for name in (CANDIDATE_ID, TITLE)}
     write_table(pa.table({**columns, EMBEDDING: from_numpy(embeddings)}), folder / "candidates")
     shutil.copy(model / "query_tower.keras", folder)
-    write_json({"layer_sizes": read_json(model / "training.json")["layer_sizes"]},
-               folder / "export.json")  # fmt: skip
+    training = read_json(model / "training.json")
+    ExportInfo(
+        candidates=len(embeddings),
+        dimension=embeddings.shape[1],
+        query_inputs=[],
+        query_id=None,
+        **{name: training[name] for name in ("layer_sizes", "monitor", "validation")},
+    ).write(folder)
 
 
 def _of_made(made: Path, out: Path, export: str = "export") -> Run:
