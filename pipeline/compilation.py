@@ -131,7 +131,7 @@ def cluster_images(config: PipelineConfig, registry: str, *, gpu: bool = False) 
 
 
 def compile_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> str:
-    """Compiles the pipeline, with a config's values as its parameters' defaults.
+    """Compile the pipeline with a config's values as its parameters' defaults.
 
     Args:
         config: The config.
@@ -147,7 +147,7 @@ def compile_pipeline(config: PipelineConfig, images: Mapping[str, str]) -> str:
 def kubernetes_manifests(
     config: PipelineConfig, images: Mapping[str, str], namespace: str | None = None
 ) -> str:
-    """Compiles the pipeline into `Pipeline` and `PipelineVersion` manifests.
+    """Compile the pipeline into `Pipeline` and `PipelineVersion` manifests.
 
     They are for installations that keep pipelines as Kubernetes resources
     (Kubeflow Pipelines 2.5 or newer, with the Kubernetes-native API).
@@ -155,7 +155,8 @@ def kubernetes_manifests(
     Args:
         config: The config.
         images: The image of each step.
-        namespace: Of the resources; that of `kubectl apply` by default.
+        namespace: The namespace of the resources; by default that of
+            `kubectl apply`.
 
     Returns:
         YAML: two documents.
@@ -174,11 +175,11 @@ def kubernetes_manifests(
 
 
 def version_name(config_name: str, compiled: str) -> str:
-    """Names a version of the pipeline by its content.
+    """Return the name of a version of the pipeline, which its content determines.
 
     Args:
         config_name: The config's name.
-        compiled: What `compile_pipeline` made of it.
+        compiled: The text from `compile_pipeline`.
     """
     return f"{config_name}-{hashlib.sha256(compiled.encode()).hexdigest()[:12]}"
 
@@ -190,55 +191,56 @@ def _compiled(config: PipelineConfig, images: Mapping[str, str], **options: Any)
         compiler.Compiler().compile(pipeline, str(path), **options)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     # kfp 2.17 begins with comments that show each default in the order of protobuf's maps, which
-    # is another one in each process.
+    # differs between processes.
     return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
 
 
 def differences(config: PipelineConfig, registry: str) -> list[str]:
-    """Says what is other on a cluster than in a run on this machine, in sentences."""
+    """Describe how a cluster run differs from a run on this machine, one sentence per item.
+
+    Args:
+        config: The config.
+        registry: The prefix of the images' names, empty for none.
+    """
     cluster = config.cluster
-    lines = [
+    source = [
+        f"{key} {value}"
+        for key, value in config.source.model_dump().items()
+        if key in ("kind", *SOURCE_PATHS) and value
+    ]
+    accelerator, count = cluster.train_accelerator
+    webhook = f", and to the webhook of secret {cluster.webhook.secret}" if cluster.webhook else ""
+    return [
         f"images are pulled from {registry}: deep-retrieval images push --registry {registry}"
         if registry
         else "nodes must have the images already, as no --registry is given",
-        "the source is read where the step runs: "
-        + ", ".join(f"{key} {value}" for key, value in config.source.model_dump().items()
-                    if key in ("kind", *SOURCE_PATHS) and value),
-    ]  # fmt: skip
-    kind, count = cluster.train_accelerator
-    lines.append(
-        f"train asks for {count} {kind}, and fails where it is not there; its image is built with "
-        "--gpu"
+        f"the source is read where the step runs: {', '.join(source)}",
+        f"train asks for {count} {accelerator} and fails on a node without it; its image is built "
+        "with --gpu"
         if count
-        else "train runs on CPU: cluster.steps.train.accelerator is not set"
-    )
+        else "train runs on CPU: cluster.steps.train.accelerator is not set",
+        _retries(cluster),
+        f"a retried train resumes from {cluster.checkpoints}"
+        if cluster.checkpoints
+        else "a retried train starts from scratch: cluster.checkpoints is not set",
+        f"models that are good enough are published to {config.publish.location}"
+        if config.publish.location
+        else "nothing is published: publish.location is not set",
+        f"notify reports how a run ended: in its log{webhook}",
+        "steps are reused from the cluster's cache while the source's files, the end of the data "
+        "and the live version stay the same: resolve looks them up in each run",
+    ]
+
+
+def _retries(cluster: ClusterConfig) -> str:
     retried = [
         f"{step} {settings.retry.count}"
         for step in STEPS
         if (settings := cluster.of(step)).retry and settings.retry.count
     ]
-    lines.append(
-        f"steps that fail are tried again, and lost pods where Argo retries errors (as KFP 2.17 "
-        f"installs it): {', '.join(retried)}"
-        if retried
-        else "no step is retried"
+    if not retried:
+        return "no step is retried"
+    return (
+        "failed steps are retried, and lost pods if Argo retries errors (as KFP 2.17 installs "
+        f"it): {', '.join(retried)}"
     )
-    lines.append(
-        f"a retried train resumes from {cluster.checkpoints}"
-        if cluster.checkpoints
-        else "a retried train starts from scratch: cluster.checkpoints is not set"
-    )
-    lines.append(
-        f"what is good enough is published to {config.publish.location}"
-        if config.publish.location
-        else "nothing is published: publish.location is not set"
-    )
-    lines.append(
-        "notify says how a run ended: in its log"
-        + (f", and to the webhook of secret {cluster.webhook.secret}" if cluster.webhook else "")
-    )
-    lines.append(
-        "steps are reused from the cluster's cache while the files of the source, the time that "
-        "data_until stands for and the live version are the same: resolve finds out in each run"
-    )
-    return lines

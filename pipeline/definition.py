@@ -81,7 +81,7 @@ def deep_retrieval(
     images: dict[str, str] = _IMAGES,
     scheduled_time: str = "",
 ) -> Outputs:
-    """Trains, evaluates and publishes a two-tower retrieval recommender.
+    """Train, evaluate and publish a two-tower retrieval recommender.
 
     Args:
         source: Where interactions come from.

@@ -12,13 +12,13 @@ def export(
     model: dsl.Input[dsl.Model],
     export: dsl.Output[dsl.Model],
 ) -> None:
-    """Embeds the catalogue and writes the SavedModel.
+    """Embed the catalogue and write the SavedModel.
 
     Args:
-        tables: What ingest wrote.
-        encoded: What adapt wrote.
-        model: What train wrote.
-        export: Candidate embeddings, SavedModel, query tower.
+        tables: The tables from ingest.
+        encoded: The encoded tables from adapt.
+        model: The model from select_model.
+        export: Candidate embeddings, users, SavedModel, query tower.
     """
     from components.export.job import export as job
     from components.shared.runtime.step import run_step

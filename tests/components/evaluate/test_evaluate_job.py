@@ -401,6 +401,7 @@ def test_the_outputs_are_these_files_and_nothing_else(sample_run: Run) -> None:
     assert files == [
         "evaluation/evaluation.json",
         "evaluation/recommendations/part-00000-of-00001.parquet",
+        "evaluation/step_records.json",
         "metrics.json",
         "report.html",
     ]

@@ -22,6 +22,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from killed_training import Moment, signal_at, start
 
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import LABEL, read_table, write_table
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
@@ -659,6 +660,11 @@ def _other_labels(folder: Path) -> None:
             lambda e: (e / "query_feature_space.keras").write_bytes(b"another time"),
             False,
             id="FeatureSpace",
+        ),
+        pytest.param(
+            lambda e: record_step(e, "adapt", {"config": {"shards": 9}}),
+            False,
+            id="the record of adapt",
         ),
     ],
 )
