@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES
+from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES, VERSION
 from pipeline.code_fingerprint import code_fingerprint, components_root
 
 DOCKERFILES = {DATA: "images/data.Dockerfile", MODEL: "images/model.Dockerfile"}
@@ -132,6 +132,8 @@ def build_image(
         engine, "build", *options,
         "--file", DOCKERFILES[name],
         "--tag", reference,
+        # For components that are compiled alone.
+        "--tag", f"{name}:{VERSION}",
         "--build-arg", f"VERSION={metadata.version('deep-retrieval-pipeline')}",
         "--build-arg", f"REVISION={revision()}",
     ]  # fmt: skip

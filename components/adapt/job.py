@@ -15,6 +15,7 @@ from components.adapt.published import check_no_leakage, published_features
 from components.adapt.statistics import SaveTableStatistics, TableStatistics
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.split import Split
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import SPLITS, Column, Schema, read_schema
 from components.shared.features.config import FeaturesConfig, Side
 from components.shared.features.encoding import EncodeTable, Encoding
@@ -77,6 +78,8 @@ def adapt(
         _encode(Path(tables), schema, spec, settings, folder)
         spec.write(folder)
         split.write(folder)
+        arguments = {"features": features, "config": config}
+        record_step(folder, "adapt", arguments, {"tables": tables, "base": base})
     return _summary(spec)
 
 

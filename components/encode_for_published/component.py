@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.shared.runtime.images import DATA
+from components.shared.runtime.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA, install_kfp_package=False)
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def encode_for_published(
     tables: dsl.Input[dsl.Dataset],
     published: dsl.Input[dsl.Model],

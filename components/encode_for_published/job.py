@@ -14,6 +14,7 @@ from components.shared.contracts.derived_columns import DERIVED
 from components.shared.contracts.feature_spec import FeatureSpec, RawInput
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.split import Split
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import Column, Schema, read_schema
 from components.shared.features.encoding_config import EncodingConfig
 from components.shared.features.types import type_of
@@ -53,6 +54,8 @@ def encode_for_published(
             else:
                 _encode(Path(tables), schema, features, settings, folder)
         PublishedTest(reason=reason).write(folder)
+        inputs = {"tables": tables, "published": published}
+        record_step(folder, "encode_for_published", {"config": config}, inputs)
     return {"comparable": reason is None}
 
 

@@ -4,10 +4,10 @@ from typing import Any, List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] on
 
 from kfp import dsl
 
-from components.shared.runtime.images import MODEL
+from components.shared.runtime.images import MODEL_IMAGE
 
 
-@dsl.component(base_image=MODEL, install_kfp_package=False)
+@dsl.component(base_image=MODEL_IMAGE, install_kfp_package=False)
 def evaluate(
     export: dsl.Input[dsl.Model],
     encoded: dsl.Input[dsl.Dataset],

@@ -20,6 +20,7 @@ from components.evaluate.test_data import TestData
 from components.evaluate.verdict import verdict
 from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.rankers import MODEL
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import CANDIDATE_ID, write_table
 from components.shared.runtime.files import replace_text, written_aside
 from components.shared.runtime.keras_backend import require_jax
@@ -78,6 +79,11 @@ def evaluate(
         lists = rankings.ranked[MODEL].lists
         table = recommendations(data.queries.ids, exported.catalogue, lists, rankings.scores)
         write_table(table, folder / "recommendations")
+        inputs = {
+            "export": export, "encoded": encoded, "models": models, "published": published,
+            "published_test": published_test,
+        }  # fmt: skip
+        record_step(folder, "evaluate", {"config": config}, inputs)
     replace_text(report, page)
     # kfp 2.17 reuses a Metrics artifact in a local run only if its path holds a file.
     flat = results.flat_metrics()

@@ -1,1 +1,1 @@
-"""export: what goes to serving, and what evaluate measures."""
+"""export: the SavedModel and the embeddings, which serving uses and evaluate measures."""

@@ -2,23 +2,23 @@
 
 from kfp import dsl
 
-from components.shared.runtime.images import DATA
+from components.shared.runtime.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA, install_kfp_package=False)
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def export(
     tables: dsl.Input[dsl.Dataset],
     encoded: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     export: dsl.Output[dsl.Model],
 ) -> None:
-    """Embeds the catalogue and writes the SavedModel.
+    """Embed the catalogue and write the SavedModel.
 
     Args:
-        tables: What ingest wrote.
-        encoded: What adapt wrote.
-        model: What train wrote.
-        export: Candidate embeddings, SavedModel, query tower.
+        tables: The tables from ingest.
+        encoded: The encoded tables from adapt.
+        model: The model from select_model.
+        export: Candidate embeddings, users, SavedModel, query tower.
     """
     from components.shared.runtime.keras_backend import use_tensorflow
 

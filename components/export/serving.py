@@ -1,4 +1,4 @@
-"""The SavedModel: raw query features in; ids, titles and scores out."""
+"""The SavedModel: raw query features in, ids, titles and scores out."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from components.shared.contracts.feature_spec import FeatureSpec, RawInput
 class ServingModel(tf.Module):
     """Retrieves candidates for raw queries, in plain TensorFlow.
 
-    It holds the query FeatureSpace, the query tower, and every candidate's id,
-    title and embedding. Values that training did not have are served as
-    out-of-vocabulary.
+    It holds the query FeatureSpace, the query tower, and the id, title and
+    embedding of every candidate. Values that do not occur in the training split
+    are served as out-of-vocabulary.
 
     Signatures:
         serving_default: The raw query features by name, `(batch,)` each or
             `(batch, width)` for lists, and a scalar `k`.
-        excluding: The same and `exclude`, `(batch, any)` ids to leave out; an
-            id that is no candidate's leaves nothing out, so it can pad.
+        excluding: The same, and `exclude`: `(batch, any)` ids to leave out.
+            Unknown ids are ignored and can be used as padding.
 
     Both return `ids`, `titles` and `scores`, `(batch, min(k, candidates))`, best
-    first. Where fewer candidates are left, the rest has an empty title, an id
-    of `""` or -1, and a score of minus infinity.
+    first. If fewer candidates are left, the remaining places have an empty
+    title, an id of `""` or -1, and a score of minus infinity.
 
     Args:
         space: The query FeatureSpace.
@@ -33,7 +33,7 @@ class ServingModel(tf.Module):
         titles: `(candidates,)` strings.
         embeddings: `(candidates, dim) float32`.
 
-    Example, with TensorFlow alone:
+    A client needs TensorFlow only:
 
     ```python
     model = tf.saved_model.load("export/saved_model")
@@ -65,7 +65,7 @@ class ServingModel(tf.Module):
         self._no_id = tf.constant("" if id_type == tf.string else -1, id_type)
         self.ids = tf.constant(ids, id_type)
         self.titles = tf.constant(titles, tf.string)
-        # A variable: a constant of a large catalogue would not fit into a graph (2 GiB).
+        # A variable, since a constant of a large catalogue exceeds the size limit of graphs, 2 GiB.
         self.embeddings = tf.Variable(embeddings, trainable=False, dtype=tf.float32)
         count = len(ids)
         self.index_of_id = tf.lookup.StaticHashTable(
@@ -92,46 +92,59 @@ class ServingModel(tf.Module):
         }
 
     def save(self, path: str) -> None:
-        """Writes the SavedModel."""
+        """Write the SavedModel into a folder."""
         tf.saved_model.save(self, path, signatures=self._signatures)
 
     def _recommend(self, features: dict[str, Any], k: Any, exclude: Any | None) -> dict[str, Any]:
+        queries = self.tower(self._encoded(features))
+        scores = tf.matmul(queries, self.embeddings, transpose_b=True)
+        if exclude is not None:
+            scores = self._without(scores, exclude)
+        top = tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1]))
+        found = tf.math.is_finite(top.values)
+        return {
+            "ids": tf.where(found, tf.gather(self.ids, top.indices), self._no_id),
+            "titles": tf.where(found, tf.gather(self.titles, top.indices), ""),
+            "scores": top.values,
+        }
+
+    def _encoded(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Return the query tower's features, as in the encoded tables."""
         raw = {
             item.name: features[item.name]
-            if item.width > 1
+            if item.is_list
             else tf.reshape(features[item.name], (-1, 1))
             for item in self._inputs
         }
         outputs = self.space(raw)
-        encoded = {}
-        for feature in self._features:
-            value = tf.cast(outputs[feature.output], feature.dtype)
-            padded = feature.padding_index is not None
-            encoded[feature.name] = tf.reshape(
-                value, (-1, feature.width) if padded or feature.width > 1 else (-1,)
-            )
-        scores = tf.matmul(self.tower(encoded), self.embeddings, transpose_b=True)
-        count = tf.shape(scores)[1]
-        if exclude is not None:
-            batch, width = tf.shape(exclude)[0], tf.shape(exclude)[1]
-            rows = tf.repeat(tf.range(batch, dtype=tf.int64), width)
-            columns = tf.reshape(self.index_of_id.lookup(exclude), (-1,))
-            # One column more, for ids that are no candidate's.
-            hidden = tf.scatter_nd(
-                tf.stack([rows, columns], axis=1),
-                tf.ones_like(rows, tf.int32),
-                tf.cast(tf.stack([batch, count + 1]), tf.int64),
-            )
-            scores = tf.where(hidden[:, :count] > 0, float("-inf"), scores)
-        top = tf.math.top_k(scores, tf.minimum(k, count))
-        left = tf.math.is_finite(top.values)
         return {
-            "ids": tf.where(left, tf.gather(self.ids, top.indices), self._no_id),
-            "titles": tf.where(left, tf.gather(self.titles, top.indices), ""),
-            "scores": top.values,
+            feature.name: tf.reshape(
+                tf.cast(outputs[feature.output], feature.dtype),
+                (-1, feature.width) if feature.is_list else (-1,),
+            )
+            for feature in self._features
         }
+
+    def _without(self, scores: Any, exclude: Any) -> Any:
+        """Set the scores of excluded candidates to minus infinity.
+
+        Args:
+            scores: `(batch, candidates) float32`.
+            exclude: `(batch, any)` ids; unknown ids are ignored.
+        """
+        count = tf.shape(scores)[1]
+        batch, width = tf.shape(exclude)[0], tf.shape(exclude)[1]
+        rows = tf.repeat(tf.range(batch, dtype=tf.int64), width)
+        columns = tf.reshape(self.index_of_id.lookup(exclude), (-1,))
+        # The additional column is that of unknown ids.
+        hidden = tf.scatter_nd(
+            tf.stack([rows, columns], axis=1),
+            tf.ones_like(rows, tf.int32),
+            tf.cast(tf.stack([batch, count + 1]), tf.int64),
+        )
+        return tf.where(hidden[:, :count] > 0, float("-inf"), scores)
 
 
 def _tensor_spec(item: RawInput) -> tf.TensorSpec:
-    shape = (None,) if item.width == 1 else (None, item.width)
+    shape = (None, item.width) if item.is_list else (None,)
     return tf.TensorSpec(shape, tf.as_dtype(item.dtype), name=item.name)

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from components.shared.contracts.step_record import record_step
 from components.shared.registry.published_models import FETCHED, Published, PublishedModels
 from components.shared.runtime.files import written_aside
 
@@ -34,6 +35,8 @@ def fetch_published(
             move = models.move(number)
             models.fetch(move.version, FETCHED, folder)
         Published(move=move).write(folder)
+        arguments = {"location": location, "number": number, "purpose": purpose}
+        record_step(folder, "fetch_published", arguments)
     if move is None:
         logger.info(f"there is no model to fetch ({purpose})")
     else:

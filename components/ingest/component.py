@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.shared.runtime.images import DATA
+from components.shared.runtime.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA, install_kfp_package=False)
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def ingest(
     source: dict[str, Any],
     config: dict[str, Any],
@@ -34,6 +34,6 @@ def ingest(
 
     summary = run_step(
         "ingest", job, source=source, config=config, seed=seed, tables=tables.path,
-        rejects=rejects.path, data_until=data_until,
+        rejects=rejects.path, data_until=data_until, source_fingerprint=source_fingerprint,
     )  # fmt: skip
     tables.metadata.update(summary, source_fingerprint=source_fingerprint)

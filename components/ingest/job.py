@@ -24,6 +24,7 @@ from components.ingest.splitting import assign_splits, hash_ids
 from components.ingest.validation import InteractionChecker, check_rows, first_of_each
 from components.ingest.window import DataWindow
 from components.shared.contracts.split import Split
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     REJECTS_SCHEMA,
@@ -48,6 +49,7 @@ def ingest(
     tables: str,
     rejects: str,
     data_until: str = "",
+    source_fingerprint: str = "",
 ) -> dict[str, Any]:
     """Turns a log of interactions into typed, split tables.
 
@@ -59,6 +61,7 @@ def ingest(
         rejects: Where the rejected rows shall be.
         data_until: Interactions from this time on are left out; see
             `components.ingest.window`.
+        source_fingerprint: Identifies the content of the source, for the record.
 
     Returns:
         Counts of rows, users, candidates and rejects.
@@ -114,6 +117,15 @@ def ingest(
             validation_fraction=settings.validation_fraction,
             times=statistics["times"],
         ).write(tables_folder)
+        arguments = {
+            "source": source,
+            "config": config,
+            "seed": seed,
+            "data_until": data_until,
+            "source_fingerprint": source_fingerprint,
+        }
+        for folder in (tables_folder, rejects_folder):
+            record_step(folder, "ingest", arguments)
     return {
         "interactions": sum(statistics["rows"].values()),
         **{f"{split}_rows": rows for split, rows in statistics["rows"].items()},

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.shared.runtime.images import MODEL
+from components.shared.runtime.images import MODEL_IMAGE
 
 
-@dsl.component(base_image=MODEL, install_kfp_package=False)
+@dsl.component(base_image=MODEL_IMAGE, install_kfp_package=False)
 def notify(
     status: dsl.PipelineTaskFinalStatus,
     name: str,

@@ -1,1 +1,1 @@
-"""publish: what passed goes to where serving takes it from."""
+"""publish: add a version of the model for serving, and make it the latest one."""

@@ -1,127 +1,160 @@
-"""The work of publish: nothing where the verdict is no; else a version, and the pointer."""
+"""The work of publish: add a version that is good enough, and make it the latest one."""
 
 import logging
-import os
 import shutil
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from components.publish.lineage import Origin, compose_lineage
+from components.shared.contracts.publication import Publication
+from components.shared.contracts.step_record import StepRecords
 from components.shared.registry.published_models import (
     Move,
     Published,
     PublishedModels,
     version_name,
 )
-from components.shared.runtime.files import read_json, write_json
 from components.shared.storage.credentials import refuse_credentials
 
 logger = logging.getLogger(__name__)
 
-# The git revision of the code: the images have it, and the runner on this machine sets it.
-REVISION = "DEEP_RETRIEVAL_REVISION"
-# What names a version: the same files are the same version, so a retry publishes nothing twice.
+# What names a version: equal files are the same version, so a retry publishes nothing twice.
 _IDENTITY = ("export", "model", "features")
+_EVALUATION = "evaluation.json"
+
+
+class _Headline(BaseModel):
+    good_enough: bool
+    reasons: list[str]
+
+
+class _Evaluation(BaseModel):
+    """The part of evaluation.json that decides what publish does."""
+
+    headline: _Headline
 
 
 def publish(
     *,
     location: str,
-    good_enough: bool,
     name: str,
+    run: str,
+    images: dict[str, str],
+    warm_start: bool,
     tables: str,
     encoded: str,
     model: str,
     export: str,
     evaluation: str,
     published: str,
-    lineage: dict[str, Any],
     publication: str,
 ) -> dict[str, Any]:
-    """Publishes an export that is good enough.
+    """Publish an export that evaluate found good enough.
 
     Args:
-        location: Where models are published; empty, if nowhere.
-        good_enough: The verdict of evaluate.
-        name: How the version's name begins.
-        tables: What ingest wrote, for the data's part of the lineage.
-        encoded: What adapt wrote; its FeatureSpaces are published.
-        model: What train wrote.
-        export: What export wrote.
-        evaluation: What evaluate wrote.
-        published: The published model that the verdict compared with.
-        lineage: What else the model was made from.
-        publication: Where the outcome shall be, a JSON file.
+        location: Where models are published, empty if nowhere.
+        name: The name of the config, with which the version's name begins.
+        run: The name of the run, for the lineage.
+        images: Each step's image, for the lineage.
+        warm_start: Whether the run was to begin from the published model, for the
+            lineage.
+        tables: The tables from ingest.
+        encoded: The encoded tables from adapt; their FeatureSpaces are published.
+        model: The model from select_model.
+        export: The export.
+        evaluation: The output of evaluate.
+        published: The published model that evaluate compared the export with.
+        publication: The file to write; see
+            `components.shared.contracts.publication`.
 
     Returns:
-        The version, empty where nothing was published.
+        `version`, empty if nothing was published, and `location`.
 
     Raises:
-        InputError: If another run has published since the verdict, or the
-            location cannot be written, or its URL contains credentials.
+        InputError: If another run has published since evaluate compared the
+            export, the location cannot be written, or its URL contains
+            credentials.
     """
     refuse_credentials(location, "publish.location")
-    headline = read_json(Path(evaluation) / "evaluation.json")["headline"]
-    outcome: dict[str, Any] = {"version": "", "location": location, "reasons": []}
-    if not good_enough:
-        outcome["reasons"] = headline["reasons"]
+    text = (Path(evaluation) / _EVALUATION).read_text(encoding="utf-8")
+    headline = _Evaluation.model_validate_json(text).headline
+    if not headline.good_enough:
         logger.info("nothing is published, because the model is not good enough:")
-        for reason in headline["reasons"]:
-            logger.info(f"  {reason}")
+        for reason in headline.reasons:
+            logger.info("  %s", reason)
+        outcome = Publication(version="", location=location, reasons=headline.reasons)
     elif not location:
-        outcome["reasons"] = ["publish.location is not set"]
         logger.info("nothing is published, as publish.location is not set")
+        outcome = Publication(
+            version="", location=location, reasons=["publish.location is not set"]
+        )
     else:
-        models = PublishedModels.at(location)
-        before = Published.read(published).move
-        with tempfile.TemporaryDirectory(prefix="publish-") as scratch:
-            folder = Path(scratch)
-            _gather(folder, encoded=encoded, model=model, export=export, evaluation=evaluation)
-            write_json(
-                {
-                    **lineage,
-                    "revision": os.environ.get(REVISION, "unknown"),
-                    "data": read_json(Path(tables) / "statistics.json"),
-                    "compared_with": before.version if before else None,
-                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
-                folder / "lineage.json",
-            )
-            version = version_name(folder, name, _IDENTITY)
-            latest = models.latest()
-            if latest is None or latest.version != version:
-                models.check_last(before)  # before all is uploaded
-                models.add(folder, name, _IDENTITY)
-        move = _point(models, version, before)
-        outcome |= {"version": move.version, "number": move.number, "previous": move.previous}
-    Path(publication).parent.mkdir(parents=True, exist_ok=True)
-    write_json(outcome, publication)
-    return {"version": outcome["version"], "location": location}
+        artifacts = {
+            "tables": tables,
+            "encoded": encoded,
+            "model": model,
+            "export": export,
+            "evaluation": evaluation,
+            "published": published,
+        }
+        move = _publish(location, artifacts, Origin(run, name, images, warm_start))
+        outcome = Publication(
+            version=move.version,
+            location=location,
+            reasons=[],
+            number=move.number,
+            previous=move.previous,
+        )
+    outcome.write_file(publication)
+    return {"version": outcome.version, "location": location}
 
 
-def _gather(folder: Path, *, encoded: str, model: str, export: str, evaluation: str) -> None:
-    """Puts a version together, as `components.shared.registry.published_models` describes it."""
-    shutil.copytree(export, folder / "export")
-    shutil.copytree(model, folder / "model")
-    features = folder / "features"
+def _publish(location: str, artifacts: dict[str, str], origin: Origin) -> Move:
+    models = PublishedModels.at(location)
+    before = Published.read(artifacts["published"]).move
+    with tempfile.TemporaryDirectory(prefix="publish-") as scratch:
+        folder = Path(scratch)
+        _gather(folder, {name: Path(path) for name, path in artifacts.items()})
+        lineage = compose_lineage(artifacts, origin, before.version if before else None)
+        for name in lineage.unrecorded:
+            logger.warning("the lineage is incomplete: %s has no %s", name, StepRecords.FILE)
+        lineage.write(folder)
+        version = version_name(folder, origin.config, _IDENTITY)
+        latest = models.latest()
+        if latest is None or latest.version != version:
+            models.check_last(before)  # before anything is uploaded
+            models.add(folder, origin.config, _IDENTITY)
+    return _point(models, version, before)
+
+
+def _gather(folder: Path, artifacts: dict[str, Path]) -> None:
+    """Put a version together, as `components.shared.registry.published_models` describes it."""
+    # The lineage has all records. In these folders, which name the version, they would make two
+    # versions of one model that two runs have made.
+    without_records = shutil.ignore_patterns(StepRecords.FILE)
+    shutil.copytree(artifacts["export"], folder / "export", ignore=without_records)
+    shutil.copytree(artifacts["model"], folder / "model", ignore=without_records)
+    encoded, features = artifacts["encoded"], folder / "features"
     features.mkdir()
-    for path in Path(encoded).iterdir():
-        if path.is_file():
+    for path in encoded.iterdir():
+        if path.is_file() and path.name != StepRecords.FILE:
             shutil.copyfile(path, features / path.name)
-    if (Path(encoded) / "vocabularies").is_dir():
-        shutil.copytree(Path(encoded) / "vocabularies", features / "vocabularies")
-    shutil.copyfile(Path(evaluation) / "evaluation.json", folder / "evaluation.json")
+    if (encoded / "vocabularies").is_dir():
+        shutil.copytree(encoded / "vocabularies", features / "vocabularies")
+    shutil.copyfile(artifacts["evaluation"] / _EVALUATION, folder / _EVALUATION)
 
 
 def _point(models: PublishedModels, version: str, before: Move | None) -> Move:
     latest = models.latest()
     if latest is not None and latest.version == version:
-        # This step was here before, and was stopped before it could say so.
+        # A previous attempt of this step was stopped before it could report the version.
         models.repeat_latest()
-        logger.info(f"{version} is the latest version already")
+        logger.info("%s is the latest version already", version)
         return latest
     move = models.point(version, before, "publish")
-    logger.info(f"{version} is the latest version at {models.location} now"
-                   + (f"; before it was {move.previous}" if move.previous else ""))  # fmt: skip
+    replaced = f"; before it was {move.previous}" if move.previous else ""
+    logger.info("%s is the latest version at %s now%s", version, models.location, replaced)
     return move

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components.shared.runtime.images import MODEL
+from components.shared.runtime.images import MODEL_IMAGE
 
 
-@dsl.component(base_image=MODEL, install_kfp_package=False)
+@dsl.component(base_image=MODEL_IMAGE, install_kfp_package=False)
 def resolve(
     source: dict[str, Any],
     data_until: str,

@@ -4,10 +4,10 @@ from typing import List  # noqa: UP035 - kfp 2.17 accepts Input[List[...]] only
 
 from kfp import dsl
 
-from components.shared.runtime.images import MODEL
+from components.shared.runtime.images import MODEL_IMAGE
 
 
-@dsl.component(base_image=MODEL, install_kfp_package=False)
+@dsl.component(base_image=MODEL_IMAGE, install_kfp_package=False)
 def select_model(
     models: dsl.Input[List[dsl.Model]],  # noqa: UP006
     model: dsl.Output[dsl.Model],

@@ -4,6 +4,7 @@ import logging
 import shutil
 from typing import Any
 
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.training import Training
 from components.shared.runtime.files import written_aside
 
@@ -35,4 +36,5 @@ def select_model(*, models: list[str], model: str) -> dict[str, Any]:
         )
     with written_aside(model) as target:
         shutil.copytree(best, target, dirs_exist_ok=True)
+        record_step(target, "select_model", {}, {"models": models})
     return training.model_dump(mode="json", include={"layer_sizes", "monitor", "validation"})

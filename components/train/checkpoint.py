@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from components.shared.contracts.step_record import StepRecords
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import hash_files
 from components.shared.storage.location import Location
@@ -58,7 +59,10 @@ def training_key(encoded_dir: str, **settings: Any) -> str:
         path
         for path in sorted(root.rglob("*"))
         # Not a FeatureSpace's archive, which contains the time.
-        if path.suffix in (".parquet", ".json") and "test" not in path.relative_to(root).parts
+        if path.suffix in (".parquet", ".json")
+        and "test" not in path.relative_to(root).parts
+        # The same tables may come from another revision, or from a source that has moved.
+        and path.name != StepRecords.FILE
     ]
     return hash_files(root, read, json.dumps(settings, sort_keys=True).encode())[:20]
 

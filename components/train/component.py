@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.shared.runtime.images import MODEL
+from components.shared.runtime.images import MODEL_IMAGE
 
 
-@dsl.component(base_image=MODEL, install_kfp_package=False)
+@dsl.component(base_image=MODEL_IMAGE, install_kfp_package=False)
 def train(
     encoded: dsl.Input[dsl.Dataset],
     config: dict[str, Any],

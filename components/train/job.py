@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import LABEL
 from components.shared.contracts.training import Epoch, History, RefitHistory, Training
 from components.shared.registry.published_models import Published
@@ -113,6 +114,8 @@ def train(
             config=settings.model_dump(mode="json"),
         )
         training.write(folder)
+        arguments = {"config": config, "layer_sizes": layer_sizes, "seed": seed, "gpus": gpus}
+        record_step(folder, "train", arguments, {"encoded": encoded, "base": base})
     first_checkpoint.discard()
     if settings.refit:
         refit_checkpoint.discard()

@@ -22,13 +22,15 @@ from typing import IO, TYPE_CHECKING, Any
 import psutil
 from kfp import local
 
-from components.publish.job import REVISION
 from components.shared.contracts.evaluation import Evaluation
+from components.shared.contracts.publication import Publication
+from components.shared.contracts.step_record import REVISION
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, write_json, written_aside
+from components.shared.runtime.files import write_json, written_aside
 from components.shared.storage.location import is_remote
+from pipeline.compilation import build_pipeline
 from pipeline.config.pipeline import PipelineConfig
-from pipeline.definition import STEPS, build_pipeline
+from pipeline.definition import STEPS
 from pipeline.images import revision, subprocess_images
 
 if TYPE_CHECKING:
@@ -196,7 +198,7 @@ class RunResult:
 
     folder: Path
     evaluation: Evaluation
-    publication: dict[str, Any]
+    publication: Publication
     steps: list[StepTime]
     seconds: float
 
@@ -242,7 +244,7 @@ def run_locally(
             raise RunFailed(_failure(str(error), progress, log_path, containers)) from error
     if containers and containers.failures:
         raise RunFailed(_failure("A step", progress, log_path, containers))
-    publication = read_json(outputs["publication"].path)
+    publication = Publication.read_file(outputs["publication"].path)
     seconds = time.monotonic() - began
     folder = root / config.name / started
     with written_aside(folder) as partial:
@@ -256,7 +258,7 @@ def run_locally(
                 "runner": "docker" if containers else "subprocess",
                 "seconds": round(seconds, 2),
                 "good_enough": outputs["good_enough"],
-                "publication": publication,
+                "publication": publication.model_dump(exclude={"format"}),
                 "steps": [vars(step) for step in progress.steps],
             },
             partial / "run.json",

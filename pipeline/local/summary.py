@@ -1,10 +1,10 @@
 """The summary at the end of a local run."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from components.shared.contracts.evaluation import Evaluation, Interval
 from components.shared.contracts.metric import PROTOCOLS, Protocol
+from components.shared.contracts.publication import Publication
 from components.shared.contracts.rankers import (
     BASELINE_LABELS,
     MODEL,
@@ -135,7 +135,7 @@ def _verdict(evaluation: Evaluation) -> str:
     return "\n".join([line, *(f"  {reason}" for reason in headline.reasons)])
 
 
-def _publication(publication: dict[str, Any]) -> str:
-    if publication["version"]:
-        return f"published {publication['version']} at {publication['location']}"
-    return f"nothing was published: {'; '.join(publication['reasons'])}"
+def _publication(publication: Publication) -> str:
+    if publication.version:
+        return f"published {publication.version} at {publication.location}"
+    return f"nothing was published: {'; '.join(publication.reasons)}"

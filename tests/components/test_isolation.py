@@ -356,7 +356,7 @@ def test_a_component_imports_its_work_only_when_it_runs(step: str) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_component_runs_in_its_steps_image(step: str) -> None:
     source = (COMPONENTS / step / "component.py").read_text()
-    constant = {DATA: "DATA", MODEL: "MODEL"}[STEP_IMAGES[step]]
+    constant = {DATA: "DATA_IMAGE", MODEL: "MODEL_IMAGE"}[STEP_IMAGES[step]]
 
     assert f"from components.shared.runtime.images import {constant}\n" in source
     assert f"base_image={constant}," in source

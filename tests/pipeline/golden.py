@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.compilation import compile_pipeline
+from pipeline.compilation import build_pipeline, compile_pipeline
 from pipeline.config.loading import load_config
-from pipeline.definition import build_pipeline
 
 GOLDEN = Path(__file__).with_name("golden_sample.yaml")
 

@@ -1,4 +1,4 @@
-"""`deep-retrieval compile`: the same input gives the same file, and it says what is other there."""
+"""`deep-retrieval compile`: equal inputs give equal files, and how a cluster run differs."""
 
 import errno
 import json
@@ -319,7 +319,7 @@ def test_a_shipped_configs_parameters_are_short_enough_for_the_api_server(name: 
     assert len(json.dumps(default)) < LONGEST_PARAMETER  # it counts all of them together
 
 
-# --- what is other than on this machine -----------------------------------------------------------
+# --- how a cluster run differs --------------------------------------------------------------------
 
 SENTENCES = {
     "registry": ([], "registry.example/team"),
@@ -344,7 +344,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("what", SENTENCES)
-def test_what_is_other_on_a_cluster_is_said_in_one_sentence_that_changes(what: str) -> None:
+def test_each_setting_changes_one_sentence_on_how_a_cluster_run_differs(what: str) -> None:
     overrides, registry = SENTENCES[what]
     before = differences(load_config("sample"), "")
     after = differences(load_config("sample", overrides), registry)

@@ -1,12 +1,99 @@
-"""The compiled pipeline."""
+"""The pipeline, compiled by kfp alone and with a config."""
 
+import importlib
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
 import yaml
 from golden import GOLDEN, compiled, compiled_for_cluster
+from kfp import compiler
 
-from components.shared.runtime.images import DATA, MODEL
+from components.shared.runtime.images import (
+    DATA,
+    DATA_IMAGE,
+    MODEL,
+    MODEL_IMAGE,
+    STEP_IMAGES,
+    VERSION,
+)
 from pipeline.cli.main import main
 from pipeline.config.loading import load_config
 from pipeline.definition import STEPS
+
+ROOT = Path(__file__).parents[2]
+IMAGES = {DATA: DATA_IMAGE, MODEL: MODEL_IMAGE}
+
+
+def compiled_by_kfp(source: str, folder: Path) -> dict[str, Any]:
+    """Compile a file with `kfp dsl compile`."""
+    path = folder / "compiled.yaml"
+    subprocess.run(
+        [
+            str(Path(sys.executable).with_name("kfp")),
+            "dsl",
+            "compile",
+            "--py",
+            source,
+            "--output",
+            str(path),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    document: dict[str, Any] = yaml.safe_load(path.read_text())
+    return document
+
+
+def images_of(document: dict[str, Any]) -> dict[str, str]:
+    """The image of each executor, by its name."""
+    executors = document["deploymentSpec"]["executors"]
+    return {name: executor["container"]["image"] for name, executor in executors.items()}
+
+
+def test_kfp_compiles_the_pipeline_that_the_sample_config_gives(tmp_path: Path) -> None:
+    alone = compiled_by_kfp("pipeline/definition.py", tmp_path)
+    sample = compiled("sample", **{step: IMAGES[name] for step, name in STEP_IMAGES.items()})
+
+    # What kfp takes for parameters, a config's pipeline has as constants.
+    parameters = alone["root"]["inputDefinitions"]["parameters"]
+    for task, argument, parameter in (
+        ("publish", "name", "config_name"),
+        ("publish", "images", "images"),
+        ("resolve", "scheduled_time", "scheduled_time"),
+    ):
+        inputs = alone["root"]["dag"]["tasks"][task]["inputs"]["parameters"]
+        assert inputs[argument] == {"componentInputParameter": parameter}
+        default = parameters.pop(parameter)["defaultValue"]
+        inputs[argument] = {"runtimeValue": {"constant": default}}
+    assert alone == sample
+
+
+def test_kfp_compiles_a_component_file(tmp_path: Path) -> None:
+    document = compiled_by_kfp("components/ingest/component.py", tmp_path)
+
+    assert images_of(document) == {"exec-ingest": DATA_IMAGE}
+
+
+@pytest.mark.parametrize("step", sorted(STEP_IMAGES))
+def test_each_component_compiles_alone_with_a_complete_image(step: str, tmp_path: Path) -> None:
+    component = getattr(importlib.import_module(f"components.{step}.component"), step)
+    compiler.Compiler().compile(component, str(tmp_path / "component.yaml"))
+
+    document = yaml.safe_load((tmp_path / "component.yaml").read_text())
+    assert list(images_of(document).values()) == [IMAGES[STEP_IMAGES[step]]]
+
+
+def test_complete_images_have_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == VERSION
 
 
 def test_compiled_pipeline_equals_the_golden_file() -> None:

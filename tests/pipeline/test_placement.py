@@ -20,9 +20,9 @@ from pydantic import BaseModel
 from components.notify.job import WEBHOOK
 from components.shared.runtime.attempts import RETRY
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.compilation import compile_pipeline
+from pipeline.compilation import build_pipeline, compile_pipeline
 from pipeline.config.cluster import ClusterConfig, StepScheduling
-from pipeline.definition import EXIT_STEP, STEPS, build_pipeline
+from pipeline.definition import EXIT_STEP, STEPS
 
 ALL_STEPS = (*STEPS, EXIT_STEP)
 # kfp's placeholders for train's accelerator, which comes from parameters of the pipeline.

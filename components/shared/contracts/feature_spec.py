@@ -74,6 +74,11 @@ class RawInput(BaseModel):
     labels: dict[str, str] | None = None
     derived: bool = Field(False, exclude_if=lambda derived: not derived)
 
+    @property
+    def is_list(self) -> bool:
+        """Whether a query gives `(batch, width)` values, not `(batch,)`."""
+        return self.width > 1
+
 
 class FeatureSpec(JsonFile):
     """What the steps after adapt need to know about the features.

@@ -48,7 +48,9 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
                                 time of an interaction, seen (ids of items)
     query_tower.keras           what the SavedModel holds, for Keras on any backend
     saved_model/                raw query features in; ids, titles, scores out
-    export.json
+    export.json                 `components.shared.contracts.export.ExportInfo`
+
+Every folder has `step_records.json`: the steps that it depends on (`contracts.step_record`).
 """
 
 import os

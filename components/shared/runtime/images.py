@@ -16,3 +16,10 @@ STEP_IMAGES = {
     "publish": MODEL,
     "notify": MODEL,
 }
+
+# The version in pyproject.toml, which the images do not contain.
+VERSION = "0.1.0"
+# The images in what `kfp dsl compile` makes of a component or of pipeline/definition.py.
+# `deep-retrieval compile` and `submit` replace them with images tagged by content.
+DATA_IMAGE = f"{DATA}:{VERSION}"
+MODEL_IMAGE = f"{MODEL}:{VERSION}"

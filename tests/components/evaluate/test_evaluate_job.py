@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from components.evaluate import job
 from components.evaluate.job import evaluate
 from components.shared.contracts.evaluation import BaselineNotes, DataCounts, Evaluation
+from components.shared.contracts.export import ExportInfo
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric, Protocol
 from components.shared.contracts.rankers import Ranker
@@ -35,7 +36,7 @@ from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, write_json
+from components.shared.runtime.files import read_json
 
 Lists = dict[Any, list[Any]]
 # A made world: 30 users with a history, 3 without; 120 items, the last never seen before the test.
@@ -248,8 +249,14 @@ def _write_export(folder: Path, candidates: pa.Table, model: Path, embeddings: n
     columns = {name: candidates[name] for name in (CANDIDATE_ID, TITLE)}
     write_table(pa.table({**columns, EMBEDDING: from_numpy(embeddings)}), folder / "candidates")
     shutil.copy(model / "query_tower.keras", folder)
-    write_json({"layer_sizes": read_json(model / "training.json")["layer_sizes"]},
-               folder / "export.json")  # fmt: skip
+    training = read_json(model / "training.json")
+    ExportInfo(
+        candidates=len(embeddings),
+        dimension=embeddings.shape[1],
+        query_inputs=[],
+        query_id=None,
+        **{name: training[name] for name in ("layer_sizes", "monitor", "validation")},
+    ).write(folder)
 
 
 def _of_made(made: Path, out: Path, export: str = "export") -> Run:
@@ -388,6 +395,7 @@ def test_the_outputs_are_these_files_and_nothing_else(sample_run: Run) -> None:
     assert files == [
         "evaluation/evaluation.json",
         "evaluation/recommendations/part-00000-of-00001.parquet",
+        "evaluation/step_records.json",
         "metrics.json",
         "report.html",
     ]

@@ -20,13 +20,16 @@ from walk_source import (
     write_walks,
 )
 
-from components.export import recommender as recommending
+from components.export.raw_query import raw_query
+from components.export.recommender import Recommendation
+from components.shared.contracts.export import ExportInfo
+from components.shared.contracts.feature_spec import RawInput
 from components.shared.contracts.tables import CANDIDATE_ID, QUERY_ID, SPLITS, read_table
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json
 
 RunStep = Callable[..., Any]
-Recommend = Callable[..., list[recommending.Recommendation]]
+Recommend = Callable[..., list[Recommendation]]
 
 
 @pytest.fixture(scope="module")
@@ -205,23 +208,27 @@ def test_times_are_those_of_now_unless_they_are_given(monkeypatch: pytest.Monkey
         def now(cls, tz: Any = None) -> "Clock":
             return cls(2024, 2, 29, 23, 59, 59, tzinfo=tz)
 
-    monkeypatch.setattr(recommending, "datetime", Clock)
+    monkeypatch.setattr("components.export.raw_query.datetime", Clock)
     names = ("hour_of_day", "day_of_week", "month_of_year")
-    own = {"name": "history", "dtype": "string", "width": 2}  # a column of the log itself
-    about = {
-        "query_id": "user",
-        "query_inputs": [
-            {"name": "user", "dtype": "string", "width": 1},
-            *({"name": name, "dtype": "int64", "width": 1, "derived": True} for name in names),
-        ],
-    }
+    own = RawInput(name="history", dtype="string", width=2)  # a column of the log itself
+    user = RawInput(name="user", dtype="string")
+    info = ExportInfo(
+        candidates=9,
+        dimension=4,
+        query_inputs=[user, *(RawInput(name=n, dtype="int64", derived=True) for n in names)],
+        query_id="user",
+        layer_sizes="none",
+        monitor="mrr_at_5_raw",
+        validation=0.5,
+    )
 
-    values = recommending._query(about, "me", {}, {"day_of_week": "6"})
+    values = raw_query(info, "me", {}, {"day_of_week": "6"})
 
     assert [values[name] for name in names] == [23, 6, 2]
-    assert recommending._query(about, "me", {}, {})["day_of_week"] == 3  # a Thursday
+    assert raw_query(info, "me", {}, {})["day_of_week"] == 3  # a Thursday
+    with_history = info.model_copy(update={"query_inputs": [*info.query_inputs, own]})
     with pytest.raises(InputError, match="Describe them: --feature history="):
-        recommending._query({**about, "query_inputs": [*about["query_inputs"], own]}, "me", {}, {})
+        raw_query(with_history, "me", {}, {})
 
 
 def test_recommendations_are_items_of_the_catalogue(recommend: Recommend, export: Path) -> None:

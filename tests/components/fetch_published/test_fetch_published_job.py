@@ -9,6 +9,7 @@ import pytest
 from components.fetch_published.component import fetch_published as fetch_component
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
+from components.shared.contracts.step_record import StepRecords
 from components.shared.registry.published_models import Move, Published, PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import write_json
@@ -21,12 +22,11 @@ def models(
     tmp_path: Path,
 ) -> PublishedModels:  # fmt: skip
     """The sample's model, published in a folder."""
-    write_json({"headline": {"reasons": []}}, tmp_path / "evaluation.json")
+    write_json({"headline": {"good_enough": True, "reasons": []}}, tmp_path / "evaluation.json")
     Published().write(tmp_path)
     location = str(tmp_path / "models")
     publish(
         location=location,
-        good_enough=True,
         name="sample",
         tables=str(sample_tables),
         encoded=str(sample_encoded),
@@ -34,7 +34,9 @@ def models(
         export=str(sample_export),
         evaluation=str(tmp_path),
         published=str(tmp_path),
-        lineage={},
+        run="by-hand",
+        images={},
+        warm_start=False,
         publication=str(tmp_path / "publication.json"),
     )
     return PublishedModels.at(location)
@@ -61,7 +63,7 @@ def test_where_there_is_no_model_there_is_a_note_that_says_so(
 
     assert summary == {"version": ""}
     assert Published.read(folder) == Published()
-    assert files(folder) == {"published.json"}
+    assert files(folder) == {"published.json", "step_records.json"}
     said = "[fetch_published] there is no model to fetch (comparison)\n"
     assert capsys.readouterr().out == said
     assert not (tmp_path / "models").exists()
@@ -81,7 +83,7 @@ def test_a_version_comes_with_what_later_steps_need(
     move = latest(models)
     assert summary == {"version": move.version}
     assert Published.read(folder) == Published(move=move)
-    assert files(folder / "model") == files(sample_model)
+    assert files(folder / "model") == files(sample_model) - {StepRecords.FILE}
     assert files(folder / "export") == {
         name
         for name in files(sample_export)
@@ -168,7 +170,7 @@ def test_the_served_model_and_the_users_stay_where_they_are(
     fetch_published(location=str(models.location), number=1, published=str(tmp_path / "published"))
 
     assert {path.name for path in (tmp_path / "published").iterdir()} == {
-        "published.json", "export", "model", "features"
+        "published.json", "step_records.json", "export", "model", "features"
     }  # fmt: skip
     assert not (tmp_path / "published" / "export" / "saved_model").exists()
     assert not (tmp_path / "published" / "export" / "users").exists()
@@ -180,7 +182,7 @@ def test_every_fetched_file_is_the_published_one(models: PublishedModels, tmp_pa
     fetch_published(location=str(models.location), number=1, published=str(folder))
 
     version = Path(str(models.location)) / "versions" / latest(models).version
-    for name in files(folder) - {"published.json"}:
+    for name in files(folder) - {"published.json", StepRecords.FILE}:
         assert (folder / name).read_bytes() == (version / name).read_bytes()
 
 
@@ -191,7 +193,7 @@ def test_what_was_fetched_before_is_replaced(models: PublishedModels, tmp_path: 
 
     fetch_published(location="", number=0, published=str(folder))
 
-    assert files(folder) == {"published.json"}
+    assert files(folder) == {"published.json", "step_records.json"}
 
 
 @pytest.mark.parametrize("file", ["model/query_tower.keras", "features/feature_spec.json"])

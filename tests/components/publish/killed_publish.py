@@ -73,7 +73,7 @@ def _dies_in_the_third_upload() -> None:
 
 
 def _arrange(moment: str) -> None:
-    from components.publish import job
+    from components.shared.contracts.publication import Publication
     from components.shared.storage.location import Location
 
     if moment == "before the first file":
@@ -87,7 +87,7 @@ def _arrange(moment: str) -> None:
     elif moment == "before latest.json":
         _dies_before(Location, "write", lambda _, name, __: name == "latest.json")
     elif moment == "before the note":
-        _dies_before(job, "write_json", lambda _, path: "publication" in str(path))
+        _dies_before(Publication, "write_file", lambda *_: True)
 
 
 def main(request: str) -> None:

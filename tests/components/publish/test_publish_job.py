@@ -3,17 +3,22 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import EVALUATE, FEATURES, SMALL_SAMPLE, TRAIN
 from killed_publish import MOMENTS, publish_in_process
 from pydantic import ValidationError
 
 from components.fetch_published.job import fetch_published
-from components.publish.job import REVISION, publish
+from components.publish.job import publish
+from components.shared.contracts.lineage import Lineage
+from components.shared.contracts.publication import Publication
+from components.shared.contracts.step_record import REVISION, StepRecords, record_step
 from components.shared.registry.published_models import Conflict, Move, PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json
@@ -34,10 +39,9 @@ class Step:
         return PublishedModels.at(self.arguments["location"])
 
     @property
-    def publication(self) -> dict[str, Any]:
-        """The note that the step wrote."""
-        note: dict[str, Any] = read_json(self.arguments["publication"])
-        return note
+    def publication(self) -> Publication:
+        """The outcome that the step wrote."""
+        return Publication.read_file(self.arguments["publication"])
 
     def changed(self, **arguments: Any) -> "Step":
         """The same step with other arguments."""
@@ -64,20 +68,27 @@ def step(
         {"headline": {"good_enough": True, "reasons": []}, "metrics": {"hit_rate": 0.5}},
         evaluation / "evaluation.json",
     )
+    record_step(
+        evaluation,
+        "evaluate",
+        {"config": EVALUATE},
+        {"export": str(sample_export), "models": [str(sample_model)]},
+    )
     (evaluation / "large.parquet").write_bytes(b"what the report needs and a version does not")
     fetch_published(location="", number=0, published=str(tmp_path / "published"))
     return Step(
         {
             "location": str(tmp_path / "models"),
-            "good_enough": True,
             "name": "sample",
+            "run": "r-7",
+            "images": {"train": "model:1"},
+            "warm_start": False,
             "tables": str(sample_tables),
             "encoded": str(sample_encoded),
             "model": str(sample_model),
             "export": str(sample_export),
             "evaluation": str(evaluation),
             "published": str(tmp_path / "published"),
-            "lineage": {"run": "r-7", "images": {"train": "model:1"}, "parameters": {"seed": 7}},
             "publication": str(tmp_path / "outputs" / "publication.json"),
         }
     )
@@ -103,6 +114,15 @@ def fetched(step: Step, folder: Path) -> Step:
     return step.changed(published=str(folder))
 
 
+def refused(step: Step) -> Step:
+    """The same step after an evaluation that found the model not good enough."""
+    write_json(
+        {"headline": {"good_enough": False, "reasons": REASONS}},
+        Path(step.arguments["evaluation"]) / "evaluation.json",
+    )
+    return step
+
+
 def files(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
@@ -111,19 +131,14 @@ def files(folder: Path) -> set[str]:
 
 
 def test_what_is_not_good_enough_leaves_nothing_at_the_location(
-    step: Step, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    step: Step, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_json(
-        {"headline": {"good_enough": False, "reasons": REASONS}},
-        tmp_path / "evaluation" / "evaluation.json",
-    )
-
-    summary = step.changed(good_enough=False).run()
+    summary = refused(step).run()
 
     location = step.arguments["location"]
     assert summary == {"version": "", "location": location}
     assert not Path(location).exists()
-    assert step.publication == {"version": "", "location": location, "reasons": REASONS}
+    assert step.publication == Publication(version="", location=location, reasons=REASONS)
     assert capsys.readouterr().out.splitlines() == [
         "[publish] nothing is published, because the model is not good enough:",
         *(f"[publish]   {reason}" for reason in REASONS),
@@ -136,7 +151,7 @@ def test_what_is_not_good_enough_leaves_the_published_model_as_it_is(
     step.run()
     before = {name: step.models.location.read(name) for name in step.models.location.names()}
 
-    fetched(step, tmp_path / "now").changed(model=other_model, good_enough=False).run()
+    refused(fetched(step, tmp_path / "now")).changed(model=other_model).run()
 
     after = {name: step.models.location.read(name) for name in step.models.location.names()}
     assert after == before
@@ -152,7 +167,7 @@ def test_without_a_location_the_step_says_so(
     summary = step.changed(location="").run()
 
     assert summary == {"version": "", "location": ""}
-    assert step.publication["reasons"] == ["publish.location is not set"]
+    assert step.publication.reasons == ["publish.location is not set"]
     assert "nothing is published, as publish.location is not set" in capsys.readouterr().out
     assert not files(here)
 
@@ -174,9 +189,9 @@ def test_what_is_good_enough_becomes_the_latest_version(
     assert (latest.number, latest.version, latest.previous) == (1, version, None)
     assert latest.action == "publish"
     assert Move.model_validate(step.read_json("latest.json")) == latest
-    assert step.publication == {
-        "version": version, "location": location, "reasons": [], "number": 1, "previous": None
-    }  # fmt: skip
+    assert step.publication == Publication(
+        version=version, location=location, reasons=[], number=1, previous=None
+    )
     assert capsys.readouterr().out == (
         f"[publish] {version} is the latest version at {location} now\n"
     )
@@ -188,12 +203,12 @@ def test_a_version_has_the_export_the_model_the_features_and_the_evaluation(
     version = step.run()["version"]
 
     folder = Path(step.arguments["location"]) / "versions" / version
-    assert files(folder / "export") == files(sample_export)
-    assert files(folder / "model") == files(sample_model)
+    assert files(folder / "export") == files(sample_export) - {StepRecords.FILE}
+    assert files(folder / "model") == files(sample_model) - {StepRecords.FILE}
     assert (folder / "export" / "saved_model" / "saved_model.pb").is_file()
     assert files(folder / "features") == {
         name for name in files(sample_encoded) if "/" not in name or name.startswith("vocab")
-    }
+    } - {StepRecords.FILE}
     assert (folder / "features" / "query_feature_space.keras").is_file()
     assert (folder / "features" / "vocabularies" / "movie_id.parquet").is_file()
     assert {path.name for path in folder.iterdir()} == {
@@ -210,7 +225,7 @@ def test_every_file_of_a_version_is_the_one_that_the_steps_wrote(
 
     step.models.fetch(version, [""], tmp_path / "fetched")
 
-    for name in files(sample_export):
+    for name in files(sample_export) - {StepRecords.FILE}:
         copied = tmp_path / "fetched" / "export" / name
         assert copied.read_bytes() == (sample_export / name).read_bytes()
 
@@ -222,18 +237,62 @@ def test_the_lineage_says_what_a_model_was_made_from(
 
     version = step.run()["version"]
 
-    lineage = step.read_json(f"versions/{version}/lineage.json")
+    lineage = Lineage.parse(json.dumps(step.read_json(f"versions/{version}/lineage.json")), "it")
     statistics = read_json(sample_tables / "statistics.json")
-    assert lineage.pop("time").endswith("+00:00")
-    assert lineage == {
+    assert statistics["fingerprint"]
+    assert lineage.time.endswith("+00:00")
+    assert lineage.model_dump(exclude={"format", "time", "steps"}) == {
         "run": "r-7",
+        "config": "sample",
         "images": {"train": "model:1"},
-        "parameters": {"seed": 7},
+        "parameters": {
+            "source": SMALL_SAMPLE,
+            "source_fingerprint": "",
+            "data_until": "",
+            "ingest": {},
+            "features": FEATURES,
+            "adapt": {},
+            "train": TRAIN,
+            "layer_stacks": [[16]],
+            "evaluate": EVALUATE,
+            "warm_start": False,
+            "seed": 7,
+        },
+        "unrecorded": [],
         "revision": "0123abc",
         "data": statistics,
         "compared_with": None,
     }
-    assert statistics["fingerprint"]
+    assert [record.step for record in lineage.steps] == [
+        "ingest", "adapt", "train", "export", "evaluate", "fetch_published"
+    ]  # fmt: skip
+
+
+def test_the_lineage_names_an_input_without_a_record(
+    step: Step, sample_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(
+        sample_model, tmp_path / "by-hand", ignore=shutil.ignore_patterns(StepRecords.FILE)
+    )
+
+    version = step.changed(model=str(tmp_path / "by-hand")).run()["version"]
+
+    assert step.read_json(f"versions/{version}/lineage.json")["unrecorded"] == ["publish.model"]
+    assert "the lineage is incomplete: publish.model has no step_records.json" in (
+        capsys.readouterr().out
+    )
+
+
+def test_one_model_of_two_runs_is_one_version(step: Step, tmp_path: Path) -> None:
+    first = step.run()["version"]
+    folders = {name: tmp_path / "again" / name for name in ("encoded", "model", "export")}
+    for name, folder in folders.items():
+        shutil.copytree(step.arguments[name], folder)
+        record_step(folder, name, {"source": "/elsewhere", "seed": 99})
+
+    again = step.changed(**{name: str(folder) for name, folder in folders.items()}).run()
+
+    assert again["version"] == first
 
 
 def test_without_a_revision_the_lineage_says_that_it_is_unknown(
@@ -254,8 +313,8 @@ def test_the_next_model_follows_the_one_it_was_compared_with(
     second = fetched(step, tmp_path / "now").changed(model=other_model).run()["version"]
 
     assert [move.version for move in step.models.history()] == [first, second]
-    assert step.publication["previous"] == first
-    assert step.publication["number"] == 2
+    assert step.publication.previous == first
+    assert step.publication.number == 2
     assert step.read_json(f"versions/{second}/lineage.json")["compared_with"] == first
     assert f"now; before it was {first}" in capsys.readouterr().out
 
@@ -332,11 +391,12 @@ def test_a_note_of_the_published_model_with_a_path_in_it_is_refused(
 
 @pytest.mark.parametrize("good_enough", [True, False])
 def test_credentials_in_the_location_are_in_no_output(
-    step: Step, tmp_path: Path, good_enough: bool, capfd: pytest.CaptureFixture[str]
+    step: Step, good_enough: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = {
-        **step.arguments, "location": "s3://key:secret-9@bucket/models", "good_enough": good_enough
-    }  # fmt: skip
+        **(step if good_enough else refused(step)).arguments,
+        "location": "s3://key:secret-9@bucket/models",
+    }
 
     with pytest.raises(SystemExit):
         run_step("publish", publish, **arguments)
@@ -358,7 +418,7 @@ def test_a_step_that_is_tried_again_publishes_once(step: Step) -> None:
     again = step.run()
 
     assert again == first
-    assert step.publication["version"] == note["version"]
+    assert step.publication == note
     after = {name: step.models.location.read(name) for name in step.models.location.names()}
     assert after == before
 
@@ -369,7 +429,7 @@ def assert_one_whole_version(step: Step, tmp_path: Path) -> None:
     assert Move.model_validate(step.read_json("latest.json")) == move
     assert step.models.versions() == [move.version]
     step.models.fetch(move.version, [""], tmp_path / "whole")
-    assert step.publication["version"] == move.version
+    assert step.publication.version == move.version
     assert not [name for name in step.models.location.names() if name.endswith(".partial")]
 
 

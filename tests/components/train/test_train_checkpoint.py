@@ -21,6 +21,7 @@ import pytest
 from killed_training import Moment, signal_at, start
 
 from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import LABEL, read_table, write_table
 from components.shared.contracts.training import Epoch
 from components.shared.runtime.arrow import to_numpy
@@ -666,6 +667,11 @@ def _other_labels(folder: Path) -> None:
             lambda e: (e / "query_feature_space.keras").write_bytes(b"another time"),
             False,
             id="FeatureSpace",
+        ),
+        pytest.param(
+            lambda e: record_step(e, "adapt", {"config": {"shards": 9}}),
+            False,
+            id="the record of adapt",
         ),
     ],
 )

@@ -264,7 +264,10 @@ def test_training_json_describes_the_training(
 
 
 def test_a_model_consists_of_these_files(sample_model: Path) -> None:
-    names = ["candidate_tower.keras", "history.json", "query_tower.keras", "training.json"]
+    names = [
+        "candidate_tower.keras", "history.json", "query_tower.keras", "step_records.json",
+        "training.json",
+    ]  # fmt: skip
 
     assert sorted(path.name for path in sample_model.iterdir()) == names
     assert [path.name for path in sample_model.parent.iterdir()] == ["model"]

@@ -17,11 +17,14 @@ import yaml
 from conftest import EVALUATE, SMALL_SAMPLE, TRAIN
 from tiny_config import tiny
 
+from components.shared.contracts.lineage import Lineage
+from components.shared.contracts.step_record import StepRecords
 from components.shared.contracts.tables import QUERY_ID, read_table
 from components.shared.registry.published_models import Move, Published, PublishedModels
 from components.shared.runtime.files import read_json, write_json
 from pipeline.cli.main import main
 from pipeline.config.pipeline import PipelineConfig
+from pipeline.definition import STEPS
 from pipeline.images import revision
 from pipeline.local.runner import Progress, RunResult, run_locally
 
@@ -293,6 +296,8 @@ def test_the_version_is_the_runs_export_whole_and_unchanged(place: Place, first:
         if path.is_file()
     }
 
+    del exported[StepRecords.FILE]  # the lineage has it
+
     published = {
         str(path.relative_to(version / "export")): path.read_bytes()
         for path in (version / "export").rglob("*")
@@ -310,6 +315,7 @@ def test_the_lineage_holds_all_parameters_and_where_the_data_came_from(
     place: Place, first: Ran
 ) -> None:
     lineage = read_json(place.location / "versions" / _version(first) / "lineage.json")
+    Lineage.read(place.location / "versions" / _version(first))
     wanted = _config(place.location).on_this_machine().parameters()
     publish = wanted.pop("publish")
 
@@ -322,6 +328,10 @@ def test_the_lineage_holds_all_parameters_and_where_the_data_came_from(
     assert "{{" not in lineage["run"]
     assert lineage["run"]
     assert sum(lineage["data"]["rows"].values()) > 2000
+    assert lineage["unrecorded"] == []
+    assert {record["step"] for record in lineage["steps"]} == {*STEPS} - {"resolve", "publish"}
+    assert {record["revision"] for record in lineage["steps"]} == {lineage["revision"]}
+    assert str(place.folder / "runs") not in str(lineage["steps"])
 
 
 def test_the_published_export_recommends(place: Place, first: Ran) -> None:
@@ -465,7 +475,7 @@ def test_of_two_that_were_compared_with_the_same_model_one_alone_is_published(
     assert [move.number for move in moves] == [1, 2]
     assert read_json(tmp_path / "models" / "latest.json")["version"] == moves[-1].version
     lineage = tmp_path / "models" / "versions" / moves[-1].version / "lineage.json"
-    assert read_json(lineage)["who"] == "one"
+    assert read_json(lineage)["run"] == "one"
     assert not (tmp_path / "other" / "publication.json").exists()
 
 
@@ -491,15 +501,19 @@ def _publisher(folder: Path) -> Callable[..., None]:
             (work / name).mkdir(parents=True, exist_ok=True)
         (work / "export" / "weights").write_text(who)
         write_json({"rows": {}}, work / "tables" / "statistics.json")
-        write_json({"headline": {"reasons": []}}, work / "evaluation" / "evaluation.json")
+        write_json(
+            {"headline": {"good_enough": True, "reasons": []}},
+            work / "evaluation" / "evaluation.json",
+        )
         note.write(work / "published")
         run_step(
             "publish",
             publish,
             location=str(folder / "models"),
-            good_enough=True,
             name="made",
-            lineage={"who": who},
+            run=who,
+            images={},
+            warm_start=False,
             publication=str(work / "publication.json"),
             **{
                 name: str(work / name)
