@@ -266,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
-    from pipeline.local.runner import RunFailed, run_locally
+    from pipeline.local.failure import RunFailed
+    from pipeline.local.runner import run_locally
     from pipeline.local.summary import summarize
 
     containers = None

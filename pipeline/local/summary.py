@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from components.evaluate.config import BASELINE_LABELS
-from pipeline.local.runner import RunResult, StepTime
+from components.shared.contracts.run import StepTime
+from pipeline.local.results import RunResult
 
 
 def summarize(result: RunResult) -> str:

@@ -25,7 +25,9 @@ from components.shared.runtime.errors import InputError
 from components.shared.runtime.images import MODEL
 from pipeline.cli.main import main
 from pipeline.images import image_reference, step_images
-from pipeline.local.runner import RunFailed, RunResult, run_locally
+from pipeline.local.failure import RunFailed
+from pipeline.local.results import RunResult
+from pipeline.local.runner import run_locally
 
 docker = pytest.importorskip("docker")
 

@@ -1,11 +1,9 @@
 """The local runner, with kfp's real subprocess runner and real steps on a tiny sample."""
 
-import io
 import json
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import psutil
@@ -17,7 +15,9 @@ from components.shared.runtime.errors import InputError
 from pipeline.cli.main import main
 from pipeline.config.loading import load_config
 from pipeline.local import runner as local_runner
-from pipeline.local.runner import Progress, RunFailed, RunResult, run_locally
+from pipeline.local.failure import RunFailed
+from pipeline.local.results import RunResult
+from pipeline.local.runner import run_locally
 from pipeline.local.summary import summarize
 
 
@@ -169,43 +169,6 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Choose another folder"):
         run_locally(tiny(), str(tmp_path / "file" / "runs"))
-
-
-def test_progress_goes_on_when_nobody_reads_it() -> None:
-    class Closed(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    log = io.StringIO()
-    progress = Progress(Closed(), log)
-    progress.line("[ingest] 5 interactions")
-    progress.line("[ingest] done in 2.0 s, 1.5 s of it start-up")
-    assert [step.seconds for step in progress.steps] == [2.0]
-    assert "5 interactions" in log.getvalue()
-
-
-def test_an_error_holds_its_own_steps_lines_and_not_those_of_a_step_beside_it() -> None:
-    progress = Progress(io.StringIO(), io.StringIO())
-
-    def beside() -> None:
-        progress.line("[train] 16-8 epoch 2/2: loss 0.5")
-
-    progress.line("[train] error: The loss became nan.")
-    thread = threading.Thread(target=beside)
-    thread.start()
-    thread.join()
-    progress.line("[train] Lower train.learning_rate.")
-    assert progress.errors == ["The loss became nan.", "Lower train.learning_rate."]
-
-
-def test_progress_shows_the_steps_lines_and_logs_everything() -> None:
-    console, log = io.StringIO(), io.StringIO()
-    progress = Progress(console, log)
-    progress.line("    [KFP Executor 2026-01-01 INFO]: noise")
-    progress.line("    [train] 32 epoch 1/2: loss 0.5")
-    assert "noise" not in console.getvalue()
-    assert "32 epoch 1/2: loss 0.5" in console.getvalue()
-    assert log.getvalue().count("\n") == 2
 
 
 def test_ctrl_c_ends_every_step_and_leaves_no_results(tmp_path: Path) -> None:

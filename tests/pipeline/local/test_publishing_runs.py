@@ -23,7 +23,9 @@ from components.shared.runtime.files import read_json, write_json
 from pipeline.cli.main import main
 from pipeline.config.pipeline import PipelineConfig
 from pipeline.images import revision
-from pipeline.local.runner import Progress, RunResult, run_locally
+from pipeline.local.display import PlainDisplay
+from pipeline.local.results import RunResult
+from pipeline.local.runner import run_locally
 
 # Takes a model that is a little worse than the published one, too.
 LENIENT = {**EVALUATE, "published_margin": -0.5}
@@ -186,15 +188,15 @@ def warm(place: Place, worse: Ran) -> Ran:
 @pytest.fixture(scope="module")
 def raced(place: Place, warm: Ran) -> Ran:
     """One during which a person goes back to the version that was the latest before."""
-    show = Progress._show
+    show = PlainDisplay.message
 
-    def roll_back_after_resolve(progress: Progress, step: str, message: str) -> None:
-        show(progress, step, message)
+    def roll_back_after_resolve(display: PlainDisplay, task: int, step: str, message: str) -> None:
+        show(display, task, step, message)
         if step == "resolve" and message.startswith("done"):
             place.models.rollback()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Progress, "_show", roll_back_after_resolve)
+        patch.setattr(PlainDisplay, "message", roll_back_after_resolve)
         return place.run(_config(place.location, evaluate=LENIENT))
 
 

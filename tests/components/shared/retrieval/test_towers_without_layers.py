@@ -19,7 +19,8 @@ from components.shared.runtime.files import read_json
 from components.train.config import stack_name
 from components.train.job import train
 from components.train.warm_start import WarmStart, begin_from
-from pipeline.local.runner import RunResult, run_locally
+from pipeline.local.results import RunResult
+from pipeline.local.runner import run_locally
 
 RunStep = Callable[..., Any]
 ROWS, DIMENSION, WIDE = 400, 16, 2
