@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Protocol
 
-from pipeline.local.heartbeat import QUIET_SECONDS, Heartbeat
+from pipeline.heartbeat import QUIET_SECONDS, Heartbeat
 
 REUSED = "reused: its inputs and its code are those of an earlier run"
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from pipeline.local.heartbeat import Heartbeat
+from pipeline.heartbeat import Heartbeat
 
 
 class Clock:
