@@ -106,4 +106,7 @@ class Heartbeat:
 
     def _keep_beating(self) -> None:
         while not self._over.wait(min(1.0, self._quiet_seconds / 4)):
-            self.beat()
+            try:
+                self.beat()
+            except BrokenPipeError:  # nobody reads any more, as after `| head`
+                return

@@ -306,16 +306,19 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    names = options.configs or ["sample"]
-    from pipeline.experiments.comparison import compare, render, write
+    from pipeline.experiments.comparison import compare
+    from pipeline.experiments.comparison_output import write
+    from pipeline.experiments.plan import Request
+    from pipeline.experiments.table import render
 
     metrics = options.metrics or ()
-    comparison = compare(
-        names, options.overrides, options.change, options.seeds, options.output, metrics
+    request = Request(
+        options.configs or ["sample"], options.overrides, options.change, options.seeds, metrics
     )
+    comparison = compare(request, options.output)
     print("\n" + render(comparison, metrics))
     folder = Path(options.output).resolve() / "compare"
-    write(comparison, metrics, folder)
+    write(comparison, folder, metrics)
     print(f"table  {folder / 'comparison.md'}\nplot   {folder / 'comparison.svg'}\n"
           f"all    {folder / 'comparison.json'}")  # fmt: skip
     return 0
