@@ -227,7 +227,7 @@ def test_a_container_that_runs_out_of_memory_is_explained(engine: Any, tmp_path:
         run_locally(
             config, str(tmp_path / "out"), containers=Containers(step_images(), memory="300m")
         )
-    assert "memory of 300m" in str(error.value)
+    assert "ran out of memory (limit 300m)" in str(error.value)
     assert "--memory" in str(error.value)
 
 

@@ -1,4 +1,4 @@
-"""The images: what they are made of, and how they are named."""
+"""The images: their content, names and tags."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def pins() -> dict[str, set[str]]:
-    """The versions of constraints.txt, by name; some differ by platform."""
+    """Return the versions in constraints.txt, by name; some differ by platform."""
     found: dict[str, set[str]] = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         name, _, version = line.partition(";")[0].strip().partition("==")
@@ -31,19 +31,19 @@ def declared() -> list[Requirement]:
     return [Requirement(line) for line in lines if not line.startswith("deep-retrieval-pipeline")]
 
 
-def test_every_declared_dependency_is_pinned_to_a_version_that_it_allows() -> None:
+def test_every_declared_dependency_is_pinned_to_an_allowed_version() -> None:
     for requirement in declared():
         versions = pins()[canonicalize_name(requirement.name)]
         assert all(requirement.specifier.contains(version) for version in versions), requirement
 
 
-def test_pins_name_no_address() -> None:
+def test_pins_have_no_addresses() -> None:
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[\w.+!-]+( ; .+)?", line), line
 
 
 @pytest.mark.parametrize("name", [DATA, MODEL])
-def test_dockerfiles_take_versions_from_the_pins_alone(name: str) -> None:
+def test_dockerfiles_take_all_versions_from_the_pins(name: str) -> None:
     text = (ROOT / images.DOCKERFILES[name]).read_text()
     assert text.count("--constraints constraints.txt") == text.count("uv pip install")
     assert set(re.findall(r"(\w+)==", text)) == {"uv"}
@@ -53,7 +53,7 @@ def test_dockerfiles_take_versions_from_the_pins_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", [DATA, MODEL])
 def test_dockerfiles_are_plain(name: str) -> None:
-    """Another engine or an older one has to build them: no BuildKit syntax, no entry point."""
+    """Every engine can build them: no BuildKit syntax; and there is no entry point."""
     text = (ROOT / images.DOCKERFILES[name]).read_text()
     assert "--mount" not in text
     assert "<<" not in text
@@ -134,13 +134,13 @@ def test_every_step_has_an_image() -> None:
     assert set(images.step_images()) == {*STEPS, EXIT_STEP}
 
 
-def test_without_a_checkout_the_message_says_what_to_do(copied_checkout: Path) -> None:
+def test_an_installation_without_a_checkout_is_refused(copied_checkout: Path) -> None:
     (copied_checkout / images.DOCKERFILES[DATA]).unlink()
     with pytest.raises(InputError, match="not a checkout"):
         images.step_tag("ingest")
 
 
-def test_an_engine_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="docker or podman is not installed"):
         images.find_engine()

@@ -75,7 +75,7 @@ def test_a_placeholder_that_the_server_did_not_fill_in_is_refused(
         )
 
     (line,) = capsys.readouterr().out.splitlines()
-    assert f"error: scheduled_time: {placeholder} arrived as it is" in line
+    assert f"did not replace the placeholder {placeholder}. " in line
 
 
 # --- the published model --------------------------------------------------------------------------
