@@ -1,4 +1,4 @@
-"""Shows that work goes on while nothing else is printed."""
+"""Shows that work goes on while nothing is printed."""
 
 import threading
 import time
@@ -19,14 +19,14 @@ class _Work:
 
 
 class Heartbeat:
-    """Reports work of which nothing has been printed for some time.
+    """Reports running work that has been silent for a while.
 
-    Within its `with` block a thread looks every second.
+    Inside its `with` block, a thread checks every second.
 
     Args:
-        say: Prints the name of some work and a message.
-        quiet_seconds: The longest silence.
-        clock: The time in seconds.
+        say: Prints the name of the work and a message.
+        quiet_seconds: Maximum silence in seconds.
+        clock: Returns the current time in seconds.
 
     Example:
     ```python
@@ -53,7 +53,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
     def start(self, key: Hashable, name: str, last_message: Callable[[], str]) -> None:
-        """Note that some work begins.
+        """Note that work begins.
 
         Args:
             key: Identifies the work.
@@ -108,5 +108,5 @@ class Heartbeat:
         while not self._over.wait(min(1.0, self._quiet_seconds / 4)):
             try:
                 self.beat()
-            except BrokenPipeError:  # nobody reads any more, as after `| head`
+            except BrokenPipeError:  # the reader has gone, as after `| head`
                 return

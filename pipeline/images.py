@@ -79,7 +79,7 @@ def step_image(step: str, registry: str = "", *, gpu: bool = False) -> str:
 
     Args:
         step: The step.
-        registry: Goes before the name, e.g. `ghcr.io/acme`; empty for none.
+        registry: The prefix of the name, e.g. `ghcr.io/acme`; empty for none.
         gpu: Whether the model image has JAX with CUDA.
     """
     prefix = f"{registry.rstrip('/')}/" if registry else ""
@@ -143,7 +143,7 @@ def build_image(
     Args:
         engine: `docker` or `podman`.
         name: The image, `DATA` or `MODEL`.
-        registry: Goes before its name; empty for none.
+        registry: The prefix of its name; empty for none.
         gpu: Whether to install JAX with CUDA.
         options: More options for the engine, e.g. `--network=host`.
 
@@ -173,7 +173,7 @@ def push_image(engine: str, name: str, registry: str, *, gpu: bool = False) -> I
     Args:
         engine: `docker` or `podman`.
         name: The image, `DATA` or `MODEL`.
-        registry: Goes before its name.
+        registry: The prefix of its name.
         gpu: Whether to push the one with CUDA.
 
     Yields:
@@ -207,7 +207,7 @@ def _references(name: str, registry: str, *, gpu: bool) -> Iterator[str]:
 
 
 def _is_in_registry(engine: str, reference: str) -> bool:
-    # A registry that does not answer this is pushed to: the engine's message says what is wrong.
+    # If the registry does not answer, the push fails with the engine's own message.
     return _succeeds([engine, "manifest", "inspect", reference])
 
 

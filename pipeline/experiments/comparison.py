@@ -1,4 +1,4 @@
-"""Models of several configs, changes and seeds beside the baselines: trains and measures them."""
+"""Trains and measures the models of several configs, changes and seeds, and the baselines."""
 
 from collections.abc import Callable, Container
 from dataclasses import replace
@@ -13,15 +13,15 @@ from pipeline.experiments.trainings import Experiments, TrainingResult, mean_and
 
 
 def compare(request: Request, output: str, say: Callable[[str], None] = print) -> Comparison:
-    """Train and measure everything that is compared, unless the result is there already.
+    """Train and measure everything in a comparison, unless the result is there already.
 
     Args:
         request: The comparison to make.
         output: The output folder; trainings are kept in `work/experiments` in it.
-        say: Takes lines of progress.
+        say: Called with each line of progress.
 
     Raises:
-        InputError: If a config cannot be used; before anything is trained.
+        InputError: If a config cannot be used, before anything is trained.
     """
     variants = plan(request)
     experiments = Experiments(output, say)

@@ -45,7 +45,7 @@ class Row(BaseModel):
 
 
 class BaselineNotes(BaseModel):
-    """How a config's baselines came about.
+    """Notes on a config's baselines.
 
     Args:
         settings: By baseline, the settings that the validation split chose.
@@ -66,7 +66,7 @@ class Comparison(JsonFile):
         monitors: By config, the metric that is monitored on the validation split.
         data: By config, the size of its data.
         columns: By config, the metrics that are shown unless others are asked for.
-        baselines: By config, how its baselines came about.
+        baselines: By config, notes on its baselines.
         rows: By config, baselines first.
     """
 

@@ -14,7 +14,7 @@ def write(comparison: Comparison, folder: Path, metrics: Sequence[str] = ()) -> 
 
     Args:
         comparison: The comparison.
-        folder: The folder to write, which is made if need be.
+        folder: The folder to write, created if it does not exist.
         metrics: The metrics to show; each config's own if empty.
     """
     table, drawing = render(comparison, metrics), plot(comparison, metrics)

@@ -10,7 +10,7 @@ from components.shared.runtime.errors import InputError
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
 
-# The change of a config that is used without any.
+# Stands for no change.
 UNCHANGED = "as it is"
 # The measure of the keras.io example, which has no cut-off to choose.
 _EXAMPLE_METRICS = ("top_100_accuracy_raw", "top_100_accuracy_filtered")
@@ -101,7 +101,7 @@ def _check_comparable(changed: Variant, unchanged: PipelineConfig) -> None:
 def _test_split(config: PipelineConfig) -> dict[str, Any]:
     """Return the settings that decide on the rows of the test split, and which are relevant."""
     values = config.parameters()
-    derived = ("history_length", "time_columns")  # columns, which leave the rows as they are
+    derived = ("history_length", "time_columns")  # they add columns, and leave the rows unchanged
     ingest = {key: value for key, value in values["ingest"].items() if key not in derived}
     return {
         "ingest": ingest,

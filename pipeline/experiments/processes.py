@@ -31,10 +31,10 @@ def run_job(
 
     Args:
         module: The full name of its module.
-        job: Its name there.
+        job: The job's name in the module.
         arguments: Its arguments.
-        log: The file that its output is appended to.
-        say: Takes lines of progress while the job runs.
+        log: The file to append its output to.
+        say: Called with each line of progress while the job runs.
 
     Returns:
         What the job returns.
@@ -59,7 +59,7 @@ def run_job(
 
 
 def _last_message(log: Path, job: str, begin: int) -> str:
-    """Return the job's latest line in the log, from a position on; empty if there is none."""
+    """Return the job's latest line in the log after a position; empty if there is none."""
     if not log.exists():
         return ""
     with open(log, "rb") as file:
@@ -70,7 +70,7 @@ def _last_message(log: Path, job: str, begin: int) -> str:
 
 
 def _end_with_parent() -> None:
-    """End this process when the command has gone, as nobody waits for its result."""
+    """End this process when the command has gone, as nothing waits for its result."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

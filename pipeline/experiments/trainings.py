@@ -68,7 +68,7 @@ class Experiments:
 
     Args:
         output: The output folder; results are kept in `work/experiments` in it.
-        say: Takes lines of progress.
+        say: Called with each line of progress.
 
     Raises:
         InputError: If the folder cannot be used.

@@ -48,7 +48,7 @@ def tune(
 ) -> tuple[list[Trial], Path]:
     """Search the space of a config's section `tune`.
 
-    Only the training and the validation split are used. The same config gives the
+    The test split is not used. The same config gives the
     same trials. Each is kept: a search that was stopped continues where it was, and
     one with more trials begins with those that are done.
 
@@ -56,7 +56,7 @@ def tune(
         config: The config; its own settings are the first trial.
         output: The output folder. Results go to `tune/<name>` in it: `trials.csv`, and
             `best.yaml`, the config with the best trial's settings.
-        say: Takes lines of progress.
+        say: Called with each line of progress.
 
     Returns:
         All trials, the best first, and the folder of the results.
@@ -98,7 +98,7 @@ def _tried(
 ) -> Trial:
     experiments.encoded(config)  # an error in the data ends the search
     try:
-        # The validation metric is that of the first training, so a refit would be in vain.
+        # The validation metric is that of the first training, so a refit would be wasted.
         tried = with_settings(config, {**settings, "train.refit": False})
         models = [
             experiments.trained(tried, tried.layer_stacks[0], tried.seed + n)

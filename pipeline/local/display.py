@@ -1,4 +1,4 @@
-"""What a run prints while its steps run: plain lines, or a live view on a terminal."""
+"""The console output while a run's steps are running: plain lines, or a live view."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ class Display(Protocol):
 def display_on(console: IO[str]) -> Iterator[Display]:
     """Show a run on a console: live if it is a terminal, else in plain lines."""
     if console.isatty() and os.environ.get("TERM") != "dumb":
-        # Rich is imported only if there is a terminal for it.
+        # Rich is imported on a terminal only.
         from pipeline.local.live_display import live_display
 
         with live_display(console) as live:
@@ -55,8 +55,8 @@ class PlainDisplay:
     """Prints each message on a line, with the time since the run began.
 
     Args:
-        console: Where lines go. A closed pipe, as after `| head`, is ignored.
-        quiet_seconds: The longest time without a line of a running step.
+        console: The stream to print to. A closed pipe, as after `| head`, is ignored.
+        quiet_seconds: Maximum time without a line of a running step.
     """
 
     def __init__(self, console: IO[str], quiet_seconds: float = QUIET_SECONDS):
@@ -79,7 +79,7 @@ class PlainDisplay:
         self._print(step, text)
 
     def ended(self, task: int, *, succeeded: bool) -> None:
-        """Print nothing: the step's last message has told it."""
+        """Print nothing, as the step's last message says so."""
         self.heartbeat.stop(task)
 
     def reused(self, step: str) -> None:
@@ -91,7 +91,7 @@ class PlainDisplay:
             try:
                 self._console.write(line(time.monotonic() - self._began, step, text) + "\n")
                 self._console.flush()
-            except BrokenPipeError:  # nobody reads any more, as after `| head`; the run goes on
+            except BrokenPipeError:  # the reader has gone, as after `| head`; the run continues
                 self._console = io.StringIO()
 
 

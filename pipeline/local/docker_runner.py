@@ -17,6 +17,7 @@ from components.shared.runtime.errors import InputError
 from components.shared.storage.location import is_remote
 from components.shared.storage.names import inside
 from components.shared.storage.source_files import SOURCE_PATHS
+from pipeline.heartbeat import Heartbeat
 
 _LABEL = "deep-retrieval.run"
 _NOBODY = 65532  # the user of the images
@@ -146,7 +147,8 @@ class Containers:
             "    sys.exit(str(error))\n"
         )
         mounted = "/downloads"
-        with self.owning(folder):
+        with self.owning(folder), Heartbeat(_print) as heartbeat:
+            heartbeat.start("download", "download", str)
             try:
                 output = self._client.containers.run(
                     self.images["ingest"],
@@ -179,7 +181,7 @@ class Containers:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Record how containers end, since kfp 2.17 takes one that is gone early for a success."""
+        """Record how containers end: kfp 2.17 treats one that has disappeared as a success."""
         events = self._client.events(
             filters={"label": f"{_LABEL}={self.run}", "event": ["start", "oom", "die"]}, decode=True
         )
@@ -229,6 +231,10 @@ class Containers:
                 container.remove(force=True)
 
 
+def _print(name: str, text: str) -> None:
+    print(f"{name}  {text}", flush=True)
+
+
 def _client() -> docker.DockerClient:
     try:
         client = docker.from_env()
@@ -266,7 +272,7 @@ def source_paths(source: Mapping[str, Any]) -> list[str]:
 
 
 def _check_reachable(path: str, what: str) -> None:
-    """Refuse a path in root's home, as the images have one too, which only root can enter."""
+    """Refuse a path in /root: the images have that folder too, and only root can enter it."""
     if Path("/root") in Path(path).parents:
         raise InputError(
             f"{what} {path}: containers do not run as root and cannot enter /root. Choose another "

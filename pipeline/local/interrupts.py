@@ -23,7 +23,7 @@ def interruptible(kill: Callable[[], None]) -> Iterator[None]:
 
     kfp 2.17 waits for the iterations of a loop before it lets an interrupt
     through, and still starts the remaining ones. So the interrupt is held back,
-    and steps are killed until kfp gives up by itself.
+    and steps are killed until kfp gives up.
 
     Args:
         kill: Kills the steps that are running.

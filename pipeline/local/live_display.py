@@ -28,8 +28,8 @@ class _Running:
 class LiveDisplay:
     """Keeps a line for each running step below those that have ended.
 
-    Warnings are printed at once, other messages only until the next one of the
-    same step.
+    Warnings are printed and stay. Any other message is replaced by the next one of
+    the same step.
 
     Args:
         print_above: Prints a line above the running steps.
@@ -55,7 +55,7 @@ class LiveDisplay:
             self._print(step, text)
 
     def ended(self, task: int, *, succeeded: bool) -> None:
-        """Move a step's line up; a failure is told at the end of the run."""
+        """Move a step's line up; failures are reported at the end of the run."""
         with self._lock:
             ended = self._running.pop(task, None)
         if ended and succeeded:
@@ -70,7 +70,7 @@ class LiveDisplay:
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_column()  # the one that Rich makes narrower where there is no room
+        table.add_column()  # the one that Rich shortens if the terminal is narrow
         now = time.monotonic()
         with self._lock:
             for running in self._running.values():

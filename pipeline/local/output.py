@@ -1,4 +1,4 @@
-"""Follows kfp's local runner by what it prints and logs."""
+"""Follows kfp's local runner through its output and its log records."""
 
 import builtins
 import contextlib
@@ -33,8 +33,8 @@ def without_colours(text: str) -> str:
 class RunOutput:
     """Sorts a run's output: all of it to a log, the steps' own lines to a display.
 
-    Tasks that run at the same time do so in threads of their own, which tells
-    their lines apart.
+    Tasks that run in parallel have separate threads, by which their lines are told
+    apart.
 
     Args:
         display: Shows the steps.

@@ -1,9 +1,9 @@
-"""The output folder of runs on this machine, and the results that a run leaves in it.
+"""The output folder of runs on this machine, and a run's results in it.
 
 <output>/
     <name>/<time>/    a finished run's results
     latest            a link to the newest of them
-    work/             what steps pass on, and the cache
+    work/             artifacts and the cache
 """
 
 import os

@@ -38,12 +38,11 @@ def run_locally(
     """Run the pipeline to the end.
 
     A finished run's results are in `output/<name>/<time>`, and `output/latest`
-    points at the newest. What the steps pass on, and the cache, are in
-    `output/work`.
+    points at the newest. Artifacts and the cache are in `output/work`.
 
     Args:
         config: The config.
-        output: The output folder, which is made if need be.
+        output: The output folder, created if it does not exist.
         reuse: Whether to reuse results of earlier runs with the same inputs and code.
         containers: Runs each step in a container; by default each is a process
             of this Python environment.
@@ -51,7 +50,7 @@ def run_locally(
     Raises:
         InputError: If the output folder cannot be used.
         RunFailed: If a step failed.
-        KeyboardInterrupt: After Ctrl-C or SIGTERM, when no step is running any more.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, when all steps have ended.
     """
     config = config.on_this_machine()
     root = prepare_output(output)
@@ -78,7 +77,7 @@ def run_locally(
         seconds=round(time.monotonic() - began, 2),
         good_enough=outputs["good_enough"],
         publication=read_json(publication),
-        # publish is never reused, so its output lies where kfp keeps this run's tasks.
+        # publish is never reused, so its output is in kfp's folder of this run's tasks.
         steps=step_times(publication.parents[1], printed.reused),
     )
     return save_results(root, run, config, outputs, log_path)
@@ -99,7 +98,7 @@ def _run_kfp(
     )
     images = containers.images if containers else subprocess_images()
     if location and not is_remote(location):
-        os.makedirs(location, exist_ok=True)  # before hours of training, not after
+        os.makedirs(location, exist_ok=True)  # fail before hours of training, not after
     os.environ[REVISION] = revision()
     with contextlib.ExitStack() as stack:
         if containers:

@@ -1,4 +1,4 @@
-"""Reads the steps' times from the outputs that kfp keeps of each task."""
+"""Reads the steps' times from the task outputs that kfp stores."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Reuse(NamedTuple):
 
     Args:
         step: Its step.
-        time: When, in seconds since 1970.
+        time: The time of the reuse, in seconds since 1970.
     """
 
     step: str
@@ -34,7 +34,7 @@ class _Artifacts(BaseModel):
 
 
 class _ExecutorOutput(BaseModel):
-    """The outputs of a task: the part that times can be in."""
+    """The parts of a task's outputs that can hold its times."""
 
     parameters: dict[str, Any] = Field({}, alias="parameterValues")
     artifacts: dict[str, _Artifacts] = {}
@@ -58,11 +58,11 @@ def step_times(tasks: Path, reused: Iterable[Reuse]) -> list[StepTime]:
     """List the times of a run's tasks, in the order in which they ended.
 
     Args:
-        tasks: The folder in which kfp keeps the run's tasks.
+        tasks: kfp's folder of the run's tasks.
         reused: The tasks that did not run.
 
     Raises:
-        ValueError: If a component keeps the times of its step to itself.
+        ValueError: If a component does not pass its step's times on.
     """
     ended = [(found.time, StepTime(step=found.step, seconds=0, startup_seconds=0, reused=True))
              for found in reused]  # fmt: skip

@@ -32,7 +32,7 @@ COLD_USERS = 12
 
 @pytest.fixture(scope="module")
 def with_cold_users(sample_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample, but some users of the test part have nothing before it."""
+    """The sample, but some users of the test split have no earlier interactions."""
     folder = tmp_path_factory.mktemp("cold") / "encoded"
     shutil.copytree(sample_encoded, folder)
     test = read_table(folder / "interactions" / "test")
@@ -57,7 +57,7 @@ def measured(with_cold_users: Path, sample_model: Path) -> dict[str, float]:
 
 
 def _slow_lists(encoded: Path, model: Path, protocol: str) -> tuple[list[Any], list[list[int]]]:
-    """For each row of the test part its user and all items, best first, known ones left out."""
+    """Return each test row's user and all items, best first, without known ones."""
     import keras
 
     spec = FeatureSpec.read(encoded)
@@ -82,7 +82,7 @@ def _slow_lists(encoded: Path, model: Path, protocol: str) -> tuple[list[Any], l
 
 
 @pytest.mark.parametrize("protocol", ["raw", "filtered"])
-def test_metrics_of_users_without_a_past_equal_brute_force(
+def test_metrics_of_users_without_earlier_interactions_equal_brute_force(
     with_cold_users: Path, sample_model: Path, measured: dict[str, float], protocol: str
 ) -> None:
     users, lists = _slow_lists(with_cold_users, sample_model, protocol)
@@ -119,7 +119,7 @@ def test_metrics_of_users_without_a_past_equal_brute_force(
     assert measured[f"cold_hit_rate_at_20_{protocol}"] != measured[f"hit_rate_at_20_{protocol}"]
 
 
-def test_users_without_a_past_are_measured_only_if_they_are_some(
+def test_users_without_earlier_interactions_are_measured_only_if_they_are_enough(
     sample_encoded: Path, sample_model: Path, with_cold_users: Path
 ) -> None:
     config = {"ks": [5], "headline": "mrr_at_5_raw", "baselines": ["most_popular"]}
@@ -137,7 +137,7 @@ def test_users_without_a_past_are_measured_only_if_they_are_some(
     assert baselines[1]["cold_mrr_at_5_raw"] == baselines[1]["cold_mrr_at_5_filtered"]
 
 
-def test_models_and_baselines_have_the_numbers_of_evaluate(
+def test_models_and_baselines_have_the_same_metrics_as_in_evaluate(
     sample_encoded: Path, sample_model: Path, sample_export: Path, tmp_path: Path
 ) -> None:
     from components.evaluate.job import evaluate
@@ -165,7 +165,7 @@ def test_models_and_baselines_have_the_numbers_of_evaluate(
                 assert metrics[f"{name}_{protocol}"] == pytest.approx(value, abs=1e-6)
 
 
-def test_a_k_beyond_the_catalogue_is_refused_as_evaluate_refuses_it(
+def test_a_cutoff_beyond_the_catalogue_is_refused_as_in_evaluate(
     sample_encoded: Path, sample_model: Path
 ) -> None:
     settings = {"ks": [20, 100_000], "headline": HEADLINE}
