@@ -318,7 +318,7 @@ def _compare(options: argparse.Namespace) -> int:
     comparison = compare(request, options.output)
     print("\n" + render(comparison, metrics))
     folder = Path(options.output).resolve() / "compare"
-    write(comparison, folder, metrics)
+    write(comparison, metrics, folder)
     print(f"table  {folder / 'comparison.md'}\nplot   {folder / 'comparison.svg'}\n"
           f"all    {folder / 'comparison.json'}")  # fmt: skip
     return 0

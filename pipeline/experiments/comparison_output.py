@@ -9,13 +9,13 @@ from pipeline.experiments.plot import plot
 from pipeline.experiments.table import render
 
 
-def write(comparison: Comparison, folder: Path, metrics: Sequence[str] = ()) -> None:
+def write(comparison: Comparison, metrics: Sequence[str], folder: Path) -> None:
     """Write `comparison.json`, `comparison.md` and `comparison.svg`, replacing earlier ones.
 
     Args:
         comparison: The comparison.
-        folder: The folder to write, created if it does not exist.
         metrics: The metrics to show; each config's own if empty.
+        folder: The folder to write, created if it does not exist.
     """
     table, drawing = render(comparison, metrics), plot(comparison, metrics)
     comparison.write(folder)

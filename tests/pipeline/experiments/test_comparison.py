@@ -310,7 +310,7 @@ def test_tables_are_well_formed_and_have_the_columns_that_were_measured() -> Non
 def test_table_plot_and_numbers_are_written(tmp_path: Path) -> None:
     found = _comparison()
 
-    write(found, tmp_path / "compare", [HEADLINE, MRR])
+    write(found, [HEADLINE, MRR], tmp_path / "compare")
 
     folder = tmp_path / "compare"
     assert (folder / "comparison.md").read_text() == render(found, [HEADLINE, MRR])
