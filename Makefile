@@ -55,7 +55,8 @@ images: $(VENV)/.run ## build the steps' container images (BUILD_OPTIONS=--netwo
 
 sbom: images ## write a CycloneDX bill of materials for each image into build/sbom
 	@mkdir -p build/sbom
-	@$(BIN)/deep-retrieval images list | while read -r image state; do \
+	@$(BIN)/deep-retrieval images list | awk '{name = $$1; sub(/:[^:]*$$/, "", name)} !seen[name]++' | \
+	while read -r image state; do \
 	  name=$${image##*/}; name=$${name%%:*}; \
 	  docker run --rm --network none "$$image" python3 -c "$$LIST_PACKAGES" >build/sbom/$$name.txt && \
 	  $(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \

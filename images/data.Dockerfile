@@ -1,8 +1,8 @@
-# The image of ingest, adapt and export: Apache Beam, and Keras on TensorFlow.
+# The image of ingest, adapt, encode_for_published and export: Apache Beam, and Keras on TensorFlow.
 #
 #   docker build --file images/data.Dockerfile --tag deep-retrieval-data .
 #
-# `deep-retrieval images build` does this for all images and tags them by their content.
+# `deep-retrieval images build` does this for all images, with a tag for each step.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -10,7 +10,7 @@ ARG EXTRA=data
 RUN python -m pip install --no-cache-dir --quiet uv==0.13.9 && python -m venv --without-pip /opt/venv
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-# kfp without its dependencies: the executor in a step needs none of them.
+# kfp without its dependencies, since the executor in a step needs none of them.
 RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
       --requirements pyproject.toml --extra "${EXTRA}" --extra cloud \
  && uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
@@ -20,7 +20,7 @@ RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraint
 
 FROM ${PYTHON_IMAGE}
 COPY --from=dependencies /opt/venv /opt/venv
-# HOME: Keras and matplotlib write their settings there; the root file system may be read-only.
+# Keras and matplotlib write their settings to HOME, and the root file system may be read-only.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/opt/deep-retrieval \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -32,7 +32,7 @@ ARG VERSION=0
 ARG REVISION=unknown
 ENV DEEP_RETRIEVAL_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="deep-retrieval-data" \
-      org.opencontainers.image.description="ingest, adapt and export of the deep retrieval pipeline" \
+      org.opencontainers.image.description="ingest, adapt, encode_for_published and export of the deep retrieval pipeline" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

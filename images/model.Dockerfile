@@ -1,10 +1,10 @@
-# The image of all steps but ingest, adapt and export: Keras on JAX, without TensorFlow.
+# The image of the other steps: Keras on JAX, without TensorFlow.
 #
 #   docker build --file images/model.Dockerfile --tag deep-retrieval-model .
 #   docker build --file images/model.Dockerfile --build-arg EXTRA=gpu --tag deep-retrieval-model:gpu .
 #
-# EXTRA=gpu takes JAX with CUDA; its libraries come as wheels, so the base image stays the same.
-# `deep-retrieval images build` does this for all images and tags them by their content.
+# EXTRA=gpu installs JAX with CUDA, whose libraries are wheels, so the base image stays the same.
+# `deep-retrieval images build` does this for all images, with a tag for each step.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -12,7 +12,7 @@ ARG EXTRA=model
 RUN python -m pip install --no-cache-dir --quiet uv==0.13.9 && python -m venv --without-pip /opt/venv
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-# kfp without its dependencies: the executor in a step needs none of them.
+# kfp without its dependencies, since the executor in a step needs none of them.
 RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
       --requirements pyproject.toml --extra "${EXTRA}" --extra cloud \
  && uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraints constraints.txt \
@@ -21,11 +21,11 @@ RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraint
  && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib
 
 FROM ${PYTHON_IMAGE}
-# OpenMP, which implicit's wheel does not bring.
+# OpenMP, which the wheel of implicit does not contain.
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=dependencies /opt/venv /opt/venv
-# HOME: Keras and matplotlib write their settings there; the root file system may be read-only.
+# Keras and matplotlib write their settings to HOME, and the root file system may be read-only.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONPATH=/opt/deep-retrieval \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -37,7 +37,7 @@ ARG VERSION=0
 ARG REVISION=unknown
 ENV DEEP_RETRIEVAL_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="deep-retrieval-model" \
-      org.opencontainers.image.description="all steps of the deep retrieval pipeline but ingest, adapt and export" \
+      org.opencontainers.image.description="the steps of the deep retrieval pipeline that need neither Beam nor TensorFlow" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

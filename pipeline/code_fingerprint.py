@@ -1,4 +1,4 @@
-"""A hash of the code that a step imports: what its cached results depend on besides its inputs."""
+"""A hash of the code that a step imports, on which its cached results depend beside its inputs."""
 
 import ast
 import functools
@@ -25,14 +25,14 @@ _LIBRARIES = (
     "tensorflow-cpu",
     "tensorflow-datasets",
 )
-# Files that a step reads at run time, beside its code.
+# Files that a step reads at run time, in the folders of its modules.
 _TEMPLATES = ".j2"
 
 
 def code_fingerprint(module: str) -> str:
     """Hash a module, everything in `components` that it imports, and the libraries' versions.
 
-    Imports within functions count too, as do those of imported modules.
+    Imports in functions count, and so do the imports of imported modules.
 
     Args:
         module: Its full name, e.g. `components.ingest.component`.
@@ -60,10 +60,13 @@ def components_root() -> Path:
 
 
 def imported_files(module: str) -> list[Path]:
-    """List the files of a module and of all in `components` that it imports, sorted.
+    """List the files of a module and of all modules in `components` that it imports.
 
     Args:
         module: Its full name.
+
+    Returns:
+        The paths, sorted.
 
     Raises:
         ModuleNotFoundError: If there is no such module.
@@ -80,14 +83,14 @@ def imported_files(module: str) -> list[Path]:
         found.add(path)
         found |= {other for other in path.parent.glob(f"*{_TEMPLATES}") if path.parent != root}
         name = _name(root, path)
-        # Importing a module runs the packages that it is in.
+        # Importing a module also imports the packages that contain it.
         waiting += [name[:end] for end, letter in enumerate(name) if letter == "."]
         waiting += _imports(path, name if path.stem == "__init__" else name.rpartition(".")[0])
     return sorted(found)
 
 
 def _file(root: Path, module: str) -> Path | None:
-    """Return the file of a module in `components`; none for other modules, and other names."""
+    """Return the file of a module in `components`; None for other modules and other names."""
     first, *rest = module.split(".")
     if first != root.name:
         return None
@@ -108,7 +111,7 @@ def _parsed(source: str) -> ast.Module:
 
 
 def _imports(path: Path, package: str) -> Iterator[str]:
-    """Yield the modules that a file imports, and what it takes from them, as it may be a module."""
+    """Yield the modules that a file imports, and names taken from them, which may be modules."""
     for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

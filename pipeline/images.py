@@ -1,33 +1,32 @@
-"""The images of the steps: how they are named, tagged by content, built and pushed."""
+"""The images of the steps: their names, their tags by content, building and pushing them.
+
+There is one image for each set of dependencies, and it has a tag for each of its
+steps. A step's tag changes with the image's dependencies and with the code that
+this step imports. Results are cached under the image's name, so a change of one
+step's code reruns that step and no other.
+"""
 
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES, VERSION
-from pipeline.code_fingerprint import code_fingerprint, components_root
+from pipeline.code_fingerprint import code_fingerprint, components_root, imported_files
 
 DOCKERFILES = {DATA: "images/data.Dockerfile", MODEL: "images/model.Dockerfile"}
 ENGINES = ("docker", "podman")
-
-
-def _hash(named: Iterable[tuple[str, bytes]]) -> str:
-    digest = hashlib.sha256()
-    for name, content in named:
-        digest.update(f"{name}\0".encode())
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()[:12]
+_GPU = "-gpu"
 
 
 def subprocess_images() -> dict[str, str]:
-    """A name for each step by its own code: what the subprocess runner's cache goes by.
+    """Return a name for each step, by its own code, for the subprocess runner's cache.
 
-    That runner pulls no image. kfp's cache key holds the image's name, so a
-    step whose code has changed is run again and the others are not.
+    That runner pulls no image, but kfp's cache key holds the image's name: a step
+    is run again if its name has changed.
     """
     return {
         step: f"{name}:{code_fingerprint(f'components.{step}.component')}"
@@ -36,7 +35,7 @@ def subprocess_images() -> dict[str, str]:
 
 
 def checkout() -> Path:
-    """The folder that images are built from.
+    """Return the folder that images are built from.
 
     Raises:
         InputError: If the package was installed without its repository.
@@ -44,55 +43,83 @@ def checkout() -> Path:
     root = components_root().parent
     if not all((root / file).is_file() for file in DOCKERFILES.values()):
         raise InputError(
-            f"{root} is no checkout of the repository, so images cannot be built from it. Clone "
+            f"{root} is not a checkout of the repository, so images cannot be built from it. Clone "
             "the repository and install it with pip install --editable."
         )
     return root
 
 
-def content_tag(name: str, *, gpu: bool = False) -> str:
-    """The tag of an image: a hash of all that goes into it.
+def step_tag(step: str, *, gpu: bool = False) -> str:
+    """Return the tag of a step's image: the step, and a hash of what its results depend on.
+
+    These are the Dockerfile, `pyproject.toml`, `constraints.txt`, and the code that
+    the step imports.
 
     Args:
-        name: The image, `DATA` or `MODEL`.
+        step: The step.
         gpu: Whether the model image has JAX with CUDA.
 
     Raises:
-        InputError: If there is no checkout to build it from.
+        InputError: If this is not a checkout.
     """
     root = checkout()
-    files = [root / DOCKERFILES[name], root / "pyproject.toml", root / "constraints.txt"]
-    files += sorted(
-        path
-        for path in (root / "components").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md"
-    )
-    tag = _hash((str(path.relative_to(root)), path.read_bytes()) for path in files)
-    return f"{tag}-gpu" if gpu and name == MODEL else tag
+    name = STEP_IMAGES[step]
+    dependencies = (DOCKERFILES[name], "pyproject.toml", "constraints.txt")
+    files = [root / file for file in dependencies]
+    files += imported_files(f"components.{step}.component")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return f"{step}-{digest.hexdigest()[:12]}{_GPU if gpu and name == MODEL else ''}"
 
 
-def image_reference(name: str, registry: str = "", *, gpu: bool = False) -> str:
-    """An image's full name: registry, name, tag by content.
+def step_image(step: str, registry: str = "", *, gpu: bool = False) -> str:
+    """Return the full name of a step's image: registry, name, the step's tag.
 
     Args:
-        name: The image.
-        registry: What goes before it, e.g. `ghcr.io/acme`.
+        step: The step.
+        registry: The prefix of the name, e.g. `ghcr.io/acme`; empty for none.
         gpu: Whether the model image has JAX with CUDA.
     """
     prefix = f"{registry.rstrip('/')}/" if registry else ""
-    return f"{prefix}{name}:{content_tag(name, gpu=gpu)}"
+    return f"{prefix}{STEP_IMAGES[step]}:{step_tag(step, gpu=gpu)}"
 
 
 def step_images(registry: str = "", *, gpu: bool = False) -> dict[str, str]:
-    """The full name of each step's image; what containers and clusters run."""
-    return {step: image_reference(name, registry, gpu=gpu) for step, name in STEP_IMAGES.items()}
+    """Return the full name of each step's image, for containers and clusters."""
+    return {step: step_image(step, registry, gpu=gpu) for step in STEP_IMAGES}
+
+
+def superseding_image(step: str, image: str) -> str | None:
+    """Return the image that this checkout uses for a step instead of another one.
+
+    Args:
+        step: The step.
+        image: A full name. Its registry and its variant, with CUDA or without, are kept.
+
+    Returns:
+        The full name; None if `image` is up to date, or not one of this pipeline's.
+
+    Raises:
+        InputError: If this is not a checkout.
+    """
+    registry, _, last = image.rpartition("/")
+    name, _, tag = last.partition(":")
+    if STEP_IMAGES.get(step) != name:
+        return None
+    current = step_image(step, registry, gpu=tag.endswith(_GPU))
+    return None if current == image else current
 
 
 def find_engine(engine: str | None = None) -> str:
-    """Finds docker or podman on the path.
+    """Find docker or podman on the path.
+
+    Args:
+        engine: The one to look for; either if it is None.
 
     Raises:
-        InputError: If there is none.
+        InputError: If it is not installed.
     """
     for name in [engine] if engine else ENGINES:
         if shutil.which(name):
@@ -110,65 +137,95 @@ def build_image(
     *,
     gpu: bool = False,
     options: Iterable[str] = (),
-) -> str:
-    """Builds an image from the checkout.
+) -> list[str]:
+    """Build an image from the checkout, with the tags of all its steps.
 
     Args:
         engine: `docker` or `podman`.
-        name: The image.
-        registry: What goes before its name.
-        gpu: Whether to take JAX with CUDA.
+        name: The image, `DATA` or `MODEL`.
+        registry: The prefix of its name; empty for none.
+        gpu: Whether to install JAX with CUDA.
         options: More options for the engine, e.g. `--network=host`.
 
     Returns:
-        The image's full name.
+        The image's full names, one for each of its steps.
 
     Raises:
         InputError: If the engine fails; it has printed why.
     """
-    root = checkout()
-    reference = image_reference(name, registry, gpu=gpu)
-    command = [
-        engine, "build", *options,
-        "--file", DOCKERFILES[name],
-        "--tag", reference,
-        # For components that are compiled alone.
-        "--tag", f"{name}:{VERSION}",
+    references = list(_references(name, registry, gpu=gpu))
+    command = [engine, "build", *options, "--file", DOCKERFILES[name]]
+    # With the version as a tag too, for components that are compiled alone.
+    for reference in [*references, f"{name}:{VERSION}"]:
+        command += ["--tag", reference]
+    command += [
         "--build-arg", f"VERSION={metadata.version('deep-retrieval-pipeline')}",
         "--build-arg", f"REVISION={revision()}",
     ]  # fmt: skip
     if gpu and name == MODEL:
         command += ["--build-arg", "EXTRA=gpu"]
-    _engine([*command, "."], root)
-    return reference
+    _engine([*command, "."], checkout())
+    return references
 
 
-def push_image(engine: str, name: str, registry: str, *, gpu: bool = False) -> str:
-    """Pushes an image that was built; see `build_image`."""
-    reference = image_reference(name, registry, gpu=gpu)
-    if not image_exists(engine, reference):
-        raise InputError(f"{reference} is not built: deep-retrieval images build")
-    _engine([engine, "push", reference], checkout())
-    return reference
+def push_image(engine: str, name: str, registry: str, *, gpu: bool = False) -> Iterator[str]:
+    """Push an image under those of its steps' tags that the registry does not have.
+
+    Args:
+        engine: `docker` or `podman`.
+        name: The image, `DATA` or `MODEL`.
+        registry: The prefix of its name.
+        gpu: Whether to push the one with CUDA.
+
+    Yields:
+        Each full name that was pushed.
+
+    Raises:
+        InputError: If the image is not built, or the engine fails.
+    """
+    missing = [
+        reference
+        for reference in _references(name, registry, gpu=gpu)
+        if not _is_in_registry(engine, reference)
+    ]
+    for reference in missing:
+        if not image_exists(engine, reference):
+            raise InputError(f"{reference} is not built: deep-retrieval images build")
+    for reference in missing:
+        _engine([engine, "push", reference], checkout())
+        yield reference
 
 
 def image_exists(engine: str, reference: str) -> bool:
-    """Whether the engine has an image."""
-    found = subprocess.run(
-        [engine, "image", "inspect", reference], capture_output=True, check=False
-    )
-    return found.returncode == 0
+    """Tell whether the engine has an image."""
+    return _succeeds([engine, "image", "inspect", reference])
+
+
+def _references(name: str, registry: str, *, gpu: bool) -> Iterator[str]:
+    for step, image in STEP_IMAGES.items():
+        if image == name:
+            yield step_image(step, registry, gpu=gpu)
+
+
+def _is_in_registry(engine: str, reference: str) -> bool:
+    # If the registry does not answer, the push fails with the engine's own message.
+    return _succeeds([engine, "manifest", "inspect", reference])
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _engine(command: list[str], folder: Path) -> None:
     if subprocess.run(command, cwd=folder, check=False).returncode:
-        raise InputError(f"{' '.join(command[:2])} failed; what it printed above says why.")
+        raise InputError(f"{' '.join(command[:2])} failed; its output above says why.")
 
 
 def revision() -> str:
-    """The git revision of the checkout that this package is run from, if it is one.
+    """Return the git revision of the checkout that this package is run from.
 
-    Ends with `-dirty` where files have changed since.
+    It ends with `-dirty` if files have changed since, and is `unknown` if this is not
+    a checkout.
     """
     try:
         found = subprocess.run(

@@ -22,6 +22,8 @@ def resolve(
         ("published_number", int),
         ("published_version", str),
         ("base_number", int),
+        ("seconds", float),
+        ("startup_seconds", float),
     ],
 ):
     """Turns what depends on the time of a run into plain values, on which caching is safe.
@@ -41,7 +43,7 @@ def resolve(
         ISO 8601 or empty. `published_number`, `published_version`: the entry of
         the history that made a version the live one, and that version; 0 and
         empty if nothing is published. `base_number`: the same number if training
-        begins from it, else 0.
+        begins from it, else 0. `seconds`, `startup_seconds`: the step's times.
     """
     from components.resolve.job import resolve as job
     from components.shared.runtime.step import run_step
@@ -61,4 +63,6 @@ def resolve(
         resolved["published_number"],
         resolved["published_version"],
         resolved["base_number"],
+        resolved["seconds"],
+        resolved["startup_seconds"],
     )

@@ -134,8 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     images = commands.add_parser(
         "images",
         help="build, push or list the steps' container images",
-        description="Builds the images from this checkout, with docker or podman. A tag is a hash "
-        "of all that goes into the image, so the same tag is the same content.",
+        description="Builds the images from this checkout, with docker or podman. Each "
+        "step has a tag of its own: a hash of its dependencies and of the code that it imports.",
         epilog="Examples:\n"
         "  deep-retrieval images build\n"
         "  deep-retrieval images push --registry ghcr.io/acme --gpu\n",
@@ -266,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
-    from pipeline.local.runner import RunFailed, run_locally
+    from pipeline.local.failure import RunFailed
+    from pipeline.local.runner import run_locally
     from pipeline.local.summary import summarize
 
     containers = None
@@ -305,13 +306,16 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    names = options.configs or ["sample"]
-    from pipeline.experiments.comparison import compare, render, write
+    from pipeline.experiments.comparison import compare
+    from pipeline.experiments.comparison_output import write
+    from pipeline.experiments.plan import Request
+    from pipeline.experiments.table import render
 
     metrics = options.metrics or ()
-    comparison = compare(
-        names, options.overrides, options.change, options.seeds, options.output, metrics
+    request = Request(
+        options.configs or ["sample"], options.overrides, options.change, options.seeds, metrics
     )
+    comparison = compare(request, options.output)
     print("\n" + render(comparison, metrics))
     folder = Path(options.output).resolve() / "compare"
     write(comparison, metrics, folder)
@@ -356,22 +360,25 @@ def _images(options: argparse.Namespace) -> int:
         build_image,
         find_engine,
         image_exists,
-        image_reference,
         push_image,
+        step_images,
     )
 
     engine = find_engine(options.engine)
+    if options.action == "list":
+        for reference in sorted(step_images(options.registry, gpu=options.gpu).values()):
+            print(f"{reference}  {'built' if image_exists(engine, reference) else 'not built'}")
+        return 0
     for name in DOCKERFILES:
         if options.action == "build":
-            reference = build_image(
+            references = build_image(
                 engine, name, options.registry, gpu=options.gpu, options=options.build_option
             )
-            print(f"built {reference}")
-        elif options.action == "push":
-            print(f"pushed {push_image(engine, name, options.registry, gpu=options.gpu)}")
+            for reference in references:
+                print(f"built {reference}")
         else:
-            reference = image_reference(name, options.registry, gpu=options.gpu)
-            print(f"{reference}  {'built' if image_exists(engine, reference) else 'not built'}")
+            for reference in push_image(engine, name, options.registry, gpu=options.gpu):
+                print(f"pushed {reference}")
     return 0
 
 

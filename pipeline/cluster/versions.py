@@ -1,16 +1,15 @@
 """Reads the versions of the pipeline that are on the server."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import kfp_server_api  # type: ignore[import-untyped]
 import yaml
 
-from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cluster.api import Cluster, ClusterError
-from pipeline.images import image_reference
+from pipeline.images import superseding_image
 
 _API = kfp_server_api.PipelineServiceApi
 
@@ -46,9 +45,7 @@ class Definition:
     @property
     def images(self) -> frozenset[str]:
         """All images of the steps."""
-        executors = self.ir.get("deploymentSpec", {}).get("executors", {}).values()
-        found = {executor.get("container", {}).get("image") for executor in executors}
-        return frozenset(image for image in found if image)
+        return frozenset(image for _, image in self._step_images())
 
     def superseded_images(self) -> dict[str, str]:
         """Compares its images with those that this checkout would use.
@@ -59,15 +56,19 @@ class Definition:
         Raises:
             InputError: If this is not a checkout.
         """
-        superseded = {}
-        for image in sorted(self.images):
-            registry, _, last = image.rpartition("/")
-            name, _, tag = last.partition(":")
-            if name in STEP_IMAGES.values():
-                current = image_reference(name, registry, gpu=tag.endswith("-gpu"))
-                if current != image:
-                    superseded[image] = current
-        return superseded
+        return {
+            image: current
+            for step, image in self._step_images()
+            if (current := superseding_image(step, image)) is not None
+        }
+
+    def _step_images(self) -> Iterator[tuple[str, str]]:
+        executors = self.ir.get("deploymentSpec", {}).get("executors", {})
+        for label, executor in sorted(executors.items()):
+            if image := executor.get("container", {}).get("image"):
+                # kfp numbers the second task of a step: exec-fetch-published-2.
+                task = re.sub(r"-\d+$", "", label.removeprefix("exec-"))
+                yield task.replace("-", "_"), image
 
 
 def versions_of(cluster: Cluster, pipeline_id: str, config_name: str) -> list[Any]:

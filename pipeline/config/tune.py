@@ -1,4 +1,4 @@
-"""The section `tune`: what a search tries."""
+"""The section `tune`: the settings that a search tries."""
 
 from typing import Annotated, Any, get_args
 
@@ -17,7 +17,7 @@ from components.train.config import LayerSizes, TrainConfig
 
 LAYER_SIZES = "layer_sizes"
 _TRAIN = "train."
-# Trials are compared by the one, and do without the other.
+# Trials are compared by train.monitor, and are never refitted.
 _FIXED = ("monitor", "refit")
 
 
@@ -37,10 +37,10 @@ class Range(BaseModel):
     """A number from a range.
 
     Args:
-        low: The least.
-        high: The greatest.
-        log: Whether its logarithm is drawn evenly.
-        integer: Whether it is a whole number.
+        low: The smallest value.
+        high: The largest value.
+        log: Whether to sample uniformly on a logarithmic scale.
+        integer: Whether to sample whole numbers only.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,9 +55,9 @@ class Range(BaseModel):
         if self.low >= self.high:
             raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
         if self.log and self.low <= 0:
-            raise ValueError(f"low {self.low:g} must be above 0, as log is true")
+            raise ValueError(f"low {self.low:g} must be above 0, because log is true")
         if self.integer and (self.low % 1 or self.high % 1):
-            raise ValueError("low and high must be whole numbers, as integer is true")
+            raise ValueError("low and high must be whole numbers, because integer is true")
         return self
 
 
@@ -72,7 +72,7 @@ Values = Annotated[
 
 
 def _type_of(key: str) -> tuple[Any, TypeAdapter[Any]]:
-    """The type of what a key stands for, and what checks a value of it."""
+    """Return the type of a key's value, and the adapter that validates one."""
     if key == LAYER_SIZES:
         return LayerSizes, TypeAdapter(LayerSizes)
     field = TrainConfig.model_fields[key.removeprefix(_TRAIN)]
@@ -81,19 +81,19 @@ def _type_of(key: str) -> tuple[Any, TypeAdapter[Any]]:
 
 
 class TuneConfig(BaseModel):
-    """What a search tries, and how.
+    """The settings that a search tries, and how it chooses them.
 
     Args:
-        space: What may change: keys of the section `train`, as `train.dropout`,
-            and `layer_sizes`, the dense layers of both towers. What is not
-            named stays as the config has it; of its layer stacks, the first is
-            taken.
+        space: The values to try, by key: keys of the section `train`, e.g.
+            `train.dropout`, and `layer_sizes`, the dense layers of both towers.
+            Other settings keep the config's values; of several layer stacks, the
+            first one is used.
         sampler: `tpe`: tree-structured Parzen estimator (Bergstra et al.,
             "Algorithms for hyper-parameter optimization", NeurIPS 2011).
             `random`: random search (Bergstra & Bengio, JMLR 2012).
-        trials: How many combinations.
-        seeds: So many trainings of each, whose mean counts: one validation
-            part is small, and the best of many is partly luck.
+        trials: Number of trials.
+        seeds: Seeds per trial; trials are ranked by the mean. A validation split
+            is small, so with one seed the best of many trials is partly luck.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -110,7 +110,7 @@ class TuneConfig(BaseModel):
             if key not in (LAYER_SIZES, *known):
                 names = ", ".join(known)
                 raise ValueError(
-                    f"space: {key} cannot be tuned. What can be is {LAYER_SIZES}, {names}"
+                    f"space: {key} cannot be tuned. Keys that can: {LAYER_SIZES}, {names}"
                 )
         return self
 
@@ -121,7 +121,9 @@ class TuneConfig(BaseModel):
             if isinstance(what, Range):
                 numbers = {int, float}.intersection([annotation, *get_args(annotation)])
                 if not numbers or key == LAYER_SIZES:
-                    raise ValueError(f"space: {key} is no number, so it has no range: give choices")
+                    raise ValueError(
+                        f"space: {key} is not a number, so it cannot have a range: give choices"
+                    )
                 if int in numbers and not what.integer:
                     raise ValueError(f"space: {key} is a whole number: set integer to true")
             for value in what.choices if isinstance(what, Choices) else (what.low, what.high):

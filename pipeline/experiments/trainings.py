@@ -1,54 +1,58 @@
-"""Trainings on this machine, apart from runs of the pipeline: for searches and comparisons.
+"""Trainings on this machine outside of pipeline runs, for searches and comparisons.
 
-Each is a call of a step's job in a process of its own. Its result is kept under a
-hash of all that it depends on, the step's code among it, so whatever was stopped
-goes on where it was, and what two commands have in common is done once.
+A result is kept under a hash of all that it depends on, including the step's code.
+So a stopped command continues where it was, and two commands share what they have
+in common.
 """
 
 import fcntl
 import hashlib
-import importlib
 import json
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
-from components.shared.runtime.errors import InputError, describe_os_error, without_beam
-from components.shared.runtime.files import read_json, write_json, written_aside
-from components.shared.runtime.keras_backend import use_jax
-from components.shared.runtime.progress import progress_lines
+from components.shared.contracts.json_file import JsonFile
+from components.shared.runtime.errors import InputError, describe_os_error
+from components.shared.runtime.files import written_aside
 from components.shared.storage.source_files import source_fingerprint
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.config.pipeline import PipelineConfig
+from pipeline.experiments.metrics_files import BaselineMetrics, ModelMetrics
+from pipeline.experiments.processes import run_job
+from pipeline.heartbeat import Heartbeat
+
+_File = TypeVar("_File", bound=JsonFile)
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """Writes the mean of some seeds' values and their standard deviation; nothing of none."""
+    """Format the mean and the standard deviation of the seeds' values.
+
+    Args:
+        values: One for each seed; without any, the text is empty.
+
+    Example:
+    ```python
+    assert mean_and_spread([0.1, 0.3]) == "0.2000 ± 0.1414"
+    assert mean_and_spread([0.1]) == "0.1000"
+    ```
+    """
     if not values:
         return ""
     spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
     return f"{fmean(values):.4f}{spread}"
 
 
-class JobFailed(InputError):
-    """A job ended for reasons that are not those of its settings: no memory, a full disk."""
-
-
 class Experiments:
-    """Prepares data, trains and measures, where that has not been done already.
+    """Prepares data, trains and measures, unless the result is there already.
 
     Args:
-        output: A folder; what is kept goes to `work/experiments` in it.
-        say: Takes lines of progress.
+        output: The output folder; results are kept in `work/experiments` in it.
+        say: Called with each line of progress.
+
+    Raises:
+        InputError: If the folder cannot be used.
     """
 
     def __init__(self, output: str, say: Callable[[str], None] = print):
@@ -61,7 +65,7 @@ class Experiments:
             raise InputError(f"--output {output}: {describe_os_error(error)}") from error
 
     def encoded(self, config: PipelineConfig) -> Path:
-        """Returns the encoded tables of a config: runs ingest and adapt.
+        """Return the encoded tables of a config, made by ingest and adapt.
 
         Raises:
             InputError: If the source or the features cannot be used.
@@ -82,13 +86,13 @@ class Experiments:
         )  # fmt: skip
 
     def trained(self, config: PipelineConfig, layer_sizes: list[int], seed: int) -> Path:
-        """A model, as train writes it.
+        """Return the folder of a trained model.
 
         Args:
             config: Its data, features and training.
-            layer_sizes: The dense layers of both towers.
+            layer_sizes: Units of the dense layers of both towers.
             seed: Of the weights and the order of rows; the split keeps the
-                config's own.
+                config's seed.
 
         Raises:
             InputError: If the data or the settings cannot be used.
@@ -110,17 +114,20 @@ class Experiments:
             ),
         )  # fmt: skip
 
-    def measured(self, config: PipelineConfig, layer_sizes: list[int], seed: int) -> dict[str, Any]:
-        """The metrics of a model on the test part; see `measure_model`."""
+    def measured(self, config: PipelineConfig, layer_sizes: list[int], seed: int) -> ModelMetrics:
+        """Return a model's metrics on the test split; see `measure_model`."""
         encoded, model = self.encoded(config), self.trained(config, layer_sizes, seed)
         return self._measured(
-            "measure_model", model.name, config, encoded=str(encoded), model=str(model)
-        )
+            ModelMetrics, "measure_model", model.name, config,
+            encoded=str(encoded), model=str(model),
+        )  # fmt: skip
 
-    def baselines(self, config: PipelineConfig) -> dict[str, Any]:
-        """The metrics of the baselines on the test part; see `measure_baselines`."""
+    def baselines(self, config: PipelineConfig) -> BaselineMetrics:
+        """Return the baselines' metrics on the test split; see `measure_baselines`."""
         encoded = self.encoded(config)
-        return self._measured("measure_baselines", encoded.name, config, encoded=str(encoded))
+        return self._measured(
+            BaselineMetrics, "measure_baselines", encoded.name, config, encoded=str(encoded)
+        )
 
     def _ingest(self, folder: Path, settings: dict[str, Any]) -> None:
         self._run(
@@ -129,19 +136,18 @@ class Experiments:
             tables=str(folder), rejects=f"{folder}-rejects",
         )  # fmt: skip
 
-    def _measured(self, name: str, what: str, config: PipelineConfig, **arguments: Any) -> Any:
-        settings = {"of": what, "by": name, "config": config.parameters()["evaluate"]}
+    def _measured(
+        self, file: type[_File], job: str, subject: str, config: PipelineConfig, **arguments: str
+    ) -> _File:
+        module = "components.evaluate.experiment"
+        settings = {"of": subject, "by": job, "config": config.parameters()["evaluate"]}
 
         def make(folder: Path, settings: dict[str, Any]) -> None:
-            result = self._run(
-                "components.evaluate.experiment", name, config=settings["config"], **arguments
-            )
+            result = self._run(module, job, config=settings["config"], **arguments)
             with written_aside(folder) as partial:
-                write_json(result, partial / "metrics.json")
+                file.model_validate(result).write(partial)
 
-        return read_json(
-            self._made("metrics", "components.evaluate.experiment", settings, make) / "metrics.json"
-        )
+        return file.read(self._made("metrics", module, settings, make))
 
     def _made(
         self,
@@ -150,54 +156,26 @@ class Experiments:
         settings: dict[str, Any],
         make: Callable[[Path, dict[str, Any]], object],
     ) -> Path:
-        """Finds what was made of the same settings and code, or makes it."""
+        """Return the folder made from the same settings and code; make it if it is missing."""
         code = code_fingerprint(module)
         content = json.dumps([code, settings], sort_keys=True).encode()
         folder = self._folder / f"{kind}-{hashlib.sha256(content).hexdigest()[:16]}"
-        # Another command may be making it; the lock goes with the process.
+        # Another command may be making it. The lock is released when its process ends.
         with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._say(f"waits for another command that makes {folder.name}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._wait_for(lock.fileno(), folder.name)
             if not folder.is_dir():  # jobs write aside, then rename
                 make(folder, settings)
         return folder
 
+    def _wait_for(self, lock: int, name: str) -> None:
+        waiting = f"waiting for another command that makes {name}"
+        self._say(waiting)
+        with Heartbeat(lambda name, text: self._say(f"{name}  {text}")) as heartbeat:
+            heartbeat.start(name, waiting, str)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
     def _run(self, module: str, job: str, **arguments: Any) -> Any:
-        """Calls a job in a process of its own: each wants a Keras backend of its own."""
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            try:
-                return pool.submit(_call, str(self.log_path), module, job, arguments).result()
-            except (BrokenProcessPool, SystemExit) as error:  # SIGTERM makes train exit
-                raise JobFailed(
-                    f"{module} was killed, perhaps for want of memory. Its last output is at the "
-                    f"end of {self.log_path}."
-                ) from error
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the command is gone: nobody waits for its result."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-def _call(log_path: str, module: str, job: str, arguments: dict[str, Any]) -> Any:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with open(log_path, "a", encoding="utf-8") as log:
-        for stream in (1, 2):  # of this process, which does nothing else; libraries write to both
-            os.dup2(log.fileno(), stream)
-        try:
-            use_jax()  # before the job's module imports keras
-            with progress_lines(job):
-                return getattr(importlib.import_module(module), job)(**arguments)
-        except Exception as raised:
-            error = without_beam(raised)
-            if isinstance(error, InputError | ValidationError):
-                raise InputError(str(error)) from None
-            if isinstance(error, OSError):
-                raise JobFailed(describe_os_error(error)) from None
-            raise
+        return run_job(module, job, arguments, self.log_path, self._say)

@@ -1,4 +1,4 @@
-"""The Docker runner: each step in a container of its own, which can do little else."""
+"""Runs each step in a container with the fewest possible rights."""
 
 import contextlib
 import os
@@ -17,26 +17,30 @@ from components.shared.runtime.errors import InputError
 from components.shared.storage.location import is_remote
 from components.shared.storage.names import inside
 from components.shared.storage.source_files import SOURCE_PATHS
+from pipeline.heartbeat import Heartbeat
 
 _LABEL = "deep-retrieval.run"
-_NOBODY = 65532  # the user that the images name
+_NOBODY = 65532  # the user of the images
 _KILLED = 137
 
 
 @dataclass
 class Containers:
-    """The containers of one run: how they are started, and what became of them.
+    """The containers of a run: how they are started, and how they ended.
 
-    Every container runs without network, as a user who is not root, without
-    capabilities, on a read-only root file system. It can write to the run's
-    work folder and to a temporary /tmp.
+    Each container runs as a non-root user, without network and capabilities, on a
+    read-only root file system. It can write to the run's work folder and to a
+    temporary /tmp.
 
     Args:
         images: The image of each step.
         gpu: Whether containers see the NVIDIA GPUs.
-        memory: The most memory that a container may use, e.g. `8g`.
-        run: Marks this run's containers.
-        failures: What became of containers that failed, in words.
+        memory: The memory limit of a container, e.g. `8g`.
+        run: The label of this run's containers.
+        failures: How the containers that failed have ended, in words.
+
+    Raises:
+        InputError: If no container engine answers, or an image is not built.
     """
 
     images: Mapping[str, str]
@@ -51,8 +55,9 @@ class Containers:
         self._idle.set()
         missing = sorted({image for image in self.images.values() if not self._has(image)})
         if missing:
+            others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(
-                f"There is no image {', '.join(missing)}. Build it: deep-retrieval images build"
+                f"The image {missing[0]}{others} is not built: deep-retrieval images build"
                 f"{' --gpu' if self.gpu else ''}"
             )
 
@@ -65,21 +70,21 @@ class Containers:
 
     @property
     def user(self) -> int:
-        """Who runs the containers: the caller; where that is root, nobody in particular."""
+        """The user id of the containers: the caller's, or the images' if the caller is root."""
         return os.getuid() or _NOBODY
 
     def runner(
         self, source: Mapping[str, Any], work: Path, location: str = ""
     ) -> local.DockerRunner:
-        """Makes kfp's runner.
+        """Return kfp's runner for these containers.
 
         Args:
             source: The config's source; its files are mounted read-only.
-            work: Where steps write; kfp mounts it.
-            location: The folder to which models are published, if any.
+            work: The folder that steps write to; kfp mounts it.
+            location: The folder to which models are published; empty for none.
 
         Raises:
-            InputError: If containers could not reach a file or the folder.
+            InputError: If containers cannot reach a file or a folder.
         """
         _check_reachable(str(work), "--output")
         for path in source_paths(source):
@@ -108,18 +113,18 @@ class Containers:
             "labels": {_LABEL: self.run},
         }
         if self.memory:
-            # The same limit for memory and swap together: no swap.
+            # memswap_limit is for memory and swap together, so there is no swap.
             options |= {"mem_limit": self.memory, "memswap_limit": self.memory}
         if self.gpu:
             options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
         return local.DockerRunner(**options)
 
     def fetch(self, version: str, folder: Path, network: str = "bridge") -> Path:
-        """Downloads MovieLens in a container, the only one that has a network.
+        """Download MovieLens in a container with network access.
 
         Args:
-            version: Which MovieLens.
-            folder: Where to keep it.
+            version: The version of MovieLens, e.g. `100k`.
+            folder: The folder to download to.
             network: The engine's network to use.
 
         Returns:
@@ -142,7 +147,8 @@ class Containers:
             "    sys.exit(str(error))\n"
         )
         mounted = "/downloads"
-        with self.owning(folder):
+        with self.owning(folder), Heartbeat(_print) as heartbeat:
+            heartbeat.start("download", "download", str)
             try:
                 output = self._client.containers.run(
                     self.images["ingest"],
@@ -160,22 +166,22 @@ class Containers:
                 printed = error.stderr
                 text = printed.decode() if isinstance(printed, bytes) else str(printed)
                 raise InputError(text.strip().splitlines()[-1]) from error
-        # What a container prints is from outside of this machine, as is what it downloads.
+        # The container's output is not trusted, as it is not from this machine.
         printed = output.decode(errors="replace").strip().splitlines()[-1]
         return inside(
             folder,
             printed.removeprefix(f"{mounted}/"),
             f"{self.images['ingest']} has downloaded MovieLens",
-            "Download the archive yourself, and name it with source.path.",
+            "Download the archive yourself, and set source.path to it.",
         )
 
     def owning(self, folder: Path) -> contextlib.AbstractContextManager[None]:
-        """Lends a folder to the containers' user; afterwards all in it is the caller's."""
+        """Give a folder to the containers' user, and afterwards all of it back to the caller."""
         return _lent(folder, self.user)
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Notes how containers end: kfp 2.17 takes one that is gone quickly for a success."""
+        """Record how containers end: kfp 2.17 treats one that has disappeared as a success."""
         events = self._client.events(
             filters={"label": f"{_LABEL}={self.run}", "event": ["start", "oom", "die"]}, decode=True
         )
@@ -184,7 +190,7 @@ class Containers:
         try:
             yield
         finally:
-            self._idle.wait(timeout=5)  # the last container's end may still be on its way
+            self._idle.wait(timeout=5)  # the event of the last container's end may be late
             events.close()
             watcher.join(timeout=5)
             self.stop()
@@ -209,20 +215,24 @@ class Containers:
 
     def _explain(self, status: int, out_of_memory: bool) -> str:
         if out_of_memory:
-            limit = f" of {self.memory}" if self.memory else ""
-            return f"the container ran out of its memory{limit}; give it more with --memory"
+            limit = f" (limit {self.memory})" if self.memory else ""
+            return f"the container ran out of memory{limit}; raise it with --memory"
         if status == _KILLED:
-            return "the container was killed; the machine may have run out of memory"
+            return "the container was killed, perhaps because the machine ran out of memory"
         return f"the container ended with status {status}"
 
     def stop(self) -> None:
-        """Kills the run's containers, and removes them."""
+        """Kill and remove the run's containers."""
         for container in self._client.containers.list(
             all=True, filters={"label": f"{_LABEL}={self.run}"}, ignore_removed=True
         ):
-            # It may end, or be removed by its own, at any time.
+            # It may end or remove itself at any time.
             with contextlib.suppress(docker.errors.APIError):
                 container.remove(force=True)
+
+
+def _print(name: str, text: str) -> None:
+    print(f"{name}  {text}", flush=True)
 
 
 def _client() -> docker.DockerClient:
@@ -239,7 +249,11 @@ def _client() -> docker.DockerClient:
 
 
 def source_paths(source: Mapping[str, Any]) -> list[str]:
-    """The files and folders that a source reads, to be mounted where they are."""
+    """Return the files and folders that a source reads, to be mounted at the same paths.
+
+    Raises:
+        InputError: If one is in a bucket, which containers cannot reach.
+    """
     paths = []
     for key in sorted(SOURCE_PATHS):
         value = source.get(key)
@@ -249,7 +263,7 @@ def source_paths(source: Mapping[str, Any]) -> list[str]:
                 "or use --runner subprocess."
             )
         if isinstance(value, str):
-            # Of a glob, the folder that it looks into.
+            # A glob is replaced by the folder that it searches.
             path = Path(os.path.abspath(Path(value).expanduser()))
             while any(letter in str(path) for letter in "*?["):
                 path = path.parent
@@ -258,7 +272,7 @@ def source_paths(source: Mapping[str, Any]) -> list[str]:
 
 
 def _check_reachable(path: str, what: str) -> None:
-    """Refuses what is in root's home: the images have one, too, that only root can enter."""
+    """Refuse a path in /root: the images have that folder too, and only root can enter it."""
     if Path("/root") in Path(path).parents:
         raise InputError(
             f"{what} {path}: containers do not run as root and cannot enter /root. Choose another "

@@ -12,7 +12,8 @@ from components.shared.contracts.rankers import (
     PUBLISHED,
     Ranker,
 )
-from pipeline.local.runner import RunResult, StepTime
+from components.shared.contracts.run import StepTime
+from pipeline.local.results import RunResult
 
 
 def summarize(result: RunResult) -> str:

@@ -22,10 +22,11 @@ from tiny_config import tiny
 
 from components.shared.contracts.tables import SPLITS, read_table
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.images import MODEL
 from pipeline.cli.main import main
-from pipeline.images import image_reference, step_images
-from pipeline.local.runner import RunFailed, RunResult, run_locally
+from pipeline.images import step_images
+from pipeline.local.failure import RunFailed
+from pipeline.local.results import RunResult
+from pipeline.local.runner import run_locally
 
 docker = pytest.importorskip("docker")
 
@@ -167,7 +168,7 @@ def test_a_container_can_do_only_what_a_step_needs(
     from pipeline.local.docker_runner import Containers
 
     options = Containers(step_images()).runner({}, tmp_path).container_run_args
-    image = image_reference(MODEL)
+    image = step_images()["train"]
     if allowed:
         engine.containers.run(image, ["python3", "-c", code], remove=True, **options)
     else:
@@ -191,7 +192,7 @@ def test_the_model_image_has_no_tensorflow_and_no_beam(engine: Any) -> None:
         "import importlib.util as u; "
         "print([n for n in ('tensorflow', 'apache_beam', 'pytest') if u.find_spec(n)])"
     )
-    printed = engine.containers.run(image_reference(MODEL), ["python3", "-c", code], remove=True)
+    printed = engine.containers.run(step_images()["train"], ["python3", "-c", code], remove=True)
     assert printed.decode().strip() == "[]"
 
 
@@ -226,7 +227,7 @@ def test_a_container_that_runs_out_of_memory_is_explained(engine: Any, tmp_path:
         run_locally(
             config, str(tmp_path / "out"), containers=Containers(step_images(), memory="300m")
         )
-    assert "memory of 300m" in str(error.value)
+    assert "ran out of memory (limit 300m)" in str(error.value)
     assert "--memory" in str(error.value)
 
 

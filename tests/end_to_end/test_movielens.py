@@ -8,7 +8,8 @@ from served import assert_same_ranking, plain_server
 from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric
 from components.shared.contracts.tables import QUERY_ID, read_table
 from pipeline.config.loading import load_config
-from pipeline.local.runner import RunResult, run_locally
+from pipeline.local.results import RunResult
+from pipeline.local.runner import run_locally
 
 pytestmark = pytest.mark.movielens
 

@@ -1,3 +1,5 @@
+"""The hash of the code that a step imports."""
+
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ def _fingerprints() -> dict[str, str]:
 
 @pytest.fixture
 def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
-    """Changes a file of a copy of the code; returns the steps whose fingerprint changes."""
+    """Change a file in a copy of the code; return the steps whose fingerprint changes."""
     copy = tmp_path / "components"
     shutil.copytree(components_root(), copy)
     monkeypatch.setattr(components, "__path__", [str(copy)])
@@ -45,7 +47,7 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
         ("shared/__init__.py", set(STEPS)),
     ],
 )
-def test_a_fingerprint_changes_with_the_code_that_the_step_imports_and_no_other(
+def test_a_fingerprint_changes_only_with_the_code_that_the_step_imports(
     change: Change, file: str, steps: set[str]
 ) -> None:
     assert change(file) == steps
@@ -55,7 +57,7 @@ def test_a_change_of_the_towers_leaves_ingest_and_adapt_cached(change: Change) -
     assert not change("shared/retrieval/towers.py") & {"resolve", "ingest", "adapt"}
 
 
-def test_the_work_is_found_though_a_component_imports_it_when_it_runs() -> None:
+def test_a_job_is_found_although_its_component_imports_it_in_a_function() -> None:
     files = {
         path.relative_to(components_root()).as_posix()
         for path in imported_files("components.ingest.component")
@@ -65,6 +67,6 @@ def test_the_work_is_found_though_a_component_imports_it_when_it_runs() -> None:
     assert {"__init__.py", "shared/__init__.py", "ingest/__init__.py"} <= files
 
 
-def test_a_module_that_is_not_there_is_an_error() -> None:
+def test_a_missing_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"components\.nothing"):
         code_fingerprint("components.nothing")

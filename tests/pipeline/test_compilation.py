@@ -405,5 +405,5 @@ def test_compile_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for line in differences(load_config(str(config)), "registry.example/team"):
         assert f"  - {line}\n" in said
     # Train asks for a GPU, so its image is the one with CUDA.
-    assert re.search(r"registry\.example/team/deep-retrieval-model:[0-9a-f]{12}-gpu\n", said)
-    assert re.search(r"registry\.example/team/deep-retrieval-data:[0-9a-f]{12}\n", said)
+    assert re.search(r"registry\.example/team/deep-retrieval-model:train-[0-9a-f]{12}-gpu\n", said)
+    assert re.search(r"registry\.example/team/deep-retrieval-data:ingest-[0-9a-f]{12}\n", said)

@@ -1,4 +1,4 @@
-"""The images: what they are made of, and how they are named."""
+"""The images: their content, names and tags."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def pins() -> dict[str, set[str]]:
-    """The versions of constraints.txt, by name; some differ by platform."""
+    """Return the versions in constraints.txt, by name; some differ by platform."""
     found: dict[str, set[str]] = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         name, _, version = line.partition(";")[0].strip().partition("==")
@@ -31,19 +31,19 @@ def declared() -> list[Requirement]:
     return [Requirement(line) for line in lines if not line.startswith("deep-retrieval-pipeline")]
 
 
-def test_every_declared_dependency_is_pinned_to_a_version_that_it_allows() -> None:
+def test_every_declared_dependency_is_pinned_to_an_allowed_version() -> None:
     for requirement in declared():
         versions = pins()[canonicalize_name(requirement.name)]
         assert all(requirement.specifier.contains(version) for version in versions), requirement
 
 
-def test_pins_name_no_address() -> None:
+def test_pins_have_no_addresses() -> None:
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[\w.+!-]+( ; .+)?", line), line
 
 
 @pytest.mark.parametrize("name", [DATA, MODEL])
-def test_dockerfiles_take_versions_from_the_pins_alone(name: str) -> None:
+def test_dockerfiles_take_all_versions_from_the_pins(name: str) -> None:
     text = (ROOT / images.DOCKERFILES[name]).read_text()
     assert text.count("--constraints constraints.txt") == text.count("uv pip install")
     assert set(re.findall(r"(\w+)==", text)) == {"uv"}
@@ -53,7 +53,7 @@ def test_dockerfiles_take_versions_from_the_pins_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", [DATA, MODEL])
 def test_dockerfiles_are_plain(name: str) -> None:
-    """Another engine or an older one has to build them: no BuildKit syntax, no entry point."""
+    """Every engine can build them: no BuildKit syntax; and there is no entry point."""
     text = (ROOT / images.DOCKERFILES[name]).read_text()
     assert "--mount" not in text
     assert "<<" not in text
@@ -75,37 +75,56 @@ def copied_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+DATA_STEPS = {step for step, name in STEP_IMAGES.items() if name == DATA}
+MODEL_STEPS = set(STEP_IMAGES) - DATA_STEPS
+
+
 @pytest.mark.parametrize(
     ("file", "changes"),
     [
-        ("components/train/losses.py", {DATA, MODEL}),
-        ("components/evaluate/report.html.j2", {DATA, MODEL}),
-        ("images/model.Dockerfile", {MODEL}),
-        ("constraints.txt", {DATA, MODEL}),
+        ("components/train/losses.py", {"train"}),
+        ("components/shared/retrieval/towers.py", {"train", "export", "evaluate"}),
+        ("components/evaluate/report.html.j2", {"evaluate"}),
+        ("components/shared/runtime/step.py", DATA_STEPS | MODEL_STEPS),
+        ("images/model.Dockerfile", MODEL_STEPS),
+        ("constraints.txt", DATA_STEPS | MODEL_STEPS),
         ("components/train/README.md", set()),
         ("components/train/__pycache__/losses.cpython-311.pyc", set()),
+        ("images/README.md", set()),
     ],
 )
-def test_a_tag_changes_with_what_goes_into_the_image_and_with_nothing_else(
+def test_a_change_gives_new_tags_to_the_steps_that_depend_on_it_and_to_no_other(
     copied_checkout: Path, file: str, changes: set[str]
 ) -> None:
-    before = {name: images.content_tag(name) for name in (DATA, MODEL)}
+    before = images.step_images()
     path = copied_checkout / file
     path.parent.mkdir(exist_ok=True)
     with open(path, "a") as changed:
         changed.write("\n# changed\n")
-    after = {name: images.content_tag(name) for name in (DATA, MODEL)}
-    assert {name for name in before if before[name] != after[name]} == changes
+    after = images.step_images()
+    assert {step for step in before if before[step] != after[step]} == changes
 
 
-def test_the_gpu_image_has_a_tag_of_its_own_and_the_data_image_is_the_same() -> None:
-    assert images.content_tag(MODEL, gpu=True) == images.content_tag(MODEL) + "-gpu"
-    assert images.content_tag(DATA, gpu=True) == images.content_tag(DATA)
+def test_a_tag_names_its_step_and_the_variant_for_gpus() -> None:
+    for step in STEP_IMAGES:
+        assert re.fullmatch(f"{step}-[0-9a-f]{{12}}", images.step_tag(step))
+        suffix = "-gpu" if step in MODEL_STEPS else ""
+        assert images.step_tag(step, gpu=True) == images.step_tag(step) + suffix
 
 
 def test_a_registry_goes_before_the_name() -> None:
-    reference = images.image_reference(MODEL, "ghcr.io/acme/")
-    assert reference == f"ghcr.io/acme/{MODEL}:{images.content_tag(MODEL)}"
+    reference = images.step_image("train", "ghcr.io/acme/")
+    assert reference == f"ghcr.io/acme/{MODEL}:{images.step_tag('train')}"
+
+
+def test_an_image_is_superseded_by_one_with_the_same_registry_and_variant() -> None:
+    current = images.step_image("train", "localhost:5000/acme", gpu=True)
+    assert images.superseding_image("train", current) is None
+    for tag in ("0123456789ab-gpu", "train-0123456789ab-gpu"):
+        assert images.superseding_image("train", f"localhost:5000/acme/{MODEL}:{tag}") == current
+    assert images.superseding_image("train", f"{MODEL}:old") == images.step_image("train")
+    assert images.superseding_image("train", "ghcr.io/acme/other:1") is None
+    assert images.superseding_image("other", f"{MODEL}:1") is None
 
 
 def test_every_step_has_an_image() -> None:
@@ -115,13 +134,13 @@ def test_every_step_has_an_image() -> None:
     assert set(images.step_images()) == {*STEPS, EXIT_STEP}
 
 
-def test_without_a_checkout_the_message_says_what_to_do(copied_checkout: Path) -> None:
+def test_an_installation_without_a_checkout_is_refused(copied_checkout: Path) -> None:
     (copied_checkout / images.DOCKERFILES[DATA]).unlink()
-    with pytest.raises(InputError, match="no checkout"):
-        images.content_tag(DATA)
+    with pytest.raises(InputError, match="not a checkout"):
+        images.step_tag("ingest")
 
 
-def test_an_engine_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="docker or podman is not installed"):
         images.find_engine()
@@ -129,25 +148,62 @@ def test_an_engine_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
         images.find_engine("podman")
 
 
-def test_build_and_push_call_the_engine_with_content_tags(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The engine's commands; everything is built, and a registry has nothing yet."""
     calls: list[list[str]] = []
     monkeypatch.setattr(images, "_engine", lambda command, folder: calls.append(command))
     monkeypatch.setattr(images, "image_exists", lambda engine, reference: True)
-    reference = images.build_image(
+    monkeypatch.setattr(images, "_is_in_registry", lambda engine, reference: False)
+    return calls
+
+
+def test_an_image_is_built_once_with_the_tags_of_all_its_steps(calls: list[list[str]]) -> None:
+    references = images.build_image(
         "podman", MODEL, "ghcr.io/acme", gpu=True, options=["--network=host"]
     )
-    images.push_image("podman", MODEL, "ghcr.io/acme", gpu=True)
-    assert reference.endswith("-gpu")
-    build, push = calls
+    [build] = calls
     assert build[:3] == ["podman", "build", "--network=host"]
-    assert build[build.index("--tag") + 1] == reference
+    assert [build[at + 1] for at, word in enumerate(build) if word == "--tag"] == references
+    assert set(references) == {
+        images.step_image(step, "ghcr.io/acme", gpu=True) for step in MODEL_STEPS
+    }
     assert "EXTRA=gpu" in build
-    assert push == ["podman", "push", reference]
 
 
-def test_an_image_that_is_not_built_is_not_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "image_exists", lambda engine, reference: False)
+def test_every_tag_is_pushed_unless_the_registry_has_it(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = images.step_image("adapt", "ghcr.io/acme")
+    monkeypatch.setattr(images, "_is_in_registry", lambda engine, reference: reference == there)
+    pushed = list(images.push_image("podman", DATA, "ghcr.io/acme"))
+    assert set(pushed) == {
+        images.step_image(step, "ghcr.io/acme") for step in DATA_STEPS - {"adapt"}
+    }
+    assert calls == [["podman", "push", reference] for reference in pushed]
+
+
+def test_nothing_is_pushed_if_a_tag_is_not_built(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        images, "image_exists", lambda engine, reference: "publish" not in reference
+    )
     with pytest.raises(InputError, match="images build"):
-        images.push_image("docker", MODEL, "ghcr.io/acme")
+        list(images.push_image("docker", MODEL, "ghcr.io/acme"))
+    assert calls == []
+
+
+def test_the_command_lists_each_step_s_image_and_whether_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.cli.main import main
+
+    monkeypatch.setattr(images, "find_engine", lambda engine: "docker")
+    monkeypatch.setattr(images, "image_exists", lambda engine, reference: DATA in reference)
+    assert main(["images", "list", "--registry", "ghcr.io/acme"]) == 0
+    states = dict(line.split("  ") for line in capsys.readouterr().out.splitlines())
+    assert states == {
+        image: "built" if DATA in image else "not built"
+        for image in images.step_images("ghcr.io/acme").values()
+    }

@@ -5,7 +5,10 @@ import pyarrow as pa
 
 
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """Joins a column's chunks; pyarrow gives a chunked array back for some columns."""
+    """Join a column's chunks into one array.
+
+    pyarrow's `combine_chunks` still returns a chunked array for some columns.
+    """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
         return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
@@ -13,13 +16,13 @@ def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    """Turns an encoded column into an array.
+    """Convert an encoded column to a NumPy array.
 
     Args:
         column: Numbers, or fixed-size lists of numbers, without nulls.
 
     Returns:
-        `(rows,)` or `(rows, width)` array of the column's number type.
+        `(rows,)` or `(rows, width)`, of the column's number type.
     """
     array = one_array(column)
     if pa.types.is_fixed_size_list(array.type):
@@ -30,7 +33,7 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def from_numpy(array: np.ndarray) -> pa.Array:
-    """Turns a `(rows,)` or `(rows, width)` array into a column."""
+    """Convert a `(rows,)` or `(rows, width)` array to a column: numbers, or fixed-size lists."""
     if array.ndim == 1:
         return pa.array(array)
     flat = pa.array(np.ascontiguousarray(array).reshape(-1))
@@ -38,16 +41,16 @@ def from_numpy(array: np.ndarray) -> pa.Array:
 
 
 def latest_first(values: pa.Array, begin: np.ndarray, end: np.ndarray, most: int) -> pa.ListArray:
-    """Makes lists of the last values of ranges, the last one first.
+    """Return the last values of ranges as lists, the last value first.
 
     Args:
-        values: What the lists are made of.
-        begin: `(rows,) int`, where each row's range of `values` begins.
-        end: `(rows,) int`, where it ends, exclusive.
-        most: Values of a list, at most.
+        values: The values.
+        begin: `(rows,) int`, the beginning of each row's range of `values`.
+        end: `(rows,) int`, its end, exclusive.
+        most: Maximum length of a list.
 
     Returns:
-        `(rows,)` lists; empty where a range is.
+        `(rows,)` lists; an empty range gives an empty list.
     """
     lengths = np.minimum(end - begin, most)
     offsets = np.concatenate([[0], np.cumsum(lengths)])

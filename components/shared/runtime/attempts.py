@@ -1,13 +1,12 @@
-"""Further attempts of a step that exits with an error, where Argo makes none.
+"""Retries of a failed step in its own pod, on clusters where Argo does not retry it.
 
-The config's `retry.count` means both: a step that fails, and a pod that is
-lost. On a cluster, Argo retries by a policy that a pipeline cannot set: kfp
-2.17's `set_retry` has no argument for it, nor has the IR a field (proposed in
-kubeflow/pipelines#13386). With the defaults that KFP 2.17 installs it is
-`OnError`: lost pods are retried, and a step that exits with 1 is not. So there
-a failed step is started again in its own pod, in a fresh interpreter. Where
-Argo's policy covers failures (`OnFailure`, the default of KFP 2.16, or
-`Always`), this module does nothing.
+The config's `retry.count` covers both steps that fail and pods that are lost. On a
+cluster, Argo retries by a policy that a pipeline cannot set: kfp 2.17's `set_retry`
+has no argument for it, and the IR has no field (proposed in
+kubeflow/pipelines#13386). KFP 2.17 installs the policy `OnError`: lost pods are
+retried, and a step that exits with 1 is not. There, a failed step is started again
+in its own pod, in a fresh interpreter. If Argo's policy covers failures
+(`OnFailure`, the default of KFP 2.16, or `Always`), this module does nothing.
 """
 
 import json
@@ -22,13 +21,13 @@ from pydantic import BaseModel
 
 # Holds a `RetryPolicy` as JSON. The pipeline sets it on a cluster; without it there is one attempt.
 RETRY = "DEEP_RETRIEVAL_RETRY"
-# How many attempts there were in this pod, and when the current one began (seconds since 1970).
+# The number of attempts in this pod, and when the current one began (seconds since 1970).
 _ATTEMPT = "DEEP_RETRIEVAL_ATTEMPT"
 _BEGAN = "DEEP_RETRIEVAL_ATTEMPT_BEGAN"
-# KFP 2.16.1 and later sets it to Argo's {{retries}}: how many pods of this step were there before.
+# KFP 2.16.1 and later sets it to Argo's {{retries}}: the number of earlier pods of this step.
 _PODS_BEFORE = "KFP_RETRY_INDEX"
-# Argo's executor leaves the step's template there, world-readable, in every container: v3.7 and
-# v4.0, workflow/executor/emissary/emissary.go. Its retryStrategy is the one that is in force,
+# Argo's executor writes the step's template to this file, world-readable, in every container
+# (v3.7 and v4.0, workflow/executor/emissary/emissary.go). Its retryStrategy is the one in force,
 # with the controller's defaults merged in.
 ARGO_TEMPLATE = Path("/var/run/argo/template")
 
@@ -37,9 +36,9 @@ class RetryPolicy(BaseModel):
     """How often a failed step is started again in its pod.
 
     Args:
-        count: Attempts after the first, those in pods before this one included.
+        count: Number of attempts after the first, including those in earlier pods.
         backoff_seconds: The wait before the second attempt.
-        backoff_factor: By which each wait is longer than the one before.
+        backoff_factor: The factor from each wait to the next.
     """
 
     count: int
@@ -48,7 +47,7 @@ class RetryPolicy(BaseModel):
 
 
 def attempt_began() -> float | None:
-    """Returns when this attempt began, seconds since 1970; none for the first in a pod."""
+    """Return when this attempt began, in seconds since 1970; None for the first in a pod."""
     began = os.environ.get(_BEGAN)
     return float(began) if began else None
 
@@ -56,16 +55,16 @@ def attempt_began() -> float | None:
 def next_attempt(
     environ: Mapping[str, str] | None = None, template: Path = ARGO_TEMPLATE
 ) -> tuple[int, int, float] | None:
-    """Says whether a step that has just failed is to be started again here.
+    """Return the next attempt of a step that has just failed in this pod.
 
     Args:
         environ: The environment variables; those of the process by default.
-        template: Where Argo's executor leaves the step's template.
+        template: The file to which Argo's executor writes the step's template.
 
     Returns:
-        The number of the next attempt (2 is the first retry), the number of
-        attempts in all, and the seconds to wait before it; none if there is no
-        next attempt here.
+        The number of the next attempt (2 is the first retry), the total number
+        of attempts, and the seconds to wait before it. None if there is no next
+        attempt in this pod.
     """
     environ = os.environ if environ is None else environ
     if RETRY not in environ or _argo_retries_failures(template):
@@ -79,13 +78,13 @@ def next_attempt(
 
 
 def start_again(wait: float) -> NoReturn:
-    """Replaces this process by a fresh one with the same arguments, after a wait in seconds."""
+    """Replace this process by a fresh one with the same arguments, after a wait in seconds."""
     time.sleep(wait)
     os.environ[_ATTEMPT] = str(int(os.environ.get(_ATTEMPT) or 1) + 1)
     os.environ[_BEGAN] = str(time.time())
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not in this process: a half-initialized JAX, TensorFlow or Beam would be in the way.
+    # Not in this process, in which JAX, TensorFlow or Beam may be half initialized.
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
@@ -93,9 +92,10 @@ def _argo_retries_failures(template: Path) -> bool:
     try:
         strategy: dict[str, Any] | None = json.loads(template.read_text()).get("retryStrategy")
     except (OSError, ValueError):
-        return False  # not Argo, or a version that keeps its template elsewhere
+        return False  # not Argo, or a version that writes its template elsewhere
     if not strategy:
         return False
-    # As Argo's RetryStrategy.RetryPolicyActual (pkg/apis/workflow/v1alpha1/workflow_types.go).
+    # The same as RetryStrategy.RetryPolicyActual of Argo
+    # (pkg/apis/workflow/v1alpha1/workflow_types.go).
     default = "Always" if strategy.get("expression") else "OnFailure"
     return (strategy.get("retryPolicy") or default) in ("Always", "OnFailure")

@@ -1,17 +1,22 @@
-"""How the steps run Apache Beam."""
+"""Apache Beam's options for the steps."""
 
 import logging
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-# Named in full: `DirectRunner` of Beam 2.77 tries to download the Prism runner first.
+# The full name, because `DirectRunner` of Beam 2.77 first tries to download the Prism runner.
 IN_PROCESS_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def pipeline_options(beam_options: list[str]) -> PipelineOptions:
-    """Turns a step's `beam_options` into Beam's; the in-process runner is the default."""
+    """Return Beam's options for a step.
+
+    Args:
+        beam_options: The step's setting of this name, e.g. `["--runner=FlinkRunner"]`;
+            without a runner, Beam runs in this process.
+    """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    # It logs each error that it raises, with a traceback; once is enough.
+    # Beam logs each error that it raises, with a traceback. The step reports it once.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     runner = (
         []

@@ -1,4 +1,4 @@
-"""One HTTP request whose whole answer has a deadline and a size limit."""
+"""An HTTP request with a deadline and a size limit for the whole answer."""
 
 import http.client
 import threading
@@ -11,12 +11,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server sent.
+    """The answer of a server.
 
     Args:
         status: The HTTP status.
         body: The body, up to the limit.
-        whole: Whether the body ended within the limit.
+        whole: Whether that is the whole body.
     """
 
     status: int
@@ -25,13 +25,13 @@ class Answer:
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Makes a redirect an answer like any other.
+    """Returns redirects as answers.
 
-    urllib would follow it with a GET, without the message, and with the headers.
+    urllib would follow them with a GET, without the body but with the headers.
     """
 
     def redirect_request(self, *_: Any) -> None:
-        """Follows nothing."""
+        """Return None, so that urllib does not follow the redirect."""
         return None
 
 
@@ -42,22 +42,22 @@ def exchange(
     limit: int,
     opener: urllib.request.OpenerDirector | None = None,
 ) -> Answer:
-    """Sends a request once and reads the answer.
+    """Send a request once and read the answer.
 
-    urllib's timeout is for a single read from the socket, so a server that sends
-    a byte now and then would never be too slow for it. Here a thread talks to the
-    server, and is left behind when the time is over.
+    urllib's timeout applies to each read from the socket, so a server that sends a
+    byte now and then would never exceed it. Here a thread talks to the server, and
+    is abandoned at the deadline.
 
     Args:
-        request: What is sent.
-        seconds: From the start to the last byte of the answer.
+        request: The request.
+        seconds: Maximum time from the start to the last byte of the answer.
         limit: Maximum number of bytes of the body to read.
-        opener: How to send it; by default through the environment's proxies, and
-            without following redirects.
+        opener: Sends the request; by default through the environment's proxies,
+            and without following redirects.
 
     Raises:
-        OSError: If the server cannot be reached, or time is over.
-        http.client.HTTPException: If it does not speak HTTP.
+        OSError: If the server cannot be reached, or does not answer in time.
+        http.client.HTTPException: If the answer is not valid HTTP.
     """
     opener = opener or urllib.request.build_opener(NoRedirect)
     deadline = time.monotonic() + seconds
@@ -87,6 +87,6 @@ def exchange(
         return answers[0]
     if errors and not isinstance(errors[0], ValueError):
         raise errors[0]
-    if errors:  # e.g. a status line or a header that cannot be read
+    if errors:  # e.g. an invalid status line or header
         raise http.client.HTTPException(str(errors[0])) from errors[0]
-    raise TimeoutError(f"no whole answer within {seconds:g} s")
+    raise TimeoutError(f"no complete answer within {seconds:g} s")

@@ -1,21 +1,21 @@
-"""Errors, and what a user is told of them."""
+"""Errors, and how they are reported to a user."""
 
 import errno
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """The user's input cannot be used.
 
     The message says what is wrong, where (file, row, column, config key) and
-    what to do about it. A step prints it without a traceback.
+    what to do. A step prints it without a traceback.
     """
 
 
 def without_beam(error: BaseException) -> BaseException:
-    """The error as the work raised it.
+    """Return an error as the job raised it.
 
-    Beam 2.77 raises it again with the name of its own step in the message, and
-    an OSError, whose first argument is a number, as a RuntimeError.
+    Beam 2.77 raises it again with the name of a Beam stage in the message, and an
+    OSError, whose first argument is a number, as a RuntimeError.
     """
     if getattr(error, "_tagged_with_step", False) and error.__context__ is not None:
         return error.__context__
@@ -23,7 +23,7 @@ def without_beam(error: BaseException) -> BaseException:
 
 
 def describe_os_error(error: OSError) -> str:
-    """Says what failed on which path, and what to do where that is known."""
+    """Return the reason and the path of an error, and what to do if that is known."""
     reason = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
     advice = {
         "ENOSPC": "free some space, or choose another folder",
@@ -34,4 +34,4 @@ def describe_os_error(error: OSError) -> str:
         "ENOTDIR": "a file is where a folder should be: choose another folder",
     }
     name = errno.errorcode.get(error.errno or 0, "")
-    return f"{reason}. To mend it: {advice[name]}." if name in advice else reason
+    return f"{reason}. To fix this: {advice[name]}." if name in advice else reason

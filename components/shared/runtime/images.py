@@ -1,4 +1,4 @@
-"""The container images of the steps: one for each set of dependencies."""
+"""The container image of each step: one image for each set of dependencies."""
 
 DATA = "deep-retrieval-data"
 MODEL = "deep-retrieval-model"

@@ -1,4 +1,4 @@
-"""Turns log records of the components into a step's progress lines."""
+"""Prints the components' log records as progress lines."""
 
 import contextlib
 import logging
@@ -22,17 +22,23 @@ class _ProgressLines(logging.Handler):
 
 @contextlib.contextmanager
 def progress_lines(step: str) -> Iterator[None]:
-    """Prints what the components log, at once, each line as `[step] message`.
+    """Print the components' log records as they come, each line as `[step] message`.
 
     Warnings and errors begin with `warning: ` and `error: `. The records do not
-    reach the root logger, whose handlers (kfp's, say) would print them again.
+    reach the root logger, whose handlers, e.g. kfp's, would print them again.
 
     Args:
         step: The step's name.
+
+    Example:
+    ```python
+    with progress_lines("train"):
+        logging.getLogger("components.train").info("epoch 1")  # prints: [train] epoch 1
+    ```
     """
     logger = logging.getLogger("components")
     handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
-    # In place of another one's lines, which would print everything twice.
+    # An outer step's handler would print everything twice.
     others = [handler for handler in handlers if not isinstance(handler, _ProgressLines)]
     logger.handlers[:] = [*others, _ProgressLines(step)]
     logger.setLevel(logging.INFO)

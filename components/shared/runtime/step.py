@@ -1,4 +1,4 @@
-"""What every step does around its work: times it, turns bad input into one message, tries again."""
+"""Runs a step's job: measures its time, reports errors, and retries it."""
 
 import logging
 import re
@@ -17,32 +17,32 @@ from components.shared.runtime.progress import progress_lines
 logger = logging.getLogger(__name__)
 
 _process_started = attempt_began() or psutil.Process().create_time()
-# What Kubeflow fills in: kfp's placeholders, and those of recurring runs of KFP 1.
+# Placeholders that Kubeflow fills in: kfp's, and those of recurring runs in KFP 1.
 _PLACEHOLDER = re.compile(
     r"\{\{\$\.[^{}]*\}\}|\[\[(?:ScheduledTime|CurrentTime|RunUUID|Index)(?:\.[^\[\]]*)?\]\]"
 )
 
 
 def run_step(step: str, job: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
-    """Runs a step's job and returns what to attach to its main output.
+    """Run a step's job and return the metadata of its main output.
 
-    A step that fails is started again where the pipeline asks for it and Argo
-    would not do so; see `components.shared.runtime.attempts`.
+    A failed step is started again if the pipeline asks for it and Argo does not do
+    it; see `components.shared.runtime.attempts`.
 
     Args:
         step: The step's name, for its messages.
-        job: The work. Returns a flat dict of what it wants to show in the UI.
+        job: The work. Returns a flat dict of values to show in the UI.
         **arguments: The job's arguments.
 
     Returns:
-        The job's dict, with `seconds` (wall time of the whole process so far)
-        and `startup_seconds` (the part before the job began: interpreter and
-        imports) added.
+        The job's dict, with `seconds` (wall time of the process so far) and
+        `startup_seconds` (the part before the job began: interpreter and
+        imports).
 
     Raises:
         SystemExit: With status 1, after printing the message of an
-            `InputError`, of wrong settings, or of a file that cannot be
-            written. Any other error keeps its traceback.
+            `InputError`, of invalid settings, or of a file that cannot be read
+            or written. Any other error keeps its traceback.
     """
     with progress_lines(step):
         return _run(job, arguments)
@@ -75,21 +75,20 @@ def _run(job: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[
 
 
 def _message(error: BaseException) -> str | None:
-    """Returns what a user is told of an error; none for one that needs its traceback."""
+    """Return the message for the user; None if the error needs its traceback."""
     if isinstance(error, InputError | ValidationError):
         return str(error)
-    # A full disk or a folder that cannot be written: the path and the reason say it all.
+    # E.g. a full disk or a folder that is not writable: path and reason are enough.
     return describe_os_error(error) if isinstance(error, OSError) else None
 
 
 def _check_resolved(arguments: dict[str, Any]) -> None:
-    """Refuses a placeholder that Kubeflow should have filled in, wherever it is."""
+    """Refuse a placeholder that Kubeflow should have filled in, however deep it is nested."""
     for name, value in arguments.items():
         found = _PLACEHOLDER.search(str(value))
         if found:
             raise InputError(
-                f"{name}: {found[0]} arrived as it is, although Kubeflow Pipelines should have "
-                "replaced it. This pipeline needs a server of version 2.17 or later; see its "
-                "version at the bottom of the UI. A schedule takes data_until: scheduled, not "
-                "[[ScheduledTime]]."
+                f"{name}: Kubeflow Pipelines did not replace the placeholder {found[0]}. This "
+                "pipeline needs a server of version 2.17 or later; the UI shows the version at the "
+                "bottom. In a schedule, write data_until: scheduled instead of [[ScheduledTime]]."
             )

@@ -366,7 +366,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
     (line,) = out.splitlines()
     assert line.startswith("[ingest] error: Error writing bytes to file. No space left on device: ")
     assert part in line
-    assert line.endswith("To mend it: free some space, or choose another folder.")
+    assert line.endswith("To fix this: free some space, or choose another folder.")
     assert err == ""
     assert left_over(tmp_path) == []
 

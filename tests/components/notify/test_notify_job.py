@@ -334,7 +334,7 @@ def test_a_webhook_that_drips_its_answer_does_not_hang_the_run(
 
     slow.set()
     assert time.monotonic() - began < 3
-    assert "cannot be reached: no whole answer within 0.2 s" in capsys.readouterr().out
+    assert "cannot be reached: no complete answer within 0.2 s" in capsys.readouterr().out
 
 
 def test_a_webhook_that_sends_without_end_is_not_read_to_it(webhook: Webhook) -> None:

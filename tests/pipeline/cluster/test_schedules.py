@@ -22,7 +22,6 @@ from kfp_server import Clock, Fault, KfpServer, resolved_inputs, status
 
 from components.resolve.job import SCHEDULED
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cluster import replacement, schedules
 from pipeline.cluster.api import Cluster, ClusterError
 from pipeline.cluster.cron import parse_cron
@@ -30,7 +29,7 @@ from pipeline.cluster.replacement import ScheduleSpec
 from pipeline.cluster.schedules import Schedule
 from pipeline.cluster.submission import experiment, start_run, upload
 from pipeline.cluster.triggers import Interval, parse_interval
-from pipeline.images import image_reference
+from pipeline.images import step_image
 
 __all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
 LOCAL = "--local-images"
@@ -472,10 +471,7 @@ def images_ir(*tags: str) -> str:
 def test_superseded_images_are_told_with_what_to_do(
     command_line: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, model = (
-        image_reference(STEP_IMAGES[step], gpu=True).rpartition(":")[2]
-        for step in ("ingest", "train")
-    )
+    data, model = (step_image(step, gpu=True).rpartition(":")[2] for step in ("ingest", "train"))
     with KfpServer() as server:
         create(server, name="old", content=images_ir(data, "0123456789ab-gpu"))
         create(server, name="new", content=images_ir(data, model))

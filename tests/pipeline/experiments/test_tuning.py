@@ -1,8 +1,7 @@
-"""The search for settings; trainings are played by a formula (see test_comparison.py for real)."""
+"""The search for settings, with a formula in place of trainings (see test_comparison.py)."""
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -28,11 +27,11 @@ SPACE: dict[str, Any] = {
     "train.batch_size": {"low": 64, "high": 512, "integer": True},
     "layer_sizes": {"choices": [[], [8], [16, 8]]},
 }
-UNTRAINABLE = 0.55  # a dropout from here on
+UNTRAINABLE = 0.55  # the smallest dropout that cannot be trained
 
 
 class Steps:
-    """Plays the steps' jobs: a training's validation follows a formula.
+    """Plays the steps' jobs; the validation of a training follows a formula.
 
     Args:
         interrupt_at: Ctrl-C comes at this training, counted from 1.
@@ -63,7 +62,7 @@ class Steps:
 
 
 def formula(arguments: dict[str, Any]) -> float:
-    """The greater, the nearer dropout is to 0.3; layers and the seed count a little."""
+    """Larger the closer dropout is to 0.3; layers and the seed have a small effect."""
     dropout = arguments["config"].get("dropout", 0)
     layers = len(arguments["layer_sizes"])
     return 0.5 - (dropout - 0.3) ** 2 + 0.01 * layers + 0.001 * (arguments["seed"] % 5)
@@ -108,7 +107,10 @@ def in_order(trials: list[Trial]) -> list[Trial]:
         ({"evaluate.ks": {"choices": [[5]]}}, "evaluate.ks cannot be tuned"),
         ({"train.dropout": {"low": 0.5, "high": 0.5}}, "low 0.5 must be below high 0.5"),
         ({"train.dropout": {"low": 0.5, "high": 0.1}}, "low 0.5 must be below high 0.1"),
-        ({"train.l2": {"low": 0, "high": 1, "log": True}}, "low 0 must be above 0, as log is true"),
+        (
+            {"train.l2": {"low": 0, "high": 1, "log": True}},
+            "low 0 must be above 0, because log is true",
+        ),
         ({"train.l2": {"low": -1, "high": 1, "log": True}}, "low -1 must be above 0"),
         ({"train.epochs": {"low": 1.5, "high": 3, "integer": True}}, "must be whole numbers"),
         ({"train.epochs": {"low": 1, "high": 3.5, "integer": True}}, "must be whole numbers"),
@@ -122,12 +124,12 @@ def in_order(trials: list[Trial]) -> list[Trial]:
         ({"layer_sizes": {"choices": [[8, 0]]}}, r"layer_sizes cannot be \[8, 0\]"),
         ({"train.batch_size": {"low": 50, "high": 99}}, "whole number: set integer to true"),
         ({"train.patience": {"low": 1, "high": 9}}, "whole number: set integer to true"),
-        ({"train.loss": {"low": 0, "high": 1}}, "train.loss is no number.*: give choices"),
-        ({"train.logq_correction": {"low": 0, "high": 1}}, "no number.*: give choices"),
-        ({"layer_sizes": {"low": 1, "high": 8, "integer": True}}, "no number.*: give choices"),
+        ({"train.loss": {"low": 0, "high": 1}}, "train.loss is not a number.*: give choices"),
+        ({"train.logq_correction": {"low": 0, "high": 1}}, "not a number.*: give choices"),
+        ({"layer_sizes": {"low": 1, "high": 8, "integer": True}}, "not a number.*: give choices"),
     ],
 )
-def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], message: str) -> None:
+def test_an_invalid_space_is_refused(space: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TuneConfig.model_validate({"space": space})
 
@@ -135,7 +137,7 @@ def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], message: 
 @pytest.mark.parametrize(
     "search", [{"sampler": "grid"}, {"trials": 0}, {"seeds": 0}, {"trails": 3}, {"sampler": "tpes"}]
 )
-def test_settings_of_a_search_that_make_no_sense_are_refused(search: dict[str, Any]) -> None:
+def test_invalid_settings_of_a_search_are_refused(search: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(search))):
         TuneConfig.model_validate(search)
 
@@ -149,9 +151,7 @@ def test_settings_of_a_search_that_make_no_sense_are_refused(search: dict[str, A
         ("{train.dropout: {choices: []}}", "at least 1 item"),
     ],
 )
-def test_what_is_wrong_with_a_space_is_said_without_names_of_types(
-    space: str, sentence: str
-) -> None:
+def test_errors_in_a_space_do_not_name_python_types(space: str, sentence: str) -> None:
     with pytest.raises(InputError) as refused:
         load_config("sample", [f"tune.space={space}"])
 
@@ -168,20 +168,20 @@ def test_bounds_are_finite_numbers(bounds: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("key", ["train.monitor", "train.refit"])
-def test_what_a_trial_is_not_measured_by_cannot_be_tuned(key: str) -> None:
+def test_settings_that_do_not_affect_validation_cannot_be_tuned(key: str) -> None:
     with pytest.raises(ValidationError, match=f"{key} cannot be tuned"):
         TuneConfig.model_validate({"space": {key: {"choices": [True]}}})
 
 
-def test_an_empty_space_is_refused_before_anything_is_made(tmp_path: Path, steps: Steps) -> None:
-    with pytest.raises(InputError, match=r"tune\.space: there is nothing to search.*choices.*low"):
+def test_an_empty_space_is_refused_at_once(tmp_path: Path, steps: Steps) -> None:
+    with pytest.raises(InputError, match=r"tune\.space: it is empty.*choices.*low"):
         tune(tiny(), str(tmp_path / "out"))
 
     assert not (tmp_path / "out").exists()
     assert steps.jobs == []
 
 
-def test_only_a_search_knows_its_section() -> None:
+def test_the_section_tune_does_not_reach_the_pipeline() -> None:
     searching = config()
 
     assert "tune" not in searching.parameters()
@@ -211,7 +211,7 @@ def test_the_first_trial_is_the_config_s_own(tmp_path: Path, steps: Steps) -> No
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_trials_are_from_the_space_and_are_trained_as_they_say(
+def test_trials_are_from_the_space_and_are_trained_with_their_settings(
     tmp_path: Path, steps: Steps, sampler: str
 ) -> None:
     own = config(trials=25, sampler=sampler)
@@ -237,7 +237,7 @@ def test_trials_are_from_the_space_and_are_trained_as_they_say(
         assert arguments["config"].keys() == own.parameters()["train"].keys()
 
 
-def test_samplers_and_seeds_differ_and_each_is_the_same_again(tmp_path: Path, steps: Steps) -> None:
+def test_samplers_and_seeds_differ_and_each_is_reproducible(tmp_path: Path, steps: Steps) -> None:
     def settings(folder: str, **changes: Any) -> list[dict[str, Any]]:
         own = config(trials=16, sampler=changes.pop("sampler", "tpe"))
         trials, _ = tune(own.model_copy(update=changes), str(tmp_path / folder))
@@ -252,7 +252,7 @@ def test_samplers_and_seeds_differ_and_each_is_the_same_again(tmp_path: Path, st
     assert settings("e", sampler="random") == random
 
 
-def test_a_search_goes_where_it_is_good(tmp_path: Path, steps: Steps) -> None:
+def test_a_search_moves_towards_good_settings(tmp_path: Path, steps: Steps) -> None:
     space = {"train.dropout": {"low": 0.0, "high": 0.5}}
 
     trials, _ = tune(config(space, trials=40), str(tmp_path))
@@ -261,7 +261,7 @@ def test_a_search_goes_where_it_is_good(tmp_path: Path, steps: Steps) -> None:
     assert fmean(far[-15:]) < 0.6 * fmean(far[:10])
 
 
-def test_a_search_keeps_away_from_what_cannot_be_trained(tmp_path: Path, steps: Steps) -> None:
+def test_a_search_avoids_settings_that_cannot_be_trained(tmp_path: Path, steps: Steps) -> None:
     space = {"train.dropout": SPACE["train.dropout"]}
 
     trials, _ = tune(config(space, trials=40), str(tmp_path))
@@ -279,7 +279,7 @@ def test_rounding_does_not_leave_the_range(tmp_path: Path, steps: Steps) -> None
         assert 0.99951 <= trial.settings["train.l2"] <= 0.99959
 
 
-def test_what_cannot_be_trained_is_a_row_with_the_reason_and_the_search_goes_on(
+def test_settings_that_cannot_be_trained_are_a_row_with_the_reason(
     tmp_path: Path, steps: Steps
 ) -> None:
     space = {
@@ -312,7 +312,7 @@ def test_what_cannot_be_trained_is_a_row_with_the_reason_and_the_search_goes_on(
     assert "nan" not in (folder / "best.yaml").read_text()
 
 
-def test_a_search_of_what_cannot_be_trained_at_all_says_why(tmp_path: Path, steps: Steps) -> None:
+def test_a_search_with_no_trained_trial_fails_with_the_reason(tmp_path: Path, steps: Steps) -> None:
     hopeless = tiny(
         train={**tiny().train.model_dump(), "dropout": 0.56},
         tune={"space": {"train.dropout": {"choices": [0.58]}}, "trials": 3},
@@ -326,7 +326,7 @@ def test_a_search_of_what_cannot_be_trained_at_all_says_why(tmp_path: Path, step
     assert not (folder / "best.yaml").exists()
 
 
-def test_what_is_wrong_with_the_data_ends_the_search(
+def test_an_error_in_the_data_ends_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -342,7 +342,7 @@ def test_what_is_wrong_with_the_data_ends_the_search(
     assert calls == ["ingest"]
 
 
-def test_the_best_come_first_and_equal_ones_in_their_order(tmp_path: Path, steps: Steps) -> None:
+def test_the_best_trials_come_first_and_equal_ones_in_order(tmp_path: Path, steps: Steps) -> None:
     trials, _ = tune(config({"train.l2": {"choices": [0.1, 0.2]}}, trials=6), str(tmp_path))
     better, _ = tune(config(trials=20), str(tmp_path))
 
@@ -352,16 +352,16 @@ def test_the_best_come_first_and_equal_ones_in_their_order(tmp_path: Path, steps
     assert better[0].number != 1
 
 
-# --- what it looks at -----------------------------------------------------------------------------
+# --- the splits it uses ---------------------------------------------------------------------------
 
 
-def test_nothing_is_measured_on_the_test_part(tmp_path: Path, steps: Steps) -> None:
+def test_nothing_is_measured_on_the_test_split(tmp_path: Path, steps: Steps) -> None:
     tune(config(), str(tmp_path))
 
     assert steps.jobs == ["ingest", "adapt", *["train"] * 5]
 
 
-def test_a_refit_is_left_to_the_run_of_what_was_found(tmp_path: Path, steps: Steps) -> None:
+def test_trials_are_not_refitted_but_the_best_config_is(tmp_path: Path, steps: Steps) -> None:
     refitting = tiny(
         train={**tiny().train.model_dump(), "refit": True}, tune={"space": SPACE, "trials": 3}
     )
@@ -375,7 +375,7 @@ def test_a_refit_is_left_to_the_run_of_what_was_found(tmp_path: Path, steps: Ste
 # --- several seeds --------------------------------------------------------------------------------
 
 
-def test_the_mean_of_several_seeds_counts(tmp_path: Path, steps: Steps) -> None:
+def test_trials_are_ranked_by_the_mean_over_seeds(tmp_path: Path, steps: Steps) -> None:
     own = config(seeds=3, trials=4)
     said: list[str] = []
 
@@ -395,7 +395,7 @@ def test_the_mean_of_several_seeds_counts(tmp_path: Path, steps: Steps) -> None:
     assert float(table(folder)[0]["spread"]) == pytest.approx(stdev([2e-3, 3e-3, 4e-3]), abs=1e-6)
 
 
-# --- stopped and gone on --------------------------------------------------------------------------
+# --- stopped and continued ------------------------------------------------------------------------
 
 
 def _state(output: Path) -> dict[str, int]:
@@ -403,13 +403,13 @@ def _state(output: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_a_search_that_was_stopped_goes_on_to_the_same_table(
+def test_a_stopped_search_continues_to_the_same_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
 ) -> None:
     own = config(sampler=sampler, trials=14, seeds=2)
     play(monkeypatch, Steps())
     _, never_stopped = tune(own, str(tmp_path / "never"))
-    # In the second training of the third trial.
+    # Interrupted in the second training of the third trial.
     first = play(monkeypatch, Steps(interrupt_at=6))
 
     with pytest.raises(KeyboardInterrupt):
@@ -447,7 +447,7 @@ def test_more_trials_begin_with_those_that_are_done(tmp_path: Path, steps: Steps
     assert len(steps.trained) - 3 == 10
 
 
-def test_a_search_that_is_done_trains_nothing(tmp_path: Path, steps: Steps) -> None:
+def test_a_finished_search_trains_nothing(tmp_path: Path, steps: Steps) -> None:
     tune(config(), str(tmp_path))
     done = len(steps.jobs)
 
@@ -457,13 +457,13 @@ def test_a_search_that_is_done_trains_nothing(tmp_path: Path, steps: Steps) -> N
     assert len(trials) == 5
 
 
-def test_no_half_of_a_file_is_left(tmp_path: Path, steps: Steps) -> None:
+def test_no_partial_files_are_left(tmp_path: Path, steps: Steps) -> None:
     _, folder = tune(config(), str(tmp_path))
 
     assert sorted(path.name for path in folder.iterdir()) == ["best.yaml", "trials.csv"]
 
 
-# --- what it leaves -------------------------------------------------------------------------------
+# --- its files ------------------------------------------------------------------------------------
 
 
 def test_the_table_holds_each_trial_with_its_settings_as_json(tmp_path: Path, steps: Steps) -> None:
@@ -524,7 +524,7 @@ def test_best_yaml_is_the_config_with_the_best_settings(tmp_path: Path, steps: S
     assert best_training not in map(of, steps.trained[done:])
 
 
-def test_layer_stacks_stay_where_they_are_not_searched(tmp_path: Path, steps: Steps) -> None:
+def test_layer_stacks_stay_unless_they_are_searched(tmp_path: Path, steps: Steps) -> None:
     own = config({"train.dropout": {"choices": [0.3]}}, trials=2)
 
     _, folder = tune(own, str(tmp_path))
@@ -533,9 +533,7 @@ def test_layer_stacks_stay_where_they_are_not_searched(tmp_path: Path, steps: St
     assert [arguments["layer_sizes"] for arguments in steps.trained] == [own.layer_stacks[0]] * 2
 
 
-def test_progress_says_value_settings_and_which_is_best_so_far(
-    tmp_path: Path, steps: Steps
-) -> None:
+def test_progress_shows_value_settings_and_the_best_so_far(tmp_path: Path, steps: Steps) -> None:
     said: list[str] = []
     space = {"train.dropout": {"choices": [0.3, 0.58]}}
 
@@ -552,8 +550,6 @@ def test_progress_says_value_settings_and_which_is_best_so_far(
 
 # --- the command ----------------------------------------------------------------------------------
 
-Written = Callable[..., Path]
-
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
@@ -562,7 +558,7 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_command_searches_and_says_where_the_results_are(
+def test_the_command_prints_the_best_trial_and_the_paths_of_the_results(
     tmp_path: Path, written: Path, steps: Steps, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
@@ -589,12 +585,12 @@ def test_the_command_searches_and_says_where_the_results_are(
     ("arguments", "message"),
     [
         (["--trials", "0"], "tune.trials"),
-        (["--set", "tune.space={}"], "tune.space: there is nothing to search"),
+        (["--set", "tune.space={}"], "tune.space: it is empty"),
         (["--set", "tune.sampler=grid"], "tune.sampler"),
         (["--output", "/dev/null/out"], "--output /dev/null/out: "),
     ],
 )
-def test_the_command_refuses_what_makes_no_sense_in_one_message(
+def test_the_command_refuses_invalid_input_with_one_message(
     tmp_path: Path, written: Path, steps: Steps, capsys: pytest.CaptureFixture[str],
     arguments: list[str], message: str,
 ) -> None:  # fmt: skip

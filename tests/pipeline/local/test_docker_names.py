@@ -1,4 +1,4 @@
-"""What a container prints is not trusted with a path of this machine."""
+"""A path that a container prints is not trusted."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from pipeline.local.docker_runner import Containers
 
 
 class Engine:
-    """A container engine in which every container prints the same."""
+    """A container engine in which every container prints the same text."""
 
     def __init__(self, output: bytes):
         self._output = output
         self.containers = self
 
     def run(self, *_: Any, **__: Any) -> bytes:
-        """Runs a container."""
+        """Run a container."""
         return self._output
 
 
@@ -40,7 +40,7 @@ def test_the_archive_that_a_container_downloaded_is_found(tmp_path: Path) -> Non
     "printed",
     ["/downloads/../../ml-100k.zip", "/etc/passwd", "/downloads//etc/passwd", "linked/a.zip"],
 )
-def test_a_path_that_leads_out_of_the_downloads_is_refused(tmp_path: Path, printed: str) -> None:
+def test_a_path_outside_the_downloads_is_refused(tmp_path: Path, printed: str) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "linked").symlink_to("/etc")
 
@@ -51,6 +51,4 @@ def test_a_path_that_leads_out_of_the_downloads_is_refused(tmp_path: Path, print
     assert str(caught.value).startswith(
         f"data:1 has downloaded MovieLens: the file name {name!r} is not allowed: "
     )
-    assert str(caught.value).endswith(
-        "Download the archive yourself, and name it with source.path."
-    )
+    assert str(caught.value).endswith("Download the archive yourself, and set source.path to it.")

@@ -9,19 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import EVALUATE, TRAIN
+from conftest import TRAIN
 from served import PlainServer, Reference, plain_server
-from tiny_config import tiny
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
-from components.shared.contracts.metric import Metric
 from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.files import read_json
 from components.train.config import stack_name
 from components.train.job import train
 from components.train.warm_start import WarmStart, begin_from
-from pipeline.local.runner import RunResult, run_locally
 
 RunStep = Callable[..., Any]
 ROWS, DIMENSION, WIDE = 400, 16, 2
@@ -369,30 +366,3 @@ def test_the_saved_model_of_towers_without_layers_serves_their_scores(
     assert reference.tower.layer_sizes == []
     assert reference.vectors.shape[1] == 32  # the embeddings' default width
     reference.assert_same(server.ask(tmp_path / "export", reference.raw, 20), 20)
-
-
-# --- a whole run ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    config = tiny(layer_stacks=[[], [8]], train={**TRAIN, "epochs": 2, "embedding_dimension": 8})
-    return run_locally(config, str(tmp_path_factory.mktemp("runs")))
-
-
-def test_a_run_compares_a_stack_without_layers_with_another_stack(run: RunResult) -> None:
-    depths = run.evaluation.depths
-
-    assert sorted(depth.layer_sizes for depth in depths) == ["8", "none"]
-    best = max(depths, key=lambda depth: depth.validation)
-    assert [depth.layer_sizes for depth in depths if depth.exported] == [best.layer_sizes]
-    for depth in depths:
-        assert depth.test.filtered.keys() == depth.test.raw.keys()
-        assert Metric.parse(EVALUATE["headline"]).by(None) in depth.test.filtered
-
-
-def test_the_run_s_report_names_the_stack_without_layers(run: RunResult) -> None:
-    assert (run.folder / "export" / "saved_model" / "saved_model.pb").is_file()
-    page = (run.folder / "report.html").read_text()
-    for name in ("none", "8"):
-        assert f'<span class="stack">{name}</span>' in page

@@ -1,4 +1,4 @@
-"""One request whose answer may be late, endless, or none."""
+"""A request whose answer may be late, endless, or missing."""
 
 import contextlib
 import http.client
@@ -17,7 +17,7 @@ Talk = Callable[[socket.socket], None]
 
 @pytest.fixture
 def address() -> Iterator[Callable[[Talk], str]]:
-    """Starts a server that talks as it is told to, once for each connection."""
+    """Start a server that talks in a given way, once for each connection."""
     stop = threading.Event()
     listeners: list[socket.socket] = []
 
@@ -33,7 +33,7 @@ def address() -> Iterator[Callable[[Talk], str]]:
                     return
                 with connection:
                     connection.recv(65536)
-                    with contextlib.suppress(OSError):  # the client has had enough
+                    with contextlib.suppress(OSError):  # the client has closed the connection
                         talk(connection)
 
         threading.Thread(target=serve, daemon=True).start()
@@ -55,7 +55,7 @@ def says(text: bytes) -> Talk:
 
 
 def drips(connection: socket.socket) -> None:
-    """Sends a byte of a header now and then, each in time for a socket's timeout."""
+    """Send a byte of a header now and then, each within a socket's timeout."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     for _ in range(200):
         connection.sendall(b"a")
@@ -89,7 +89,7 @@ def test_an_answer_is_read_up_to_the_limit(
     assert get(address(says(sent))) == answer
 
 
-def test_a_server_that_drips_its_headers_does_not_hang_the_client(
+def test_a_server_that_drips_its_headers_does_not_block_the_client(
     address: Callable[[Talk], str],
 ) -> None:
     began = time.monotonic()
@@ -100,7 +100,7 @@ def test_a_server_that_drips_its_headers_does_not_hang_the_client(
     assert time.monotonic() - began < 3
 
 
-def test_a_body_that_drips_is_cut_when_time_is_over(address: Callable[[Talk], str]) -> None:
+def test_a_dripping_body_is_cut_at_the_deadline(address: Callable[[Talk], str]) -> None:
     began = time.monotonic()
 
     try:
@@ -117,12 +117,12 @@ def test_a_body_that_drips_is_cut_when_time_is_over(address: Callable[[Talk], st
 @pytest.mark.parametrize(
     "sent", [b"220 mail.example.com ESMTP\r\n", b"HTTP/1.1 two hundred\r\n\r\n", b""]
 )
-def test_what_is_no_http_is_an_error(sent: bytes, address: Callable[[Talk], str]) -> None:
+def test_an_answer_without_http_is_an_error(sent: bytes, address: Callable[[Talk], str]) -> None:
     with pytest.raises((http.client.HTTPException, OSError)):
         get(address(says(sent)))
 
 
-def test_where_nobody_listens_there_is_no_answer() -> None:
+def test_a_closed_port_is_an_error() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match="refused"):

@@ -19,7 +19,7 @@ def raises(error: BaseException) -> Any:
     return job
 
 
-def test_a_step_passes_arguments_and_adds_its_times(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_passes_arguments_on_and_adds_its_times(capsys: pytest.CaptureFixture[str]) -> None:
     summary = run_step("train", lambda *, epochs: {"epochs": epochs}, epochs=3)
     assert summary.keys() == {"epochs", "seconds", "startup_seconds"}
     assert summary["epochs"] == 3
@@ -29,7 +29,7 @@ def test_a_step_passes_arguments_and_adds_its_times(capsys: pytest.CaptureFixtur
     assert out.endswith("s of it start-up\n")
 
 
-def test_bad_input_is_printed_line_by_line_and_ends_the_step(
+def test_an_input_error_is_printed_line_by_line_and_ends_the_step(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     error = InputError("u.data is empty.\nExamples:\n  none")
@@ -69,7 +69,7 @@ def test_bad_input_is_printed_line_by_line_and_ends_the_step(
     ],
     ids=["itself", "in a path", "in an object", "in a list in an object", "as a key"],
 )
-def test_a_placeholder_that_nobody_filled_in_is_refused_wherever_it_is(
+def test_an_unreplaced_placeholder_is_refused_however_deep_it_is_nested(
     capsys: pytest.CaptureFixture[str], placeholder: str, around: Callable[[str], Any]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -77,7 +77,8 @@ def test_a_placeholder_that_nobody_filled_in_is_refused_wherever_it_is(
 
     assert caught.value.code == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"[ingest] error: source: {placeholder} arrived as it is")
+    assert line.startswith("[ingest] error: source: Kubeflow Pipelines did not replace ")
+    assert f"the placeholder {placeholder}. " in line
     assert "2.17 or later" in line
     assert "data_until: scheduled" in line
 
@@ -90,11 +91,11 @@ def test_a_placeholder_that_nobody_filled_in_is_refused_wherever_it_is(
     ],
     ids=str,
 )  # fmt: skip
-def test_what_only_looks_like_a_placeholder_is_passed(value: Any) -> None:
+def test_text_that_resembles_a_placeholder_is_passed_on(value: Any) -> None:
     assert run_step("ingest", lambda *, source: {"source": source}, source=value)["source"] == value
 
 
-def test_wrong_settings_are_printed_and_end_the_step(
+def test_invalid_settings_are_printed_and_end_the_step(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def job(**config: Any) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def test_an_os_error_is_one_line_with_path_and_advice(
         run_step("export", raises(OSError(number, reason, "/out/model")))
     assert caught.value.code == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"[export] error: {reason}: /out/model. To mend it: ")
+    assert line.startswith(f"[export] error: {reason}: /out/model. To fix this: ")
     assert line.endswith(f"{advice}.")
 
 
@@ -143,14 +144,14 @@ def test_other_errors_pass_through(capsys: pytest.CaptureFixture[str], error: Ex
     assert capsys.readouterr().out == ""
 
 
-def test_a_runtime_error_of_ones_own_after_an_os_error_passes_through() -> None:
+def test_a_runtime_error_raised_after_an_os_error_passes_through() -> None:
     def job() -> dict[str, Any]:
         try:
             raise OSError(errno.ENOENT, "No such file or directory")
         except OSError:
-            raise RuntimeError("the real trouble")  # noqa: B904 - as careless code would
+            raise RuntimeError("the real problem")  # noqa: B904 - as careless code would
 
-    with pytest.raises(RuntimeError, match="the real trouble"):
+    with pytest.raises(RuntimeError, match="the real problem"):
         run_step("adapt", job)
 
 
@@ -173,12 +174,13 @@ def _beam_with(error: Exception) -> dict[str, Any]:
         (InputError("log.csv is bad."), "log.csv is bad."),
         (
             OSError(errno.ENOSPC, "No space left on device", "/out"),
-            "No space left on device: /out. To mend it: free some space, or choose another folder.",
+            "No space left on device: /out. "
+            "To fix this: free some space, or choose another folder.",
         ),
     ],
     ids=["InputError", "OSError"],
 )
-def test_errors_of_beams_workers_read_as_they_were_raised(
+def test_errors_in_beam_workers_are_reported_as_they_were_raised(
     capfd: pytest.CaptureFixture[str], error: Exception, line: str
 ) -> None:
     with pytest.raises(SystemExit):
@@ -188,7 +190,7 @@ def test_errors_of_beams_workers_read_as_they_were_raised(
     assert err == ""
 
 
-def test_other_errors_of_beams_workers_keep_their_type_and_traceback() -> None:
+def test_other_errors_in_beam_workers_keep_their_type_and_traceback() -> None:
     with pytest.raises(ZeroDivisionError, match="while running"):
         run_step("ingest", _beam_with, error=ZeroDivisionError("bug"))
 

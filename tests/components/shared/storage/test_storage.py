@@ -326,7 +326,7 @@ def test_a_folder_that_may_not_be_written_is_named(
 
     # Which a step and the command line put into words.
     assert describe_os_error(caught.value) == (
-        f"Permission denied: {tmp_path}/models/history. To mend it: make the folder writable, or "
+        f"Permission denied: {tmp_path}/models/history. To fix this: make the folder writable, or "
         "choose another one."
     )
 

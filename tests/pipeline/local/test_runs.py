@@ -1,10 +1,11 @@
-"""Runs that publish, and runs that must not: one after the other, at one location.
+"""Whole runs on this machine with kfp's subprocess runner, one after the other, at one location.
 
-Each fixture is a run that comes after another one; what is looked at later is kept in `Ran`.
+Each fixture is a run that follows another one and uses its cache. `Ran` keeps what tests look at.
 """
 
 import contextlib
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,23 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from conftest import EVALUATE, SMALL_SAMPLE, TRAIN
 from tiny_config import tiny
 
-from components.shared.contracts.lineage import Lineage
+from components.shared.contracts.run import Run
 from components.shared.contracts.step_record import StepRecords
 from components.shared.contracts.tables import QUERY_ID, read_table
 from components.shared.registry.published_models import Move, Published, PublishedModels
 from components.shared.runtime.files import read_json, write_json
 from pipeline.cli.main import main
+from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
 from pipeline.definition import STEPS
 from pipeline.images import revision
-from pipeline.local.runner import Progress, RunResult, run_locally
+from pipeline.local import runner
+from pipeline.local.display import PlainDisplay
 
-# Takes a model that is a little worse than the published one, too.
+pytestmark = pytest.mark.slow
+
+# Also accepts a model that is a little worse than the published one.
 LENIENT = {**EVALUATE, "published_margin": -0.5}
 
 
@@ -45,14 +51,14 @@ def _config(location: Path, *, warm_start: bool = False, **changes: Any) -> Pipe
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run said and left, and what was published after it."""
+    """The output and the results of a run, and what was published after it."""
 
     code: int
     printed: str
     error: str
     folder: Path  # where results/latest pointed afterwards
     moves: list[Move]
-    latest: dict[str, Any] | None  # what latest.json held
+    latest: dict[str, Any] | None  # the content of latest.json
     files: list[str]  # of the location
 
     @property
@@ -65,24 +71,39 @@ class Ran:
         return publication
 
     @property
+    def evaluation(self) -> dict[str, Any]:
+        evaluation: dict[str, Any] = read_json(self.folder / "evaluation" / "evaluation.json")
+        return evaluation
+
+    @property
     def headline(self) -> dict[str, Any]:
-        headline: dict[str, Any] = read_json(self.folder / "evaluation" / "evaluation.json")[
-            "headline"
-        ]
+        headline: dict[str, Any] = self.evaluation["headline"]
         return headline
 
     @property
     def reused(self) -> dict[str, bool]:
-        """Whether all tasks of a step were reused; fetch_published has two."""
+        """Whether all tasks of each step were reused; fetch_published has two."""
         reused: dict[str, bool] = {}
         for step in self.run["steps"]:
             reused[step["step"]] = step["reused"] and reused.get(step["step"], True)
         return reused
 
     @property
+    def again(self) -> set[str]:
+        """The steps that were not reused."""
+        return {step for step, reused in self.reused.items() if not reused}
+
+    @property
     def summary(self) -> str:
-        """What is printed after the steps."""
+        """The output after the steps' times."""
         return self.printed[self.printed.index("whole run") :]
+
+    @property
+    def summary_of_times(self) -> str:
+        """The table of the steps' times."""
+        return self.printed[
+            self.printed.index("of it start-up\n") : self.printed.index("whole run")
+        ]
 
 
 @dataclass(frozen=True)
@@ -101,12 +122,12 @@ class Place:
 
     @property
     def latest(self) -> dict[str, Any] | None:
-        """What latest.json holds now."""
+        """The present content of latest.json."""
         path = self.location / "latest.json"
         return read_json(path) if path.exists() else None
 
     def run(self, config: PipelineConfig) -> Ran:
-        """Runs `deep-retrieval run`."""
+        """Run `deep-retrieval run`."""
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)))
         out, err = io.StringIO(), io.StringIO()
@@ -128,50 +149,64 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("publishing"))
 
 
+STACKS = [[], [16]]  # of the first runs; the first one has no dense layer
+
+
+def _failing(place: Place) -> PipelineConfig:
+    evaluate = {**EVALUATE, "margin": 0.99}
+    return _config(place.location, layer_stacks=STACKS, evaluate=evaluate)
+
+
 @pytest.fixture(scope="module")
 def failing(place: Place) -> Ran:
-    """A run whose model cannot be good enough."""
-    return place.run(_config(place.location, evaluate={**EVALUATE, "margin": 0.99}))
+    """The first run; its model cannot be good enough."""
+    return place.run(_failing(place))
 
 
 @pytest.fixture(scope="module")
-def failing_again(place: Place, failing: Ran) -> RunResult:
-    """The same without the command, with nothing changed and nothing published in between."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return run_locally(
-            _config(place.location, evaluate={**EVALUATE, "margin": 0.99}),
-            str(place.folder / "runs"),
-        )
+def failing_again(place: Place, failing: Ran) -> Ran:
+    """The same again, with nothing changed and nothing published in between."""
+    return place.run(_failing(place))
 
 
 @pytest.fixture(scope="module")
-def first(place: Place, failing_again: RunResult) -> Ran:
+def recoded(place: Place, failing_again: Ran) -> Ran:
+    """The same, but the code of export has changed."""
+    images = runner.subprocess_images()
+    changed = {**images, "export": images["export"] + "0"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "subprocess_images", lambda: changed)
+        return place.run(_failing(place))
+
+
+@pytest.fixture(scope="module")
+def first(place: Place, recoded: Ran) -> Ran:
     """A run whose model is good enough: the first to be published."""
-    return place.run(_config(place.location))
+    return place.run(_config(place.location, layer_stacks=STACKS))
 
 
 @pytest.fixture(scope="module")
 def same(place: Place, first: Ran) -> Ran:
-    """The same config, once more."""
-    return place.run(_config(place.location))
+    """The same config again."""
+    return place.run(_config(place.location, layer_stacks=STACKS))
 
 
 @pytest.fixture(scope="module")
 def second(place: Place, same: Ran) -> Ran:
-    """One that trains longer; it may be a little worse than the published one."""
+    """A run that trains longer; its model may be a little worse than the published one."""
     train = {**TRAIN, "epochs": TRAIN["epochs"] + 2}
     return place.run(_config(place.location, train=train, evaluate=LENIENT))
 
 
 @pytest.fixture(scope="module")
 def worse(place: Place, second: Ran) -> Ran:
-    """One that hardly learns; it need not beat most-popular by more than it does."""
+    """A run that hardly learns."""
     train = {**TRAIN, "epochs": 1, "validation_frequency": 1, "learning_rate": 1e-6}
     return place.run(_config(place.location, train=train))
 
 
 def _warm(place: Place) -> PipelineConfig:
-    # One more epoch may do a little harm; that it is published is what later tests begin from.
+    # One more epoch may do a little harm, but later tests need the model to be published.
     return _config(
         place.location,
         warm_start=True,
@@ -182,28 +217,28 @@ def _warm(place: Place) -> PipelineConfig:
 
 @pytest.fixture(scope="module")
 def warm(place: Place, worse: Ran) -> Ran:
-    """One that begins from the published model."""
+    """A run that begins from the published model."""
     return place.run(_warm(place))
 
 
 @pytest.fixture(scope="module")
 def raced(place: Place, warm: Ran) -> Ran:
-    """One during which a person goes back to the version that was the latest before."""
-    show = Progress._show
+    """A run during which a person rolls back to the version before the latest."""
+    show = PlainDisplay.message
 
-    def roll_back_after_resolve(progress: Progress, step: str, message: str) -> None:
-        show(progress, step, message)
+    def roll_back_after_resolve(display: PlainDisplay, task: int, step: str, message: str) -> None:
+        show(display, task, step, message)
         if step == "resolve" and message.startswith("done"):
             place.models.rollback()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Progress, "_show", roll_back_after_resolve)
+        patch.setattr(PlainDisplay, "message", roll_back_after_resolve)
         return place.run(_config(place.location, evaluate=LENIENT))
 
 
 @pytest.fixture(scope="module")
 def rolled_back(place: Place, raced: Ran) -> Ran:
-    """One after that rollback."""
+    """A run after that rollback."""
     return place.run(_warm(place))
 
 
@@ -226,7 +261,7 @@ def test_a_run_that_is_not_good_enough_ends_well_and_publishes_nothing(
     assert failing.files == []
 
 
-def test_it_says_why_in_results_and_summary(failing: Ran) -> None:
+def test_results_and_summary_say_why_nothing_was_published(failing: Ran) -> None:
     (reason,) = failing.headline["reasons"]
 
     assert "from most-popular" in reason
@@ -238,7 +273,7 @@ def test_it_says_why_in_results_and_summary(failing: Ran) -> None:
     assert "nothing is published, because the model is not good enough" in failing.printed
 
 
-def test_what_was_measured_is_there_all_the_same(failing: Ran) -> None:
+def test_the_report_and_the_export_are_kept_all_the_same(failing: Ran) -> None:
     names = {path.name for path in failing.folder.iterdir()}
 
     assert {"report.html", "evaluation", "export"} <= names
@@ -246,15 +281,109 @@ def test_what_was_measured_is_there_all_the_same(failing: Ran) -> None:
 
 
 def test_with_nothing_published_since_only_resolve_and_publish_run_again(
-    failing: Ran, failing_again: RunResult
+    failing: Ran, failing_again: Ran
 ) -> None:
     assert not any(failing.reused.values())
-    assert [step.step for step in failing_again.steps if not step.reused] == [
-        "resolve",
-        "publish",
-    ]
+    assert failing_again.again == {"resolve", "publish"}
+    assert len(failing_again.run["steps"]) == len(failing.run["steps"])
+    reused = len(failing.run["steps"]) - 2
+    assert failing_again.printed.count("reused: its inputs and its code") == reused
+    assert failing_again.evaluation == failing.evaluation
     assert failing_again.publication == failing.publication
-    assert read_json(failing_again.folder / "run.json")["publication"] == failing.publication
+    assert failing_again.folder != failing.folder
+
+
+def test_changed_code_runs_its_step_and_those_after_it(recoded: Ran) -> None:
+    assert recoded.again == {"resolve", "export", "evaluate", "publish"}
+
+
+# --- the results ----------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_report_export_numbers_and_config(place: Place, failing: Ran) -> None:
+    names = {path.name for path in failing.folder.iterdir()}
+    assert names == {
+        "config.yaml", "evaluation", "export", "report.html", "run.json", "run.log",
+    }  # fmt: skip
+    assert load_config(str(failing.folder / "config.yaml")) == _failing(place)
+    page = (failing.folder / "report.html").read_text()
+    for name in ("none", "16"):
+        assert f'<span class="stack">{name}</span>' in page
+    assert (failing.folder / "export" / "saved_model" / "saved_model.pb").is_file()
+    assert Run.read(failing.folder).good_enough == failing.headline["good_enough"]
+
+
+def test_the_time_of_every_task_is_recorded(failing: Ran) -> None:
+    run = Run.read(failing.folder)
+    names = [step.step for step in run.steps]
+    assert sorted(names) == sorted([*STEPS, "fetch_published", "train"])  # these run twice
+    for step in run.steps:
+        assert 0 < step.startup_seconds <= step.seconds <= run.seconds
+        assert f"{step.seconds:.1f}" in failing.summary_of_times
+
+
+def test_the_model_that_validation_chose_is_exported(failing: Ran) -> None:
+    depths = failing.evaluation["depths"]
+    best = max(depths, key=lambda depth: depth["validation"])
+    assert [depth["layer_sizes"] for depth in depths if depth["exported"]] == [best["layer_sizes"]]
+    assert {depth["layer_sizes"] for depth in depths} == {"none", "16"}
+    assert all(
+        depth["test"]["filtered"].keys() == depth["test"]["raw"].keys() >= {"hit_rate_at_20"}
+        for depth in depths
+    )
+
+
+def test_the_exported_depth_has_the_exports_metrics(failing: Ran) -> None:
+    exported = next(depth for depth in failing.evaluation["depths"] if depth["exported"])
+    for protocol in ("raw", "filtered"):
+        for name, value in failing.evaluation["metrics"][protocol]["model"].items():
+            assert exported["test"][protocol][name] == pytest.approx(value, abs=1e-6)
+
+
+def test_the_summary_shows_baselines_metrics_and_places(failing: Ran) -> None:
+    for name in ("most-popular", "most-liked", "EASE", "iALS", "95% interval", "hit_rate_at_20"):
+        assert name in failing.printed
+    assert f"report   {failing.folder / 'report.html'}" in failing.summary
+
+
+# --- steps that fail, and interrupts --------------------------------------------------------------
+
+
+def test_a_step_that_fails_is_one_error_again_and_again_and_leaves_no_results(
+    tmp_path: Path,
+) -> None:
+    one_user = tiny(name="failing", source={"kind": "sample", "users": 1, "items": 40})
+    for _ in range(2):
+        ran = Place(tmp_path).run(one_user)
+        assert ran.code == 1
+        assert ran.error.startswith("error: ingest: ")
+        assert "one user only" in ran.error
+        assert "Traceback" not in ran.error
+    assert not (tmp_path / "runs" / "failing").exists()
+    assert not (tmp_path / "runs" / "latest").exists()
+
+
+def test_ctrl_c_ends_every_step_and_leaves_no_results(tmp_path: Path) -> None:
+    config = tiny(train={**TRAIN, "epochs": 500})
+    (tmp_path / "tiny.yaml").write_text(config.to_yaml())
+    command = [
+        sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(tmp_path / "tiny.yaml"),
+        "--output", str(tmp_path),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as run:
+        assert run.stdout
+        printed = next(line for line in run.stdout if "epoch" in line)
+        steps = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        printed += run.stdout.read()
+    assert steps
+    assert run.returncode == 130
+    assert printed.rstrip().endswith("interrupted")
+    # A zombie has ended, but nobody has asked for its status yet.
+    assert not [s for s in steps if s.is_running() and s.status() != psutil.STATUS_ZOMBIE]
+    assert not (tmp_path / "tiny").exists()
 
 
 # --- good enough ----------------------------------------------------------------------------------
@@ -282,13 +411,11 @@ def test_a_run_that_is_good_enough_publishes_one_version(place: Place, first: Ra
     }
 
 
-def test_only_what_the_verdict_depends_on_ran_for_it(first: Ran) -> None:
-    ran = {step for step, reused in first.reused.items() if not reused}
-
-    assert ran == {"resolve", "evaluate", "publish"}
+def test_a_changed_setting_of_evaluate_runs_only_what_depends_on_it(first: Ran) -> None:
+    assert first.again == {"resolve", "evaluate", "publish"}
 
 
-def test_the_version_is_the_runs_export_whole_and_unchanged(place: Place, first: Ran) -> None:
+def test_the_version_is_the_complete_unchanged_export(place: Place, first: Ran) -> None:
     version = place.location / "versions" / _version(first)
     exported = {
         str(path.relative_to(first.folder / "export")): path.read_bytes()
@@ -297,7 +424,6 @@ def test_the_version_is_the_runs_export_whole_and_unchanged(place: Place, first:
     }
 
     del exported[StepRecords.FILE]  # the lineage has it
-
     published = {
         str(path.relative_to(version / "export")): path.read_bytes()
         for path in (version / "export").rglob("*")
@@ -315,8 +441,8 @@ def test_the_lineage_holds_all_parameters_and_where_the_data_came_from(
     place: Place, first: Ran
 ) -> None:
     lineage = read_json(place.location / "versions" / _version(first) / "lineage.json")
-    Lineage.read(place.location / "versions" / _version(first))
-    wanted = _config(place.location).on_this_machine().parameters()
+    config = _config(place.location, layer_stacks=STACKS)
+    wanted = config.on_this_machine().parameters()
     publish = wanted.pop("publish")
 
     of_the_run = {"warm_start": publish["warm_start"], "source_fingerprint": ""}
@@ -354,7 +480,7 @@ def test_the_published_export_recommends(place: Place, first: Ran) -> None:
 # --- on top of what is published ------------------------------------------------------------------
 
 
-def test_the_same_config_again_trains_nothing_and_moves_nothing(first: Ran, same: Ran) -> None:
+def test_the_same_config_again_trains_and_publishes_nothing(first: Ran, same: Ran) -> None:
     assert same.code == 0
     assert same.headline["published"] == pytest.approx(same.headline["model"])
     assert "and +0.0000 from the published model's" in same.summary
@@ -366,9 +492,7 @@ def test_the_same_config_again_trains_nothing_and_moves_nothing(first: Ran, same
     assert _version(same) == _version(first)
 
 
-def test_another_model_is_compared_with_the_first_and_takes_its_place(
-    first: Ran, second: Ran
-) -> None:
+def test_another_model_is_compared_with_the_first_and_replaces_it(first: Ran, second: Ran) -> None:
     assert second.code == 0
     assert second.headline["published_version"] == _version(first)
     assert [move.version for move in second.moves] == [_version(first), _version(second)]
@@ -376,23 +500,23 @@ def test_another_model_is_compared_with_the_first_and_takes_its_place(
     assert second.publication["number"] == 2
 
 
-def test_the_lineage_names_what_it_was_compared_with(place: Place, first: Ran, second: Ran) -> None:
+def test_the_lineage_names_the_version_it_was_compared_with(
+    place: Place, first: Ran, second: Ran
+) -> None:
     lineage = read_json(place.location / "versions" / _version(second) / "lineage.json")
 
     assert lineage["compared_with"] == _version(first)
 
 
-def test_what_was_published_in_between_is_fetched_and_nothing_is_encoded_again(
+def test_a_new_published_version_is_fetched_and_no_table_is_encoded_again(
     same: Ran,
 ) -> None:
-    ran = {step for step, reused in same.reused.items() if not reused}
+    assert same.again == {
+        "resolve", "fetch_published", "encode_for_published", "evaluate", "publish",
+    }  # fmt: skip
 
-    assert ran == {"resolve", "fetch_published", "encode_for_published", "evaluate", "publish"}
 
-
-def test_a_worse_model_does_not_take_the_place_of_the_published_one(
-    second: Ran, worse: Ran
-) -> None:
+def test_a_worse_model_does_not_replace_the_published_one(second: Ran, worse: Ran) -> None:
     assert worse.code == 0
     assert worse.run["good_enough"] is False
     assert worse.moves == second.moves
@@ -407,7 +531,7 @@ def test_a_worse_model_does_not_take_the_place_of_the_published_one(
     assert "nothing was published: " in worse.summary
 
 
-def test_a_warm_start_says_from_which_version_and_what_it_took(
+def test_a_warm_start_names_the_version_and_counts_the_layers_it_takes(
     place: Place, worse: Ran, second: Ran, warm: Ran
 ) -> None:
     assert warm.code == 0
@@ -422,9 +546,7 @@ def test_a_warm_start_says_from_which_version_and_what_it_took(
     assert lineage["parameters"]["warm_start"] is True
 
 
-def test_one_epoch_from_the_published_model_is_worth_more_than_one_from_nothing(
-    worse: Ran, warm: Ran
-) -> None:
+def test_an_epoch_from_the_published_model_beats_one_from_scratch(worse: Ran, warm: Ran) -> None:
     assert warm.headline["model"] > worse.headline["model"]
     assert warm.headline["published"] == worse.headline["published"]
     assert [move.number for move in warm.moves] == [1, 2, 3]
@@ -446,7 +568,7 @@ def test_a_run_that_was_overtaken_fails_with_one_message(
     assert "whole run" not in raced.printed
 
 
-def test_a_run_that_was_overtaken_moves_nothing_and_leaves_no_results(
+def test_a_run_that_was_overtaken_publishes_nothing_and_leaves_no_results(
     warm: Ran, raced: Ran
 ) -> None:
     *before, rollback = raced.moves
@@ -456,7 +578,7 @@ def test_a_run_that_was_overtaken_moves_nothing_and_leaves_no_results(
     assert raced.folder == warm.folder
 
 
-def test_of_two_that_were_compared_with_the_same_model_one_alone_is_published(
+def test_of_two_runs_compared_with_the_same_model_only_one_is_published(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish = _publisher(tmp_path)
@@ -479,7 +601,7 @@ def test_of_two_that_were_compared_with_the_same_model_one_alone_is_published(
     assert not (tmp_path / "other" / "publication.json").exists()
 
 
-def test_who_publishes_the_same_again_is_no_second_move(tmp_path: Path) -> None:
+def test_publishing_the_same_model_again_adds_no_history_entry(tmp_path: Path) -> None:
     publish = _publisher(tmp_path)
     publish("one", note=Published())
 
@@ -491,7 +613,7 @@ def test_who_publishes_the_same_again_is_no_second_move(tmp_path: Path) -> None:
 
 
 def _publisher(folder: Path) -> Callable[..., None]:
-    """Runs the step publish for made-up models."""
+    """Return a function that runs the step publish on made-up models."""
     from components.publish.job import publish
     from components.shared.runtime.step import run_step
 
@@ -527,7 +649,7 @@ def _publisher(folder: Path) -> Callable[..., None]:
 # --- back to an earlier version -------------------------------------------------------------------
 
 
-def test_after_a_rollback_a_run_is_compared_with_the_version_that_is_back(
+def test_after_a_rollback_a_run_is_compared_with_the_restored_version(
     second: Ran, warm: Ran, rolled_back: Ran
 ) -> None:
     assert rolled_back.code == 0, rolled_back.error
