@@ -1,1 +1,1 @@
-"""evaluate: how good the export is, beside what needs no model."""
+"""evaluate: measures the export beside baselines and the published model."""

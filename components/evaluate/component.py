@@ -1,6 +1,6 @@
 """The Kubeflow interface of evaluate."""
 
-from typing import Any, List  # noqa: UP035 - kfp 2.17 knows Input[List[...]] only
+from typing import Any, List  # noqa: UP035 - kfp 2.17 supports only Input[List[...]]
 
 from kfp import dsl
 

@@ -1,5 +1,6 @@
 """The baselines, on synthetic users with tastes."""
 
+import logging
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from components.shared.contracts.tables import (
 from components.shared.retrieval.metrics import ranking_metrics
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.pace import Pace
 
 USERS, ITEMS, GROUPS = 90, 60, 3
 COLD = 1000  # a user who is only in the test split
@@ -462,6 +464,21 @@ def test_equal_labels_are_not_tried_as_a_weighting(tmp_path: Path) -> None:
     assert settings["ials"].weighting == "count"
     assert settings["ease"].tried == len(EASE_GRID) / 2
     assert settings["ials"].tried == len(IALS_GRID) / 2
+
+
+def test_each_tuning_step_is_logged_when_a_line_is_due(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Pace, "is_due", lambda pace: True)
+
+    with caplog.at_level(logging.INFO, "components"):
+        world.lists()
+
+    for label, steps in (("EASE", len(EASE_GRID)), ("iALS", len(IALS_GRID))):
+        lines = [line for line in caplog.messages if line.startswith(f"{label}: tuning")]
+        assert lines == [f"{label}: tuning {number}/{steps}" for number in range(1, steps + 1)]
+    assert "most-popular: ranked 93 test queries" in caplog.messages
+    assert "iALS: iteration 10/10" in caplog.messages
 
 
 def test_nothing_can_be_tuned_without_a_relevant_validation_row(tmp_path: Path) -> None:
