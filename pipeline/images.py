@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES
+from components.shared.storage.credentials import refuse_in_address
 from pipeline.code_fingerprint import code_fingerprint, components_root
 
 DOCKERFILES = {DATA: "images/data.Dockerfile", MODEL: "images/model.Dockerfile"}
@@ -78,7 +79,17 @@ def image_reference(name: str, registry: str = "", *, gpu: bool = False) -> str:
         name: The image.
         registry: What goes before it, e.g. `ghcr.io/acme`.
         gpu: Whether the model image has JAX with CUDA.
+
+    Raises:
+        InputError: If the registry's address contains credentials.
     """
+    refuse_in_address(
+        "--registry",
+        registry,
+        "the names of images are in the compiled pipeline, in pods and in the lineage of a model",
+        "Sign in to the registry with docker login; on a cluster, name a Kubernetes secret under "
+        "cluster.image_pull_secrets.",
+    )
     prefix = f"{registry.rstrip('/')}/" if registry else ""
     return f"{prefix}{name}:{content_tag(name, gpu=gpu)}"
 

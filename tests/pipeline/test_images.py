@@ -151,3 +151,21 @@ def test_an_image_that_is_not_built_is_not_pushed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(images, "image_exists", lambda engine, reference: False)
     with pytest.raises(InputError, match="images build"):
         images.push_image("docker", MODEL, "ghcr.io/acme")
+
+
+@pytest.mark.parametrize(
+    "registry",
+    ["anna:s3cr3t@ghcr.io/acme", "https://anna:s3cr3t@ghcr.io/acme", "s3cr3t@localhost:5000"],
+)
+def test_a_registry_with_credentials_is_refused_and_not_repeated(registry: str) -> None:
+    with pytest.raises(InputError, match=r"--registry \(in front of the") as caught:
+        images.image_reference(DATA, registry)
+    assert "docker login" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+    assert "anna" not in str(caught.value)
+
+
+@pytest.mark.parametrize("registry", ["", "ghcr.io/acme", "localhost:5000", "[::1]:5000/acme"])
+def test_a_registry_without_credentials_precedes_the_name(registry: str) -> None:
+    prefix = f"{registry}/" if registry else ""
+    assert images.image_reference(DATA, registry).startswith(f"{prefix}{DATA}:")

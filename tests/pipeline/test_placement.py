@@ -21,7 +21,7 @@ from components.notify.job import WEBHOOK
 from components.shared.runtime.attempts import RETRY
 from components.shared.runtime.images import STEP_IMAGES
 from pipeline.compilation import compile_pipeline
-from pipeline.config.cluster import ClusterConfig, StepScheduling
+from pipeline.config.cluster import ClusterConfig, StepPlacement
 from pipeline.definition import EXIT_STEP, STEPS, build_pipeline
 
 ALL_STEPS = (*STEPS, EXIT_STEP)
@@ -225,13 +225,13 @@ def expected_retry(step: str, *settings: Setting) -> RetryPolicy:
 
 
 def test_each_setting_of_a_step_is_tested_here() -> None:
-    assert set(STEP_SETTINGS) == set(StepScheduling.model_fields)
+    assert set(STEP_SETTINGS) == set(StepPlacement.model_fields)
 
 
 @pytest.mark.parametrize("name", ["tolerations", "secrets", "volumes", "accelerator", "retry"])
 def test_each_setting_inside_a_setting_is_tested_here(name: str) -> None:
     value = STEP_SETTINGS[name].value
-    models = [StepScheduling.model_fields[name].annotation]
+    models = [StepPlacement.model_fields[name].annotation]
     while not (isinstance(models[0], type) and issubclass(models[0], BaseModel)):
         models = [model for model in get_args(models[0]) if model is not type(None)]
     written = {key for part in (value if isinstance(value, list) else [value]) for key in part}

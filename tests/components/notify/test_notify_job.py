@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.notify.job import WEBHOOK, notify
+from components.notify.job import WEBHOOK, FinalStatus, notify
 
 SECRET = "/services/T0000/S3CR3T"
 
@@ -86,8 +86,8 @@ def webhook(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[We
     thread.join()
 
 
-def tell(**changed: Any) -> dict[str, Any]:
-    return notify(**{"name": "shop", "run": "r-7", "state": "COMPLETE", **changed})
+def tell(state: str = "COMPLETE", error: str = "") -> dict[str, Any]:
+    return notify(name="shop", run="r-7", status=FinalStatus(state, error=error))
 
 
 def told(notified: bool, state: str = "SUCCEEDED", error: str = "") -> dict[str, Any]:
@@ -249,7 +249,7 @@ def test_an_address_that_is_not_http_is_warned_of(
     assert tell()["notified"] is False
 
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"[notify] warning: {WEBHOOK} is no http:// or https:// address"
+        f"[notify] warning: {WEBHOOK} is not an http:// or https:// address"
     ]
 
 

@@ -10,8 +10,11 @@ import pytest
 from kfp_server import Clock, Fault, KfpServer, status
 
 from pipeline.cli.main import main
-from pipeline.cluster import api, redaction
-from pipeline.cluster.api import Cluster, Connection, Limits, connect
+from pipeline.cluster.client import cluster as client
+from pipeline.cluster.client import redaction, retries
+from pipeline.cluster.client.cluster import Cluster, connect
+from pipeline.cluster.client.connection import Connection
+from pipeline.cluster.client.transport import Limits
 
 IR = """\
 pipelineInfo:
@@ -81,10 +84,7 @@ class Patient(Limits):
 def by(clock: Clock, server: KfpServer | None = None) -> dict[str, Any]:
     """The options of a connection that waits by a clock."""
     return {
-        "sleep": clock.sleep,
-        "clock": clock.monotonic,
-        "now": clock.now,
-        "jitter": lambda: 1.0,
+        "clock": retries.Clock(clock.sleep, clock.monotonic, clock.now, jitter=lambda: 1.0),
         "limits": type("Patient", (Patient,), {"server": server})(),
     }
 
@@ -105,7 +105,9 @@ def command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command against a server, by its clock and with a small pipeline."""
 
     def run(server: KfpServer, *arguments: str) -> int:
-        monkeypatch.setattr(api, "connect", functools.partial(connect, **by(server.clock, server)))
+        monkeypatch.setattr(
+            client, "connect", functools.partial(connect, **by(server.clock, server))
+        )
         monkeypatch.setattr("pipeline.compilation.compile_pipeline", lambda config, images: IR)
         monkeypatch.setattr("pipeline.compilation.cluster_images", lambda config, registry, gpu: {})
         return main([*arguments, "--host", server.url])
@@ -118,7 +120,9 @@ def real_command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command against a server, with the pipeline as it is compiled."""
 
     def run(server: KfpServer, *arguments: str) -> int:
-        monkeypatch.setattr(api, "connect", functools.partial(connect, **by(server.clock, server)))
+        monkeypatch.setattr(
+            client, "connect", functools.partial(connect, **by(server.clock, server))
+        )
         return main([*arguments, "--host", server.url])
 
     return run

@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 import kfp_server_api
 import yaml
 
-from pipeline.cluster.cron import Cron, parse_cron
+from pipeline.cluster.schedules.cron import Cron, parse_cron
 
 SERVICES = (
     kfp_server_api.ExperimentServiceApi,
@@ -766,69 +766,16 @@ class ScheduledRun(dict[str, Any]):
         self.labels: dict[str, str] = {}
 
 
-def resolved_inputs(ir: Mapping[str, Any], task: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's inputs as KFP's driver resolves them, without those that other tasks make.
+def scheduled_time(run: Mapping[str, Any]) -> str:
+    """Return the scheduled time that KFP's driver gives a run in `KfpServer.runs`.
 
-    The rules are those of backend/src/v2/driver/resolve.go and, for the scheduled
-    time, of resolvePipelineJobScheduleTimeUTCFromWorkflow in cmd/driver/main.go.
-
-    Args:
-        ir: The compiled pipeline.
-        task: The task's name, in whichever group or loop it is.
-        run: As it is in `KfpServer.runs`.
+    By resolvePipelineJobScheduleTimeUTCFromWorkflow in backend/src/v2/cmd/driver/main.go: the
+    tick in the workflow's labels or, for a run without one, the time of its creation.
     """
-    times = {"{{$.pipeline_job_create_time_utc}}": run["created_at"]}
     epoch = getattr(run, "labels", {}).get(WORKFLOW_EPOCH)
-    scheduled = datetime.fromtimestamp(int(epoch), UTC) if epoch else None
-    times["{{$.pipeline_job_schedule_time_utc}}"] = (
-        f"{scheduled:%Y-%m-%dT%H:%M:%SZ}" if scheduled else run["created_at"]
-    )
-    texts = {
-        **times,
-        "{{$.pipeline_job_name}}": run["display_name"],
-        "{{$.pipeline_job_uuid}}": run["run_id"],
-        "{{$.pipeline_task_name}}": task,
-    }
-
-    def component_inputs(component: str | None) -> dict[str, Any]:
-        """What a group of tasks gets; the root gets the run's parameters."""
-        if component is None:
-            defined = ir["root"].get("inputDefinitions", {}).get("parameters", {})
-            defaults = {
-                name: value["defaultValue"]
-                for name, value in defined.items()
-                if "defaultValue" in value
-            }
-            return {**defaults, **run.get("runtime_config", {}).get("parameters", {})}
-        (user,) = (
-            (group, name)
-            for group, tasks in groups.items()
-            for name, found in tasks.items()
-            if found["componentRef"]["name"] == component
-        )
-        return inputs_of(*user)
-
-    def inputs_of(group: str | None, name: str) -> dict[str, Any]:
-        given = groups[group][name].get("inputs", {}).get("parameters", {})
-        resolved = {}
-        for key, source in given.items():
-            if "runtimeValue" in source:
-                constant = source["runtimeValue"]["constant"]
-                resolved[key] = (
-                    texts.get(constant, constant) if isinstance(constant, str) else constant
-                )
-            elif "componentInputParameter" in source:
-                above = component_inputs(group)
-                if source["componentInputParameter"] in above:
-                    resolved[key] = above[source["componentInputParameter"]]
-        return resolved
-
-    groups: dict[str | None, dict[str, Any]] = {None: ir["root"]["dag"]["tasks"]}
-    for name, component in ir.get("components", {}).items():
-        if "dag" in component:
-            groups[name] = component["dag"]["tasks"]
-    (group,) = (group for group, tasks in groups.items() if task in tasks)
-    return inputs_of(group, task)
+    if epoch is None:
+        return str(run["created_at"])
+    return f"{datetime.fromtimestamp(int(epoch), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @functools.cache

@@ -12,9 +12,13 @@ from cluster_support import LASTING, PASSING, SECRET, by, clear, connected, no_s
 from kfp_server import Clock, Fault, KfpServer, Refusal, Request, check, status
 
 from components.shared.runtime.errors import InputError
-from pipeline.cluster import redaction
-from pipeline.cluster.api import Cluster, ClusterError, Connection, connect, name_filter
-from pipeline.cluster.connection import sign_in
+from pipeline.cli.main import main
+from pipeline.cluster.client import redaction
+from pipeline.cluster.client.cluster import Cluster, connect
+from pipeline.cluster.client.connection import Connection
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.client.filters import name_filter
+from pipeline.cluster.client.sign_in import sign_in
 
 __all__ = ["no_settings"]  # a fixture
 HEALTH = kfp_server_api.HealthzServiceApi.healthz_service_get_healthz
@@ -274,7 +278,7 @@ def test_a_server_that_is_not_there_is_one_message() -> None:
 )
 def test_a_host_that_is_no_address_is_told_at_once(host: str) -> None:
     clock = Clock()
-    with pytest.raises((InputError, ClusterError), match="is no address"):
+    with pytest.raises((InputError, ClusterError), match="is not an address"):
         connect(Connection(host=host), **by(clock))
     assert clock.slept == []
 
@@ -405,7 +409,7 @@ def test_a_500_that_would_stay_is_one_message_at_once(kind: str) -> None:
     with KfpServer() as server:
         cluster = connected(server)
         server.fail("POST .*", status(500, json.dumps(LASTING_500S[kind])), nth=0)
-        with pytest.raises(ClusterError, match="It would be refused again") as caught:
+        with pytest.raises(ClusterError, match="Retrying does not help") as caught:
             _create_once(cluster)
         assert server.count("POST .*") == 1
         assert server.clock.slept == []
@@ -554,12 +558,70 @@ def test_what_the_server_says_is_in_one_line(body: str, said: str) -> None:
         assert clear(str(caught.value))
 
 
-def test_a_user_name_and_password_in_the_address_are_not_shown() -> None:
+ADDRESSES = [
+    f"https://anna:{SECRET}@kfp.example.com",
+    f"anna:{SECRET}@kfp.example.com:8080/path",
+    f"https://{SECRET}@kfp.example.com",
+    f"https://kfp.example.com/?token={SECRET}",
+    f"https://anna:a/{SECRET}@kfp.example.com",
+    f"https://anna:{SECRET} and more@kfp.example.com",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("option", ["--host", "--ui-host"])
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_an_address_with_credentials_is_refused_and_not_repeated(
+    option: str,
+    address: str,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    variable = {"--host": "KF_PIPELINES_ENDPOINT", "--ui-host": "KF_PIPELINES_UI_ENDPOINT"}[option]
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:9")
+    arguments = ["schedule", "list"]
+    if way == "option":
+        arguments += [option, address]
+    else:
+        monkeypatch.setenv(variable, address)
+
+    assert main(arguments) == 2
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {option} (")
+    assert "a URL must not contain credentials" in printed.err
+    assert "--token-file" in printed.err
+    assert SECRET not in printed.out + printed.err
+    assert "anna" not in printed.err
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://kfp.example.com:8080/a@b",
+        "kfp.example.com",
+        "localhost:8080",
+        "http://[::1]:80",
+        "https://kfp.example.com/pipeline?view=runs",
+    ],
+)
+def test_an_address_without_credentials_is_taken(address: str) -> None:
+    assert Connection(host=address, ui_host=address).host == address
+
+
+def test_a_user_name_and_password_in_kubectls_config_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(client_configuration: Any, context: str) -> None:
+        client_configuration.host = server.url.replace("//", "//anna:pass-word@")
+
+    monkeypatch.setattr("kubernetes.config.load_kube_config", load)
     with KfpServer() as server:
-        address = server.url.replace("//", "//anna:pass-word@")
-        server.fail(0, status(403))
+        cluster = Cluster(Connection(kube_context="shop"), **by(server.clock))
+        server.fail(0, status(403, "pass-word"))
         with pytest.raises(ClusterError) as caught:
-            connect(Connection(host=address), **by(server.clock))
+            cluster.call("asking", HEALTH)
         assert "pass-word" not in str(caught.value)
 
 

@@ -6,8 +6,8 @@ import pytest
 from kfp_server import robfig
 
 from components.shared.runtime.errors import InputError
-from pipeline.cluster.cron import parse_cron
-from pipeline.cluster.triggers import parse_interval
+from pipeline.cluster.schedules.cron import parse_cron
+from pipeline.cluster.schedules.triggers import parse_interval
 
 MONDAY = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ def test_the_common_form_becomes_what_kfp_takes(written: str, sent: str) -> None
         ("0 0 * 13 *", ("month '13'", "1-12 or JAN-DEC")),
         ("0 0 * * 8", ("weekday '8'", "0-6 or SUN-SAT")),
         ("60 0 0 * * *", ("second '60'", "0-59")),
-        ("0 0 * * FRI-MON", ("weekday 'FRI-MON'", "begins after it ends")),
+        ("0 0 * * FRI-MON", ("weekday 'FRI-MON'", "starts after its end")),
         ("*/0 * * * *", ("minute '*/0'", "step")),
         ("0 0 L * *", ("day of the month 'L'", "not a number")),
         ("0 0 * * MON#1", ("weekday 'MON#1'", "cannot be read")),
@@ -55,7 +55,7 @@ def test_the_common_form_becomes_what_kfp_takes(written: str, sent: str) -> None
         ("٣ * * * *", ("minute '٣'", "cannot be read")),
         ("* * * *", ("has 4 fields", "5, or 6")),
         ("", ("has 0 fields", "5, or 6")),
-        ("0 0 30 2 *", ("never comes",)),
+        ("0 0 30 2 *", ("never runs",)),
         ("@every 6h", ("--interval",)),
         ("@reboot", ("@daily",)),
     ],

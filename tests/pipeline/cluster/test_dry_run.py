@@ -10,9 +10,11 @@ from cluster_support import command_line, connected, no_settings, real_command_l
 from kfp_server import KfpServer
 
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.cluster.diff import differences
-from pipeline.cluster.submission import experiment, upload, without_caching
-from pipeline.cluster.versions import Definition
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.uploads.caching import without_caching
+from pipeline.cluster.uploads.diff import differences
+from pipeline.cluster.uploads.upload import upload
+from pipeline.cluster.uploads.versions import Definition
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 
@@ -151,7 +153,7 @@ def test_on_an_empty_server_a_dry_run_says_what_would_be_made_and_makes_nothing(
         assert "pipeline    deep-retrieval would be created" in printed
         assert re.search(r"version     sample-[0-9a-f]{12} would be uploaded", printed)
         assert "experiment  sample would be created" in printed
-        assert "There is no version of sample to compare with." in printed
+        assert "The server has no version of sample to compare with." in printed
         assert ("schedule    nightly would be created (cron 15 3 * * *)" in printed) == (
             arguments == CREATE
         )
@@ -169,7 +171,7 @@ def test_a_dry_run_of_what_is_there_says_that_nothing_would_change(
         for arguments in (SUBMIT, CREATE):
             assert real_command_line(server, *arguments, "--dry-run") == 0
             printed = capsys.readouterr().out
-            assert printed.count("is there already") == (3 if arguments == SUBMIT else 4)
+            assert printed.count(" exists") == (3 if arguments == SUBMIT else 4)
             assert printed.endswith("UTC:\n  nothing would change\n")
         assert (changes(server), len(server.runs)) == (done, runs)
 
@@ -190,7 +192,10 @@ def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
         assert real_command_line(server, *SUBMIT, *more, "--dry-run") == 0
         printed = capsys.readouterr().out
         latest = server.versions[1]["name"]
-        assert f"Compared with {latest}, its latest version, of 2026-11-24 03:11 UTC:" in printed
+        assert (
+            f"Compared with the latest version of this config, {latest}, of 2026-11-24 03:11 UTC:"
+            in printed
+        )
         assert printed.endswith(
             "UTC:\n  parameter seed: 2 -> 3\n  train: nodeSelector.labels.pool none -> gpu\n"
         )
@@ -203,7 +208,7 @@ def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
         (("--cron", "0 4 * * *"), "would be replaced (cron 15 3 * * * -> cron 0 4 * * *)"),
         (("--param", "seed=3"), "would be replaced (cron 15 3 * * *)"),
         (("--set", "seed=3"), "would be replaced (cron 15 3 * * *)"),
-        (("--paused",), "is there already, and would be paused"),
+        (("--paused",), "exists, and would be paused"),
     ],
 )
 def test_a_dry_run_of_a_schedule_says_what_would_become_of_the_one_of_its_name(

@@ -15,8 +15,11 @@ from cluster_support import by, clear, no_settings
 from kfp_server import Clock
 
 from pipeline.cli.main import main
-from pipeline.cluster import api
-from pipeline.cluster.api import Connection, Limits, connect
+from pipeline.cluster.client import cluster as client
+from pipeline.cluster.client.cluster import Cluster, connect
+from pipeline.cluster.client.connection import Connection
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.client.transport import Limits
 
 __all__ = ["no_settings"]  # a fixture
 LIMITS = Limits(connect_seconds=0.3, seconds=0.3, answer_bytes=2**21, error_bytes=2**16, pages=5)
@@ -202,7 +205,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(server: Hostile, patience: float = 0.5) -> tuple[int, list[float]]:
         clock = Clock()
         options = by(clock) | {"limits": LIMITS, "patience": patience}
-        monkeypatch.setattr(api, "connect", lambda to: connect(to, **options))
+        monkeypatch.setattr(client, "connect", lambda to: connect(to, **options))
         return main(["schedule", "list", "--host", server.url]), clock.slept
 
     return run
@@ -270,11 +273,11 @@ def test_a_compressed_answer_within_the_limits_is_read(run: Any) -> None:
 def test_a_connection_that_is_given_up_sends_nothing_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         # TLS, so that connecting alone is slow: nobody says hello.
-        cluster = api.Cluster(
+        cluster = Cluster(
             Connection(host=f"https://127.0.0.1:{server.getsockname()[1]}"),
             **by(Clock()) | {"limits": LIMITS, "patience": 0.0},
         )
-        with pytest.raises(api.ClusterError, match="did not"):
+        with pytest.raises(ClusterError, match="did not"):
             cluster.greet()
         connection, _ = server.accept()
         connection.settimeout(5)

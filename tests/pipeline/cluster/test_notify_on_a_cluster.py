@@ -12,11 +12,13 @@ from argo_run import ArgoRun, Pod, RunServer, Story
 from cluster_support import connected, no_settings
 from kfp_server import Fault, status
 
-from components.notify.job import notify
+from components.notify.job import FinalStatus, notify
 from components.notify.kubeflow import Kubeflow
 from components.shared.runtime.images import STEP_IMAGES
 from components.shared.runtime.progress import progress_lines
-from pipeline.cluster.submission import experiment, start_run, upload
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.start import start_run
+from pipeline.cluster.uploads.upload import upload
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 
@@ -52,8 +54,8 @@ def told(server: RunServer, run_id: str, state: str = "FAILED", **options: Any) 
     kubeflow = Kubeflow(server.url, sleep=server.clock.sleep, **options)
     with progress_lines("notify"):
         return notify(
-            name="shop", run="r-7", run_id=run_id, layer_stacks=STACKS, state=state,
-            group="exit-handler-1", kubeflow=kubeflow,
+            name="shop", run="r-7", run_id=run_id, layer_stacks=STACKS,
+            status=FinalStatus(state, group="exit-handler-1"), kubeflow=kubeflow,
         )  # fmt: skip
 
 
@@ -71,6 +73,27 @@ def test_the_failed_step_and_its_error_are_named(
     assert capsys.readouterr().out == (
         "[notify] shop: run r-7 failed: train [64, 32] failed: train.batch_size: 0 is no size\n"
     )
+
+
+FETCH_FAILS = Story(pods={"fetch-published-2": [Pod(5, 2, "Failed")]})
+
+
+def test_a_step_has_the_name_that_the_ui_shows(server: RunServer) -> None:
+    run_id = played(server, FETCH_FAILS)
+
+    assert told(server, run_id)["step"] == "fetch_base"
+
+
+@pytest.mark.parametrize(
+    "fault", [status(404), status(200, "[]"), status(200, '{"pipeline_spec": 7}'), Fault("drop")]
+)
+def test_without_the_pipelines_version_a_step_has_its_tasks_name(
+    fault: Fault, server: RunServer
+) -> None:
+    run_id = played(server, FETCH_FAILS)
+    server.fail("GET .*/versions/.*", fault, nth=0)
+
+    assert told(server, run_id)["step"] == "fetch_published_2"
 
 
 def test_an_attempt_that_was_retried_with_success_is_not_named(server: RunServer) -> None:
@@ -108,7 +131,7 @@ def test_a_preempted_driver_that_has_broken_the_run_is_recognized(server: RunSer
     run_id = played(server, Story(pods={"adapt-driver": [Pod(3, 1, "Failed", twice)]}))
 
     assert told(server, run_id, "RUNNING")["error"] == (
-        "Kubeflow has two records of ingest; start the run again"
+        "Kubeflow has two records of ingest; start a new run"
     )
 
 
@@ -155,7 +178,7 @@ def test_a_kubeflow_that_does_not_answer_leaves_a_step_failed(
     }  # fmt: skip
 
     warning, line = capsys.readouterr().out.splitlines()
-    assert warning.startswith("[notify] warning: which step failed is not known: ")
+    assert warning.startswith("[notify] warning: cannot tell which step failed: ")
     assert line == f"[notify] shop: run r-7 failed: a step failed (run {run_id})"
 
 

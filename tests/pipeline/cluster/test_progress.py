@@ -3,6 +3,7 @@
 import itertools
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from cluster_support import (
 from kfp_server import KfpServer, status
 
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.cluster.api import ClusterError
-from pipeline.cluster.progress import Commands, follow
-from pipeline.cluster.submission import experiment, start_run, upload
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.progress import Commands, follow
+from pipeline.cluster.runs.start import RunSettings, start_run
+from pipeline.cluster.uploads.upload import upload
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
@@ -69,7 +72,11 @@ class Followed:
             cluster = connected(self.server)
             uploaded = upload(cluster, "sample", text)
             run = start_run(
-                cluster, uploaded, experiment(cluster, "sample"), "sample", parameters=parameters
+                cluster,
+                uploaded,
+                experiment(cluster, "sample"),
+                "sample",
+                RunSettings(parameters or {}),
             )
             self.argo = ArgoRun(
                 next(iter(yaml.safe_load_all(text))),
@@ -427,7 +434,7 @@ def test_the_error_of_an_attempt_that_was_retried_with_success_is_not_blamed() -
     for text in (SAMPLE, RETRIED):
         run = Followed(story, text=text)
         assert run.end[1:] == [
-            "error: export failed; its log does not say why",
+            "error: export failed; its log shows no error",
             "not run: evaluate, publish",
             "more: LOGS export",
         ]
@@ -519,10 +526,9 @@ def test_a_run_that_a_preempted_driver_has_broken_is_recognized(defaults: bool) 
 
     assert "export failed" in run.steps
     assert run.end[1:3] == [
-        "error: export could not start: Kubeflow has two records of select-model, since its "
-        "driver's pod was lost and started again (e.g. its node was preempted).",
-        "This run cannot continue. Start a new one: steps that have succeeded are reused from the "
-        "cache.",
+        "error: export could not start: Kubeflow has two records of select-model, "
+        "because the pod of its driver was lost and replaced (e.g. its node was preempted).",
+        "This run cannot continue. Start a new run: it reuses completed steps from the cache.",
     ]
 
 
@@ -680,7 +686,7 @@ def test_a_run_that_fails_without_a_failed_step_says_what_is_known() -> None:
     with KfpServer() as server:
         for error, says in (
             ({"message": "no\nworkflow"}, "error: no workflow"),
-            (None, "error: Kubeflow does not say which step failed."),
+            (None, "error: Kubeflow does not report which step failed."),
         ):
             story = Scenes(server, {**scene("FAILED"), "error": error or {}})
             assert story.follow() == 1
@@ -704,7 +710,7 @@ def test_when_time_is_over_the_run_goes_on() -> None:
     with KfpServer() as server:
         story = Scenes(server, scene("RUNNING", ingest="RUNNING"))
         assert story.follow(timeout=12) == 1
-        assert "not over after 12 s; it goes on" in story.lines[-1]
+        assert "not ended after 12 s; it continues" in story.lines[-1]
         assert "FOLLOW" in story.lines[-1]
         assert sum(server.clock.slept) == pytest.approx(12, abs=1)
         assert server.count("POST .*") == 4  # to create and upload: nothing ends the run
@@ -716,9 +722,9 @@ def test_ctrl_c_leaves_the_run_and_says_how_to_follow_it_again() -> None:
 
     with KfpServer() as server:
         story = Scenes(server, scene("RUNNING", ingest="RUNNING"))
-        story.cluster.sleep = interrupt
+        story.cluster.clock = replace(story.cluster.clock, sleep=interrupt)
         assert story.follow() == 130
-        assert "the run goes on" in story.lines[-1]
+        assert "the run continues" in story.lines[-1]
         assert "FOLLOW" in story.lines[-1]
         assert server.count("POST .*") == 4
 

@@ -9,9 +9,10 @@ import yaml
 from argo_run import ArgoRun, Node, Pod, Story
 
 from components.shared.kubeflow.argo_nodes import pod_names
-from components.shared.kubeflow.run_steps import Step, failed_steps, read_steps, title
+from components.shared.kubeflow.run_shape import RunShape
+from components.shared.kubeflow.run_steps import read_steps
+from components.shared.kubeflow.step import Step, failed_steps, title
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.cluster.run_shape import RunShape
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig

@@ -11,9 +11,11 @@ from cluster_support import by, clear, connected, no_settings
 
 from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cli.main import main
-from pipeline.cluster import api
-from pipeline.cluster.runs import duration
-from pipeline.cluster.submission import experiment, start_run, upload
+from pipeline.cluster.client import cluster as client
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.lookup import duration
+from pipeline.cluster.runs.start import start_run
+from pipeline.cluster.uploads.upload import upload
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 
@@ -43,9 +45,9 @@ def server() -> Iterator[RunServer]:
 @pytest.fixture
 def command(server: RunServer, monkeypatch: pytest.MonkeyPatch) -> Command:
     def run(*arguments: str) -> int:
-        connect = functools.partial(api.connect, **by(server.clock, server))
+        connect = functools.partial(client.connect, **by(server.clock, server))
         with monkeypatch.context() as patch:
-            patch.setattr(api, "connect", connect)
+            patch.setattr(client, "connect", connect)
             return main([*arguments, "--host", server.url])
 
     return run
@@ -306,7 +308,7 @@ def test_runs_of_other_pipelines_and_experiments_are_left_out(
     [
         ([], 2, "give --cluster"),
         (["--cluster", "--limit", "0"], 2, "--limit 0"),
-        (["--cluster", "--experiment", "none"], 2, "there is no such experiment"),
+        (["--cluster", "--experiment", "none"], 2, "no experiment has this name"),
     ],
 )
 def test_runs_that_cannot_be_listed(

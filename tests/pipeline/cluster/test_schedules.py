@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,23 @@ from cluster_support import (
     no_settings,
     real_command_line,
 )
-from kfp_server import Clock, Fault, KfpServer, resolved_inputs, status
+from compiled_pipeline import Compiled
+from kfp_backend import KfpBackend
+from kfp_server import Clock, Fault, KfpServer, scheduled_time, status
 
 from components.resolve.job import SCHEDULED
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.cluster import replacement, schedules
-from pipeline.cluster.api import Cluster, ClusterError
-from pipeline.cluster.cron import parse_cron
-from pipeline.cluster.replacement import ScheduleSpec
-from pipeline.cluster.schedules import Schedule
-from pipeline.cluster.submission import experiment, start_run, upload
-from pipeline.cluster.triggers import Interval, parse_interval
+from pipeline.cluster.client.cluster import Cluster
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.start import start_run
+from pipeline.cluster.schedules import changes, lookup, replacement
+from pipeline.cluster.schedules.cron import parse_cron
+from pipeline.cluster.schedules.schedule import Schedule
+from pipeline.cluster.schedules.spec import ScheduleSpec
+from pipeline.cluster.schedules.triggers import Interval, parse_interval
+from pipeline.cluster.uploads.upload import upload
 from pipeline.images import image_reference
 
 __all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
@@ -391,7 +397,7 @@ def test_all_schedules_are_listed_beyond_the_first_page(
 ) -> None:
     with KfpServer(page_size=1) as server:
         make(server, "a", "b", "c")
-        schedules.pause(connected(server), "b")
+        changes.pause(connected(server), "b")
         assert command_line(server, "schedule", "list") == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[:2] for line in lines[:3]] == [
@@ -484,11 +490,11 @@ def test_superseded_images_are_told_with_what_to_do(
         assert [line.endswith(" [superseded images]") for line in lines] == [False, True, False]
         assert command_line(server, "schedule", "show", "old") == 0
         assert (
-            "its images are not those of this checkout; to move on: deep-retrieval images push "
+            "its images differ from this checkout's; to update it: deep-retrieval images push "
             "--registry ghcr.io/acme --gpu, then deep-retrieval schedule create old … again"
         ) in capsys.readouterr().out
         assert command_line(server, "schedule", "show", "new") == 0
-        assert "not those of this checkout" not in capsys.readouterr().out
+        assert "differ from this checkout" not in capsys.readouterr().out
 
 
 def test_a_schedule_of_an_earlier_version_of_this_tool_is_told_with_what_to_do(
@@ -630,7 +636,7 @@ def test_one_that_is_not_there_is_told_with_what_is_there(
     with KfpServer() as server:
         make(server, "weekly", "hourly")
         assert command_line(server, "schedule", action, "nightly") == 2
-        assert "There are: hourly, weekly." in capsys.readouterr().err
+        assert "Schedules: hourly, weekly." in capsys.readouterr().err
         assert len(server.schedules) == 2
 
 
@@ -758,8 +764,8 @@ def test_many_users_schedules_are_apart() -> None:
             replacement.create(cluster, spec_of(cluster))
         assert {run["namespace"] for run in server.schedules} == {"team-a", "team-b"}
         cluster = connected(server, namespace="team-a")
-        assert len(schedules.list_all(cluster)) == 1
-        schedules.delete(cluster, "nightly")
+        assert len(lookup.list_all(cluster)) == 1
+        changes.delete(cluster, "nightly")
         assert [run["namespace"] for run in server.schedules] == ["team-b"]
 
 
@@ -768,10 +774,10 @@ def test_resuming_one_of_several_leftovers_is_refused() -> None:
         create(server)
         server.schedules.append({**server.schedules[0], "recurring_run_id": "left"})
         with pytest.raises(InputError, match="schedule create"):
-            schedules.resume(connected(server), "nightly")
-        schedules.pause(connected(server), "nightly")
+            changes.resume(connected(server), "nightly")
+        changes.pause(connected(server), "nightly")
         assert [run["mode"] for run in server.schedules] == ["DISABLE", "DISABLE"]
-        schedules.delete(connected(server), "nightly")
+        changes.delete(connected(server), "nightly")
         assert server.schedules == []
 
 
@@ -825,6 +831,26 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.read_text()
 
 
+def resolved_inputs(compiled: str, run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The inputs that KFP's driver gives the steps of a run."""
+
+    def work(task: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        until = inputs.get("data_until")
+        until = inputs["scheduled_time"] if until == "scheduled" else until
+        return {"Output": until} if task == "resolve" else {}
+
+    return (
+        KfpBackend(work)
+        .run(
+            Compiled.read(compiled),
+            run.get("runtime_config", {}).get("parameters", {}),
+            name=run["display_name"],
+            scheduled_time=scheduled_time(run),
+        )
+        .inputs
+    )
+
+
 def test_each_tick_gives_its_run_its_own_time_and_the_parameters_letter_for_letter(
     compiled: str,
 ) -> None:
@@ -833,19 +859,19 @@ def test_each_tick_gives_its_run_its_own_time_and_the_parameters_letter_for_lett
             server, content=compiled, parameters={"data_until": "[[ScheduledTime]]", "seed": 7}
         )
         server.advance(120)
-        (version,) = server.versions
         assert [run["recurring_run_id"] for run in server.runs] == [made.id] * 2
         for run, minute in zip(server.runs, (11, 12), strict=True):
             time = f"2026-11-24T03:{minute}:00Z"
             assert run["scheduled_at"] == time
             assert run["runtime_config"]["parameters"]["data_until"] == "[[ScheduledTime]]"
-            ir = version["pipeline_spec"]
-            assert resolved_inputs(ir, "resolve", run) == {
+            inputs = resolved_inputs(compiled, run)
+            assert inputs["resolve"] == {
                 "data_until": "[[ScheduledTime]]",
                 "scheduled_time": time,
             }
-            # In a loop; what another task or the loop gives is not known here.
-            assert resolved_inputs(ir, "train", run) == {"seed": 7, "scheduled_time": time}
+            assert inputs["train"] == {
+                "size": 2, "seed": 7, "until": "[[ScheduledTime]]", "scheduled_time": time
+            }  # fmt: skip
 
 
 def test_a_run_that_no_schedule_has_started_gets_the_time_of_its_creation(compiled: str) -> None:
@@ -855,7 +881,7 @@ def test_a_run_that_no_schedule_has_started_gets_the_time_of_its_creation(compil
         server.advance(77)
         start_run(cluster, uploaded, experiment(cluster, "shop"), "shop")
         (run,) = server.runs
-        assert resolved_inputs(server.versions[0]["pipeline_spec"], "resolve", run) == {
+        assert resolved_inputs(compiled, run)["resolve"] == {
             "data_until": "",
             "scheduled_time": run["created_at"],
         }
@@ -865,10 +891,13 @@ def test_a_run_that_no_schedule_has_started_gets_the_time_of_its_creation(compil
 def test_a_run_that_is_late_keeps_the_time_of_its_tick(compiled: str) -> None:
     with KfpServer() as server:
         create(server, content=compiled, trigger=parse_cron("15 3 * * *"))
-        schedules.pause(connected(server), "nightly")
+        changes.pause(connected(server), "nightly")
         server.advance(600)
-        schedules.resume(connected(server), "nightly")
+        changes.resume(connected(server), "nightly")
         (run,) = server.runs
-        inputs = resolved_inputs(server.versions[0]["pipeline_spec"], "resolve", run)
-        assert inputs == {"data_until": "scheduled", "scheduled_time": "2026-11-24T03:15:00Z"}
+        inputs = resolved_inputs(compiled, run)
+        assert inputs["resolve"] == {
+            "data_until": "scheduled",
+            "scheduled_time": "2026-11-24T03:15:00Z",
+        }
         assert run["created_at"] > "2026-11-24T03:20"

@@ -7,8 +7,8 @@ from cluster_support import clear, command_line, connected, no_settings
 from kfp_server import KfpServer
 
 from components.shared.runtime.errors import InputError
-from pipeline.cluster.api import ClusterError
-from pipeline.cluster.server_versions import check_server, parse
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.client.server_versions import check_server, parse
 from pipeline.config.cluster import ClusterConfig
 
 __all__ = ["command_line", "no_settings"]  # fixtures

@@ -24,18 +24,13 @@ from kfp_server import Fault, KfpServer
 
 from components.shared.runtime.errors import InputError
 from pipeline.cli.main import main
-from pipeline.cluster import api
-from pipeline.cluster.api import ClusterError
-from pipeline.cluster.submission import (
-    Started,
-    experiment,
-    pipeline_parameters,
-    read_parameters,
-    start_run,
-    upload,
-    version_name,
-    without_caching,
-)
+from pipeline.cluster.client import cluster as client
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.start import RunSettings, Started, start_run
+from pipeline.cluster.uploads.caching import without_caching
+from pipeline.cluster.uploads.parameters import pipeline_parameters, read_parameters
+from pipeline.cluster.uploads.upload import upload, version_name
 
 __all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
 LOCAL = "--local-images"
@@ -170,9 +165,7 @@ def test_a_run_names_its_version_and_its_settings() -> None:
             uploaded,
             experiment(cluster, "team"),
             "shop",
-            parameters={"seed": 7},
-            service_account="trainer",
-            pipeline_root="s3://bucket/root",
+            RunSettings({"seed": 7}, "trainer", "s3://bucket/root"),
             random_text=lambda: "abc123",
         )
         sent = server.runs[0]
@@ -238,7 +231,7 @@ def test_parameters_are_read_as_the_pipeline_types_them() -> None:
         ("seed=1.5", "a whole number"),
         ("verbose=1", "true or false"),
         ("layer_stacks=32", "a list"),
-        ("source=[", "no YAML"),
+        ("source=[", "not YAML"),
         ("source={day: 2026-01-01}", "JSON"),
         ("rate=.nan", "JSON"),
     ],
@@ -283,8 +276,8 @@ def test_submit_prints_where_the_run_is(
 
 def test_submit_uploads_the_pipeline_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     with KfpServer() as server:
-        options = functools.partial(api.connect, **by(server.clock, server))
-        monkeypatch.setattr(api, "connect", options)
+        options = functools.partial(client.connect, **by(server.clock, server))
+        monkeypatch.setattr(client, "connect", options)
         command = ["submit", "--host", server.url, "--registry", "registry.example.com/team"]
         assert main([*command, "--config", "sample", "--no-cache"]) == 0
         specification = server.versions[0]["pipeline_spec"]

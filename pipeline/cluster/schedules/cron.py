@@ -1,9 +1,12 @@
-"""Cron expressions: reads the common five fields, and writes the six that KFP takes.
+"""Cron expressions: reads the usual five fields, and writes the six fields of KFP.
 
-KFP's controller reads them with robfig/cron v1 (backend/src/crd/controller/scheduledworkflow/
-util/cron_schedule.go): seconds come first, and Sunday is 0 only. Given five fields it takes the
-first for seconds, so `0 3 * * *`, meant as three in the morning, runs at three minutes past every
-hour. What is written here means the same to robfig/cron v1 and to cronsim.
+KFP's controller parses them with robfig/cron v1 (backend/src/crd/controller/scheduledworkflow/
+util/cron_schedule.go): seconds come first, and Sunday is 0 only. It reads the first of five fields
+as seconds, so `0 3 * * *`, meant as three in the morning, runs at three minutes past every hour.
+The expressions written here mean the same to robfig/cron v1 and to cronsim.
+
+cronsim 2.8 computes times and describes them. It does not replace the checks here: it accepts 7 for
+Sunday, L and #, which robfig/cron v1 refuses, and refuses ?, which robfig/cron accepts.
 """
 
 import re
@@ -25,8 +28,8 @@ _DESCRIPTORS = {
     "@hourly": "0 0 * * * *",
 }
 _HELP = "Write minute hour day month weekday, e.g. '15 3 * * *' for 03:15 each day"
-# robfig/cron gives up here, and KFP then takes the time for long past.
-_MOST_YEARS = 5
+# robfig/cron gives up after five years and returns time zero, which KFP takes for the past.
+_MAX_YEARS = 5
 
 
 @dataclass(frozen=True)
@@ -34,62 +37,67 @@ class Cron:
     """A checked cron expression; `parse_cron` makes it.
 
     Args:
-        text: Six fields, seconds first, as KFP wants them.
+        text: Six fields, seconds first, as KFP takes them.
     """
 
     text: str
 
     @property
     def shown(self) -> str:
-        """The common form with five fields if it says the same."""
+        """The form for users: five fields if the second is 0, else six."""
         second, _, rest = self.text.partition(" ")
         return f"cron {rest}" if second == "0" else f"cron {self.text}, seconds first"
 
     @property
     def in_words(self) -> str:
-        """When it runs, in plain words."""
+        """When it runs, in words."""
         return CronSim(self.text, datetime.min).explain()
 
     @property
     def seconds(self) -> set[int]:
-        """The seconds of a minute at which it can run, in any time zone."""
+        """The seconds of a minute at which it may run, in any time zone."""
         return CronSim(self.text, datetime.min).seconds
 
     def next_times(self, after: datetime, count: int = 3) -> list[datetime]:
-        """Computes the next times it runs, in UTC.
+        """Return the next times it runs, in UTC.
 
         Args:
-            after: They are later than this.
-            count: How many; fewer if no other comes within five years.
+            after: The times are later than this.
+            count: Number of times; fewer are returned after a gap of more than five years.
         """
         times = [after.astimezone(UTC)]
         for time in islice(CronSim(self.text, times[0]), count):
-            if time.year > times[-1].year + _MOST_YEARS:
+            if time.year > times[-1].year + _MAX_YEARS:
                 break
             times.append(time)
         return times[1:]
 
 
 def parse_cron(text: str) -> Cron:
-    """Reads a cron expression.
+    """Read a cron expression.
 
     Args:
         text: Five fields, six with seconds first, or e.g. `@daily`.
 
     Raises:
-        InputError: If it is none; the message names the field and what is allowed.
+        InputError: If the text is not a cron expression. The message names the field and the
+            allowed values.
+
+    Example:
+    ```python
+    assert parse_cron("15 3 * * 7").text == "0 15 3 * * 0"
+    ```
     """
     fields = _DESCRIPTORS.get(text.strip().lower(), text).split()
     if text.strip().startswith("@every"):
         raise InputError(f"--cron '{text}': use --interval for that, e.g. --interval 6h.")
     if fields and fields[0].startswith("@"):
-        raise InputError(f"--cron '{text}': unknown name. Known are {', '.join(_DESCRIPTORS)}.")
+        raise InputError(f"--cron '{text}': unknown name. Use one of {', '.join(_DESCRIPTORS)}.")
     if len(fields) == 5:
         fields = ["0", *fields]
     if len(fields) != 6:
         raise InputError(
-            f"--cron '{text}' has {len(fields)} fields; it takes 5, or 6 with seconds first. "
-            f"{_HELP}."
+            f"--cron '{text}' has {len(fields)} fields; write 5, or 6 with seconds first. {_HELP}."
         )
     cron = Cron(
         " ".join(kind.read(field, text) for field, kind in zip(fields, _KINDS, strict=True))
@@ -99,12 +107,12 @@ def parse_cron(text: str) -> Cron:
             return cron
     except CronSimError:
         pass
-    raise InputError(f"--cron '{text}' never comes: no such month has that day.")
+    raise InputError(f"--cron '{text}' never runs: none of its months has that day.")
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A field of an expression: which values it takes."""
+    """A field of an expression, and the values that it allows."""
 
     name: str
     low: int
@@ -112,18 +120,18 @@ class _Kind:
     names: tuple[str, ...] = ()
 
     def read(self, field: str, expression: str) -> str:
-        """Checks a field, and writes it so that robfig/cron and cronsim read it alike."""
+        """Check a field, and write it so that robfig/cron and cronsim read it alike."""
         parts = [self._part(part, expression) for part in field.split(",")]
-        # A star anywhere counts for robfig/cron, and only as a field's first letter for cronsim:
-        # with one, a day has to match both the day of the month and the weekday; else one of them.
+        # With a star, a day must match both the day of the month and the weekday; without one,
+        # either. robfig/cron looks for a star anywhere, cronsim only at the start of a field.
         return ",".join(sorted(parts, key=lambda part: not part.startswith("*")))
 
     def _part(self, part: str, expression: str) -> str:
         def wrong(why: str) -> InputError:
             named = f" or {self.names[0]}-{self.names[-1]}" if self.names else ""
             return InputError(
-                f"--cron '{expression}': the {self.name} '{part}' {why}. Allowed are {self.low}-"
-                f"{self.high}{named}, *, lists (1,2), ranges (1-5) and steps (*/15)."
+                f"--cron '{expression}': the {self.name} '{part}' {why}. Write {self.low}-"
+                f"{self.high}{named}, *, lists (1,2), ranges (1-5) or steps (*/15)."
             )
 
         match = re.fullmatch(r"([*?]|\w+)(?:-(\w+))?(?:/(\w+))?", part, re.ASCII)
@@ -131,7 +139,7 @@ class _Kind:
             raise wrong("cannot be read")
         first, last, step = match[1], match[2], match[3]
         if step is not None and not (step.isdecimal() and int(step)):
-            raise wrong("has a step that is not a number above 0")
+            raise wrong("has a step that is not a positive number")
         if first in "*?":
             return f"*/{step}" if step else "*"
 
@@ -147,13 +155,13 @@ class _Kind:
             return int(value)
 
         start = number(first)
-        # A step without an end goes on to the end.
+        # A step without an end continues to the highest value.
         end = number(last) if last else max(start, self.high) if step else start
         if self is _WEEKDAY and last and end == 0 < start:
             end = 7
         if start > end:
-            raise wrong("begins after it ends")
-        if end > self.high:  # 7 for Sunday is common; robfig/cron refuses it
+            raise wrong("starts after its end")
+        if end > self.high:  # 7 for Sunday is common, but robfig/cron refuses it
             days = {value % 7 for value in range(start, end + 1, int(step or 1))}
             return ",".join(map(str, sorted(days)))
         if start == end:  # cronsim reads 5-5/2 as 5/2

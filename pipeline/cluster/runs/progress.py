@@ -1,4 +1,4 @@
-"""Follows a run on the cluster, and shows what changes in its steps."""
+"""Follows a run on a cluster to its end, and shows the changes of its steps."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -6,36 +6,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from components.shared.kubeflow.run_steps import (
-    ENDED,
-    PENDING,
-    REUSED,
-    RUNNING,
-    Step,
-    failed_steps,
-    read_steps,
-    time_of,
-)
-from pipeline.cluster.api import Cluster, ClusterError
-from pipeline.cluster.failure import also_failed, explain
-from pipeline.cluster.redaction import clean
-from pipeline.cluster.run_shape import RunShape
-from pipeline.cluster.runs import as_json, duration, get_run, seconds_of, shape_of
+from components.shared.kubeflow.api_times import time_of
+from components.shared.kubeflow.run_shape import RunShape
+from components.shared.kubeflow.run_steps import read_steps
+from components.shared.kubeflow.step import ENDED, PENDING, REUSED, RUNNING, Step, failed_steps
+from pipeline.cluster.client.cluster import Cluster
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.client.redaction import clean
+from pipeline.cluster.runs.failure import also_failed, explain
+from pipeline.cluster.runs.lookup import as_json, duration, get_run, seconds_of, shape_of
 
 _KNOWN_STATES = ENDED | {PENDING, RUNNING, "CANCELING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED"}
-# A pod that waits no longer than this is not worth a line: its image is pulled, or a node starts.
-_SHORT_WAIT = 60.0
+# Shorter waits are normal and not shown: an image is pulled, or a node starts.
+_SHORT_WAIT = 60.0  # seconds
 _WIDTH = 14
 
 
 @dataclass(frozen=True)
 class Commands:
-    """The commands that go on from here, for messages.
+    """Commands that messages suggest to the user.
 
     Args:
-        follow: Follows the run again.
-        logs: Shows a step's log; the step's name comes after it.
-        namespace: Where the run's pods are, for kubectl.
+        follow: The command that follows the run again.
+        logs: The command that prints a step's log, without the step's name.
+        namespace: The namespace of the run's pods, for kubectl.
     """
 
     follow: str = ""
@@ -52,29 +46,29 @@ def follow(
     commands: Commands | None = None,
     show: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> int:
-    """Follows a run to its end, and shows each change of a step once.
+    """Follow a run to its end, and show each change of a step once.
 
     Args:
-        cluster: Where it runs.
-        run_id: Its id.
-        timeout: How many seconds to follow it; none means to the end.
-        poll: How many seconds to wait before asking again.
-        commands: What to do next, for messages.
+        cluster: The server.
+        run_id: The run's id.
+        timeout: For how many seconds to follow the run; None means to its end.
+        poll: The wait between two requests, in seconds.
+        commands: Commands that messages suggest.
         show: Takes the lines.
 
     Returns:
-        0 if the run succeeded; 1 if not, or if time is over; 130 after Ctrl-C.
+        0 if the run succeeded; 1 if it failed, or the timeout passed; 130 after Ctrl-C.
 
     Raises:
-        ClusterError: If the server refuses, or cannot be reached for a while.
+        ClusterError: If the server refuses, or stays unreachable for 5 minutes.
     """
     commands = commands or Commands()
-    began = cluster.clock()
+    began = cluster.clock.monotonic()
     progress: Progress | None = None
     again = f" To follow it again: {commands.follow}" if commands.follow else ""
     try:
         while True:
-            left = None if timeout is None else timeout - (cluster.clock() - began)
+            left = None if timeout is None else timeout - (cluster.clock.monotonic() - began)
             patience = 300.0 if left is None else max(0.0, min(300.0, left))
             try:
                 run = get_run(cluster, run_id, patience=patience)
@@ -85,21 +79,21 @@ def follow(
             if _has_ended(run):
                 return _end(cluster, as_json(run), progress.shape, commands, show)
             if left is not None and left <= 0:
-                show(f"The run is not over after {timeout:.0f} s; it goes on.{again}")
+                show(f"The run has not ended after {timeout:.0f} s; it continues.{again}")
                 return 1
-            cluster.sleep(poll if left is None else min(poll, left))
+            cluster.clock.sleep(poll if left is None else min(poll, left))
     except KeyboardInterrupt:
-        show(f"Not followed any more; the run goes on.{again}")
+        show(f"Stopped following; the run continues.{again}")
         return 130
 
 
 @dataclass
 class Progress:
-    """Shows the changes of a run's steps, each once, in the order of their times.
+    """Shows the changes of a run's steps, each once, in chronological order.
 
     Args:
         show: Takes the lines.
-        shape: What the run was compiled from.
+        shape: The steps of the compiled pipeline.
     """
 
     show: Callable[[str], None]
@@ -107,10 +101,10 @@ class Progress:
     _shown: dict[Any, set[Any]] = field(default_factory=dict)
 
     def take(self, run: Mapping[str, Any], now: datetime) -> None:
-        """Shows what has changed since the last time.
+        """Show the changes since the last call.
 
         Args:
-            run: The run, as the API shows it now.
+            run: The run's current state, as the API's JSON.
             now: The server's time.
         """
         began = time_of(run.get("created_at")) or now
@@ -134,7 +128,7 @@ class Progress:
     def _milestones(
         self, step: Step, now: datetime, shown: set[Any]
     ) -> Iterator[tuple[Any, datetime | None, str]]:
-        """All that the step's state says has happened: a key, when, and how it is called."""
+        """Yield everything that has happened to a step: a key, the time, and a text."""
         if step.state == REUSED:
             yield "end", step.ended, "reused"
             return
@@ -166,7 +160,7 @@ class Progress:
 def _timed(
     changes: list[tuple[datetime | None, str]], now: datetime
 ) -> Iterator[tuple[datetime, str]]:
-    """Gives a step's changes times in their order; one that is not known is as late as can be."""
+    """Give a step's changes increasing times; an unknown time is as late as possible."""
     timed: list[tuple[datetime, str]] = []
     for time, text in reversed(changes):
         now = min(time or now, now)
@@ -198,7 +192,7 @@ def _end(
     steps = read_steps(run)
     failed = failed_steps(steps)
     if not failed:
-        show(f"error: {_message(run) or 'Kubeflow does not say which step failed.'}")
+        show(f"error: {_message(run) or 'Kubeflow does not report which step failed.'}")
         return 1
     for line in explain(cluster, run, failed[0], shape, commands.namespace):
         show(line)

@@ -1,11 +1,11 @@
-"""What the compiled pipeline says of a run's steps: names, order, attempts, what loops run over."""
+"""Reads a run's steps from the compiled pipeline: names, order, attempts, items of loops."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.shared.kubeflow.run_steps import Step, title
+from components.shared.kubeflow.step import Step, title
 
 _EXIT_STRATEGY = "ALL_UPSTREAM_TASKS_COMPLETED"
 _CHANNEL = "pipelinechannel--"
@@ -16,9 +16,9 @@ class StepShape:
     """A step of the compiled pipeline.
 
     Args:
-        name: What it is called in the pipeline.
-        attempts: How often it is tried; none if that is not said.
-        template: The name of the Argo template that KFP's compiler makes of it.
+        name: Its display name, with underscores.
+        attempts: Maximum number of attempts; None if the pipeline sets none.
+        template: The name of its Argo template, from KFP's compiler.
     """
 
     name: str
@@ -28,11 +28,11 @@ class StepShape:
 
 @dataclass(frozen=True)
 class RunShape:
-    """The steps of a run by their path of tasks, in the order in which they may begin.
+    """The steps of a run, in an order in which they may begin.
 
     Args:
-        steps: The steps.
-        items: What each loop runs over, by the loop's task, as far as it is known.
+        steps: The steps, by their path of tasks.
+        items: The items of each loop whose items are known, by the loop's task.
     """
 
     steps: Mapping[tuple[str, ...], StepShape] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class RunShape:
 
     @classmethod
     def of(cls, specification: Any, parameters: Mapping[str, Any] | None = None) -> "RunShape":
-        """Reads a compiled pipeline.
+        """Read a compiled pipeline.
 
         Args:
-            specification: The IR as the API returns it: alone, or beside the
+            specification: The IR as the API returns it: alone, or with the
                 settings for Kubernetes. Anything else has no steps.
-            parameters: What the run changes of the pipeline's parameters.
+            parameters: The run's values for the pipeline's parameters.
         """
         found = _mapping(specification)
         ir = _mapping(found.get("pipeline_spec")) or found
@@ -60,18 +60,22 @@ class RunShape:
         steps = dict(reader.steps(root))
         return cls(steps, reader.items)
 
-    def title(self, step: Step) -> str:
-        """Names a step for people: `train [64, 32]`."""
+    def name(self, step: Step) -> str:
+        """Return a step's display name, e.g. `fetch_base` for the task `fetch-published-2`."""
         shape = self.steps.get(step.path)
-        return title(step, self.items.get, shape.name if shape else None)
+        return shape.name if shape else step.name
+
+    def title(self, step: Step) -> str:
+        """Return a step's name for the user; in a loop with its item: `train [64, 32]`."""
+        return title(step, self.items.get, self.name(step))
 
     def attempts(self, step: Step) -> int | None:
-        """Returns how often a step is tried, if that is known."""
+        """Return the maximum number of attempts of a step; None if it is unknown."""
         shape = self.steps.get(step.path)
         return shape.attempts if shape else None
 
     def titles(self) -> list[str]:
-        """Names all steps that a run has, those in loops once for each item."""
+        """Return the names of all steps of a run; in loops, one for each item."""
         found = []
         for path, shape in self.steps.items():
             loop = next((task for task in path if task in self.items), None)
@@ -82,7 +86,7 @@ class RunShape:
         return found
 
     def not_begun(self, steps: Sequence[Step]) -> list[str]:
-        """Names the steps that have not begun; a loop's are named once."""
+        """Return the names of the steps that have not begun; in loops, once for all items."""
         begun = {step.path for step in steps if step.state}
         return [shape.name for path, shape in self.steps.items() if path not in begun]
 
@@ -105,11 +109,11 @@ class _Reader:
         path: tuple[str, ...] = (),
         retry: Mapping[str, Any] | None = None,
     ) -> Iterator[tuple[tuple[str, ...], StepShape]]:
-        """The steps of a component, and of those in it."""
+        """Yield the steps of a component and of its groups, with their paths."""
         if len(path) > 20:
             return
         for task, settings in _in_order(_mapping(_mapping(component.get("dag")).get("tasks"))):
-            # As KFP's compiler, which hands a group's policy on: argocompiler's visitor.go.
+            # KFP's compiler passes a group's policy to its tasks: argocompiler/visitor.go.
             policy = _mapping(settings.get("retryPolicy")) or retry or {}
             name = _mapping(settings.get("componentRef")).get("name")
             inner = _mapping(self._components.get(str(name)))
@@ -146,14 +150,14 @@ class _Reader:
             except ValueError:
                 found = None
         elif isinstance(source.get("inputParameter"), str):
-            # kfp hands a pipeline's parameter down through all groups under this name.
+            # kfp passes a pipeline parameter through all groups under this name.
             found = self._parameters.get(source["inputParameter"].removeprefix(_CHANNEL))
         if isinstance(found, list):
             self.items[task] = found
 
 
 def _in_order(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The tasks of a group, each after those that it waits for; exit handlers last."""
+    """Yield the tasks of a group, each after the tasks that it depends on; exit handlers last."""
     waiting = {name: _mapping(task) for name, task in sorted(tasks.items())}
     while waiting:
         ready = [
@@ -166,7 +170,7 @@ def _in_order(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
             for name in ready
             if _mapping(waiting[name].get("triggerPolicy")).get("strategy") == _EXIT_STRATEGY
         }
-        # A circle is none that KFP would take; show its tasks all the same.
+        # KFP refuses a cycle; its tasks are shown all the same.
         for name in sorted(ready, key=lambda one: one in of_last) or list(waiting):
             yield name, waiting.pop(name)
 

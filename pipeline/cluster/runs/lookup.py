@@ -1,4 +1,4 @@
-"""Finds runs on the cluster, and what they were compiled from."""
+"""Finds runs on a cluster, and the compiled pipelines that they come from."""
 
 import re
 from collections.abc import Mapping
@@ -6,30 +6,32 @@ from typing import Any
 
 import kfp_server_api  # type: ignore[import-untyped]
 
-from components.shared.kubeflow.run_steps import time_of
+from components.shared.kubeflow.api_times import time_of
+from components.shared.kubeflow.run_shape import RunShape
 from components.shared.runtime.errors import InputError
-from pipeline.cluster.api import Cluster, ClusterError
-from pipeline.cluster.redaction import clean
-from pipeline.cluster.run_shape import RunShape
-from pipeline.cluster.submission import find_experiment, find_pipeline
+from pipeline.cluster.client.cluster import Cluster
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.client.redaction import clean
+from pipeline.cluster.runs.experiments import find_experiment
+from pipeline.cluster.uploads.upload import find_pipeline
 from pipeline.definition import NAME
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# A run in a list has all its tasks, half a megabyte of them.
-_PAGE = 10
-_MOST_PAGES = 50
+# A run in a list carries all its tasks: half a megabyte.
+_PAGE_SIZE = 10
+_MAX_PAGES = 50
 
 
 def get_run(cluster: Cluster, run_id: str, *, patience: float | None = None) -> Any:
-    """Returns a run by its id.
+    """Return the run with this id.
 
     Args:
-        cluster: Where it runs.
-        run_id: Its id.
-        patience: For how many seconds to try again; none means the default.
+        cluster: The server.
+        run_id: The run's id.
+        patience: For how many seconds to repeat the request; None means the default.
 
     Raises:
-        ClusterError: If there is none, or the server cannot be asked.
+        ClusterError: If the run does not exist, or the server cannot be reached.
     """
     return cluster.call(
         f"asking for the run {run_id}",
@@ -40,10 +42,10 @@ def get_run(cluster: Cluster, run_id: str, *, patience: float | None = None) -> 
 
 
 def find_run(cluster: Cluster, text: str) -> Any:
-    """Returns a run by its id or its display name, letter for letter.
+    """Return the run with this id or exactly this display name.
 
     Raises:
-        InputError: If there is none of that name, or more than one.
+        InputError: If no run, or more than one, has this name.
         ClusterError: If the server refuses or cannot be reached.
     """
     if _ID.fullmatch(text):
@@ -61,11 +63,12 @@ def find_run(cluster: Cluster, text: str) -> Any:
     )
     if not found:
         raise InputError(
-            f"there is no run {text}. 'deep-retrieval runs --cluster' lists the latest."
+            f"no run has the id or name {text}. 'deep-retrieval runs --cluster' lists the latest "
+            "runs."
         )
     if len(found) > 1:
         ids = ", ".join(clean(str(run.run_id), 40) for run in found[:5])
-        raise InputError(f"{len(found)} runs are called {text}. Give an id instead: {ids}.")
+        raise InputError(f"{len(found)} runs are named {text}. Give an id instead: {ids}.")
     return get_run(cluster, found[0].run_id)
 
 
@@ -84,35 +87,35 @@ def shape_of(cluster: Cluster, run: Any) -> RunShape:
     if not specification and reference and reference.pipeline_version_id:
         try:
             version = cluster.call(
-                "asking what the run was compiled from",
+                "asking for the run's pipeline version",
                 kfp_server_api.PipelineServiceApi.pipeline_service_get_pipeline_version,
                 patience=10.0,
                 pipeline_id=reference.pipeline_id,
                 pipeline_version_id=reference.pipeline_version_id,
             )
         except ClusterError:
-            return RunShape()  # a version may be deleted while its runs are kept
+            return RunShape()  # a version may be deleted before its runs
         specification = version.pipeline_spec
     return RunShape.of(specification, parameters)
 
 
 def latest_runs(cluster: Cluster, experiment: str | None, limit: int) -> list[Any]:
-    """Returns the latest runs of the pipeline, the newest first.
+    """Return the latest runs of the pipeline, newest first.
 
     Args:
-        cluster: Where they run.
-        experiment: Only those of this experiment; none means of all.
+        cluster: The server.
+        experiment: The name of an experiment; None means all of the namespace.
         limit: Maximum number of runs.
 
     Raises:
-        InputError: If there is no such experiment, or no such pipeline.
+        InputError: If the experiment or the pipeline does not exist.
         ClusterError: If the server refuses or cannot be reached.
     """
     options: dict[str, Any] = {"namespace": cluster.namespace} if cluster.namespace else {}
     if experiment:
         found = find_experiment(cluster, experiment)
         if not found:
-            raise InputError(f"--experiment {experiment}: there is no such experiment.")
+            raise InputError(f"--experiment {experiment}: no experiment has this name.")
         options["experiment_id"] = found.experiment_id
     pipeline = find_pipeline(cluster)
     if pipeline is None:
@@ -121,12 +124,12 @@ def latest_runs(cluster: Cluster, experiment: str | None, limit: int) -> list[An
         )
     runs: list[Any] = []
     token = ""
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         page = cluster.call(
             "listing runs",
             kfp_server_api.RunServiceApi.run_service_list_runs,
             page_token=token,
-            page_size=_PAGE,
+            page_size=_PAGE_SIZE,
             sort_by="created_at desc",
             **options,
         )
@@ -138,14 +141,19 @@ def latest_runs(cluster: Cluster, experiment: str | None, limit: int) -> list[An
 
 
 def seconds_of(run: Mapping[str, Any], now: Any) -> float | None:
-    """Returns how long a run took, or has taken until now."""
+    """Return the duration of a run in seconds, up to now if it has not ended.
+
+    Args:
+        run: The run, as the API's JSON.
+        now: The server's time.
+    """
     began = time_of(run.get("created_at"))
     ended = time_of(run.get("finished_at")) or now
     return max(0.0, (ended - began).total_seconds()) if began else None
 
 
 def duration(seconds: float) -> str:
-    """Writes a duration: `42 s`, `3m05s`, `2h07m`."""
+    """Return a duration as text: `42 s`, `3m05s`, `2h07m`."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""Makes text from outside fit to print: no secrets, one line, nothing that steers a terminal."""
+"""Makes text from servers and runs safe to print: one line, no secrets, no control characters."""
 
 import logging
 import re
@@ -6,9 +6,9 @@ import re
 from components.shared.runtime.clean_text import one_line, printable
 
 _HIDDEN = "***"
-# Shared by all connections: a log record does not say whose it is.
+# Shared by all connections: a log record does not tell which connection it belongs to.
 _SECRETS: set[str] = set()
-# A server or proxy may send a request's headers back in its error page.
+# A server or a proxy may repeat a request's headers in its error page.
 _CREDENTIALS = re.compile(
     r"""(?ix) (?P<header> \b (?:authorization | (?:set-)?cookie) \b ["']? \s* [:=] \s* )
               (?: \[? " [^"]{0,9999} " | \[? ' [^']{0,9999} ' | [^\r\n,}<"']+ )
@@ -25,27 +25,31 @@ _LOGGERS = (
 
 
 def clean(text: str, limit: int = 300) -> str:
-    """Makes one line of a text from outside, without secrets and control characters.
+    """Return a text on one line, without secrets and control characters.
 
     Args:
-        text: What a server, a run or a file says.
-        limit: The most characters to keep.
+        text: Text from a server, a run or a file.
+        limit: Maximum number of characters.
     """
-    # Hidden after that: escape sequences may cut a secret into pieces.
+    # `printable` first: escape sequences may split a secret.
     return one_line(hide(printable(text)), limit)
 
 
 def never_show(*secrets: str | None) -> None:
-    """Keeps tokens and Cookie headers out of messages and logs from now on."""
+    """Keep tokens and Cookie headers out of messages and logs from now on.
+
+    Args:
+        *secrets: The tokens and headers; None and empty ones are ignored.
+    """
     for secret in secrets:
         for part in [secret or "", *(secret or "").split(";")]:
             value = re.sub(r"(?i)^(bearer|basic)\s+", "", part.strip())
-            # The name of a cookie is no secret; its value is.
+            # A cookie's value is secret, its name is not.
             _SECRETS.update(text for text in (value, value.partition("=")[2]) if len(text) > 3)
 
 
 def hide(text: str) -> str:
-    """The text without any secret."""
+    """Return the text with `***` in place of secrets."""
     for secret in sorted(_SECRETS, key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
     return _CREDENTIALS.sub(
@@ -54,7 +58,7 @@ def hide(text: str) -> str:
 
 
 def hide_in_logs() -> None:
-    """Hides secrets in what the libraries that send requests log."""
+    """Hide secrets in the log records of the libraries that send requests."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_hide_in_record)
 

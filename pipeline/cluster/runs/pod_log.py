@@ -1,4 +1,4 @@
-"""Reads the log of a step's pod through KFP's API server or its UI."""
+"""Reads the log of a step's pod through KFP's API server or its UI server."""
 
 import http.client
 import json
@@ -11,10 +11,11 @@ from urllib.parse import quote, urlencode
 
 from components.shared.kubeflow.argo_nodes import pod_names
 from components.shared.runtime.bounded_http import Answer, NoRedirect, exchange
-from pipeline.cluster.api import Cluster, ClusterError
+from pipeline.cluster.client.cluster import Cluster
+from pipeline.cluster.client.errors import ClusterError
 
-# The API server has no way to send the end of a log only. A workflow of this pipeline has 1 MB.
-_LIMIT = 16 * 2**20
+# Of a log, as the API server cannot send only its end; or of a workflow, which has 1 MB here.
+_MAX_BYTES = 16 * 2**20
 _SECONDS = 20.0
 
 
@@ -24,9 +25,9 @@ class Pod:
 
     Args:
         node_id: Argo's id of its node.
-        names: What the pod may be called, the likeliest first.
-        message: What Argo says of it, e.g. `OOMKilled (exit code 137)`.
-        is_certain: Whether the first name is known to be right.
+        names: Possible names of the pod, the most likely first.
+        message: Argo's message, e.g. `OOMKilled (exit code 137)`.
+        is_certain: Whether the first name is certainly the pod's.
     """
 
     node_id: str
@@ -38,18 +39,18 @@ class Pod:
 def find_pod(
     cluster: Cluster, run_id: str, node_id: str, *, template: str = "", is_driver: bool = False
 ) -> Pod:
-    """Finds a pod's name, and what Argo says of it.
+    """Find a pod's name and Argo's message about it.
 
-    Both are in the workflow, which KFP's API shows by its version v1beta1 only
-    (2.17.0, backend/src/apiserver/server/api_converter.go, toApiRunDetailV1). Where
-    that is not to be had the name follows from KFP's naming.
+    Both are in the workflow, which only version v1beta1 of KFP's API shows
+    (2.17.0, backend/src/apiserver/server/api_converter.go, toApiRunDetailV1).
+    Without the workflow, the name follows from KFP's naming scheme.
 
     Args:
-        cluster: Where it runs.
-        run_id: The run.
+        cluster: The server.
+        run_id: The run's id.
         node_id: Argo's id of the pod's node.
-        template: The name of the pod's template, as far as it is known.
-        is_driver: Whether the pod is a driver's, not a step's own.
+        template: The name of the pod's template; empty if it is unknown.
+        is_driver: Whether the pod is a step's driver.
     """
     node = _nodes(cluster, run_id).get(node_id)
     node = node if isinstance(node, Mapping) else {}
@@ -68,19 +69,18 @@ def find_pod(
 
 
 def read_log(cluster: Cluster, run: Mapping[str, Any], pod: Pod) -> tuple[str, bool] | None:
-    """Reads the log of a pod, from the pod or from the archive.
+    """Read the log of a pod, from the pod or from the archive.
 
-    The API server has it under a path of its own (2.17.0: backend/src/apiserver/
-    main.go), which the server of KFP's UI does not hand on; that one has another
-    (frontend/server/app.ts).
+    The API server has a path for logs (2.17.0: backend/src/apiserver/main.go), which the
+    UI's server does not forward; that server has its own path (frontend/server/app.ts).
 
     Args:
-        cluster: Where it runs.
-        run: The run.
+        cluster: The server.
+        run: The run, as the API's JSON.
         pod: The pod.
 
     Returns:
-        The log, and whether it is whole; none if it cannot be had.
+        The log, and whether it is complete; None if it cannot be read.
     """
     run_id = str(run.get("run_id"))
     for name in pod.names:
@@ -106,7 +106,13 @@ def read_log(cluster: Cluster, run: Mapping[str, Any], pod: Pod) -> tuple[str, b
 
 
 def kubectl(run_id: str, pod: Pod | None, namespace: str) -> str:
-    """The command that shows a pod's log without KFP."""
+    """Return the kubectl command that shows a pod's log.
+
+    Args:
+        run_id: The run's id.
+        pod: The pod; None if it is unknown.
+        namespace: The namespace of the run's pods.
+    """
     if pod and pod.is_certain:
         return f"kubectl logs --namespace {namespace} {pod.names[0]} --container main"
     # KFP gives each pod of a run this label: backend/src/apiserver/template/v2_template.go.
@@ -117,7 +123,7 @@ def kubectl(run_id: str, pod: Pod | None, namespace: str) -> str:
 
 
 def _nodes(cluster: Cluster, run_id: str) -> Mapping[str, Any]:
-    """The nodes of a run's workflow; empty if they cannot be had."""
+    """Return the nodes of a run's workflow; empty if they cannot be read."""
     answer = _get(cluster, f"/apis/v1beta1/runs/{quote(run_id, safe='')}")
     if not answer or answer.status != 200 or not answer.whole:
         return {}
@@ -126,12 +132,12 @@ def _nodes(cluster: Cluster, run_id: str) -> Mapping[str, Any]:
         manifest = json.loads(detail["pipeline_runtime"]["workflow_manifest"])
         nodes = manifest["status"]["nodes"]
     except (KeyError, TypeError, ValueError, RecursionError):
-        return {}  # it makes the message better, and no more
+        return {}  # optional: it only improves the message
     return nodes if isinstance(nodes, Mapping) else {}
 
 
 def _get(cluster: Cluster, path: str) -> Answer | None:
-    """Asks the server for what kfp_server_api does not know; none if there is no answer."""
+    """Request a path that kfp_server_api 2.17 lacks; return None without an answer."""
 
     def read(service: Any, **_: Any) -> Answer | None:
         client = service.api_client
@@ -142,12 +148,14 @@ def _get(cluster: Cluster, path: str) -> Answer | None:
             headers["Cookie"] = client.cookie
         request = urllib.request.Request(f"{configuration.host}{path}", headers=headers)
         try:
-            return exchange(request, seconds=_SECONDS, limit=_LIMIT, opener=_opener(configuration))
+            return exchange(
+                request, seconds=_SECONDS, limit=_MAX_BYTES, opener=_opener(configuration)
+            )
         except (OSError, ValueError, http.client.HTTPException):
             return None
 
-    # `Cluster.send` takes the service from the method's name. Not by kfp_server_api's `call_api`:
-    # it takes JSON of its own types only.
+    # `Cluster.send` takes the service from the method's name. kfp_server_api's `call_api` is no
+    # alternative: it accepts only JSON of its own types.
     read.__qualname__ = "RunServiceApi.read"
     try:
         answer = cluster.send("reading a step's log", read)
@@ -174,7 +182,7 @@ def _text(answer: Answer) -> str | None:
     if answer.status != 200 or _is_page(answer):
         return None
     text = answer.body.decode(errors="replace")
-    # The API server has sent its status, 200, before it looks for the log.
+    # The API server sends the status 200 before it looks for the log.
     return None if text.lstrip().startswith('{"error_message"') else text
 
 

@@ -1,4 +1,4 @@
-"""Reads the versions of the pipeline that are on the server."""
+"""Reads the pipeline's versions on the server, and their definitions."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ import kfp_server_api  # type: ignore[import-untyped]
 import yaml
 
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.cluster.api import Cluster, ClusterError
+from pipeline.cluster.client.cluster import Cluster
+from pipeline.cluster.client.errors import ClusterError
 from pipeline.images import image_reference
 
 _API = kfp_server_api.PipelineServiceApi
@@ -29,35 +30,35 @@ class Definition:
 
     @classmethod
     def read(cls, compiled: str) -> "Definition":
-        """Reads what `compile_pipeline` wrote."""
+        """Read the output of `compile_pipeline`."""
         return cls(*list(yaml.safe_load_all(compiled))[:2])
 
     @classmethod
     def from_api(cls, version: Any) -> "Definition":
-        """Reads a version as the server sends it: the IR alone, or both documents."""
+        """Read a version as the server sends it: the IR alone, or both documents."""
         found = version.pipeline_spec or {}
         return cls(found.get("pipeline_spec", found), found.get("platform_spec", {}))
 
     def default(self, name: str) -> Any:
-        """A pipeline parameter's default; none if there is no such parameter or default."""
+        """Return a pipeline parameter's default; None if the parameter or default is missing."""
         parameters = self.ir.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
         return parameters.get(name, {}).get("defaultValue")
 
     @property
     def images(self) -> frozenset[str]:
-        """All images of the steps."""
+        """The images of all steps."""
         executors = self.ir.get("deploymentSpec", {}).get("executors", {}).values()
         found = {executor.get("container", {}).get("image") for executor in executors}
         return frozenset(image for image in found if image)
 
     def superseded_images(self) -> dict[str, str]:
-        """Compares its images with those that this checkout would use.
+        """Return the images that differ from this checkout's.
 
         Returns:
-            For each image that differs, this checkout's one, in the same registry.
+            This checkout's image in the same registry, by each image that differs.
 
         Raises:
-            InputError: If this is not a checkout.
+            InputError: If the code does not run from a checkout.
         """
         superseded = {}
         for image in sorted(self.images):
@@ -71,23 +72,35 @@ class Definition:
 
 
 def versions_of(cluster: Cluster, pipeline_id: str, config_name: str) -> list[Any]:
-    """Lists the versions that were made of a config, the newest first."""
+    """Return the versions of a config, newest first.
+
+    Args:
+        cluster: The server.
+        pipeline_id: The pipeline's id.
+        config_name: The config's name, with which the versions' names start.
+    """
     found = cluster.every(
         "listing the pipeline's versions",
         _API.pipeline_service_list_pipeline_versions,
         "pipeline_versions",
         pipeline_id=pipeline_id,
     )
-    # As `version_name` makes it; the versions of another config may begin with the same word.
+    # The form of `version_name`; another config's name may start with this one.
     pattern = re.compile(f"{re.escape(config_name)}-[0-9a-f]{{12}}")
     named = [version for version in found if pattern.fullmatch(version.display_name or "")]
     return sorted(named, key=lambda version: version.created_at, reverse=True)
 
 
 def definition_of(cluster: Cluster, pipeline_id: str, version_id: str) -> tuple[Definition, str]:
-    """Asks for a version's definition and its name; an empty one if there is no such version."""
+    """Return a version's definition and name; an empty definition if the version is missing.
+
+    Args:
+        cluster: The server.
+        pipeline_id: The pipeline's id.
+        version_id: The version's id; empty for the latest version at the time of a run.
+    """
     if not version_id:
-        return Definition({}), "whichever is the latest"
+        return Definition({}), "the latest at the time of a run"
     try:
         version = cluster.call(
             f"asking for the pipeline's version {version_id}",

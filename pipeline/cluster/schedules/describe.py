@@ -1,4 +1,4 @@
-"""Describes schedules to people: when they run, with what, and what is wrong with them."""
+"""Describes schedules to the user: when they run, on which data, and their problems."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from components.resolve.job import SCHEDULED
 from components.shared.runtime.errors import InputError
-from pipeline.cluster.schedules import DATA_UNTIL, UNRESOLVED_TIME, Schedule
-from pipeline.cluster.versions import Definition
+from pipeline.cluster.schedules.schedule import DATA_UNTIL, UNRESOLVED_TIME, Schedule
+from pipeline.cluster.uploads.versions import Definition
 
 TIME_ZONE_NOTE = (
-    "KFP reads cron in UTC, unless its administrator has set CRON_SCHEDULE_TIMEZONE; the API "
-    "does not say."
+    "KFP reads cron in UTC, unless its administrator has set CRON_SCHEDULE_TIMEZONE, which the API "
+    "does not show."
 )
 
 
@@ -24,15 +24,15 @@ def describe(
     link: Callable[[str], str],
     zone: tzinfo | None = None,
 ) -> Iterator[str]:
-    """Tells what a person wants to know of a schedule, in lines.
+    """Describe a schedule, line by line.
 
     Args:
         schedule: The schedule.
-        definition: The version of the pipeline that runs.
+        definition: The version of the pipeline that it runs.
         version: That version's name.
-        now: The time from which the next runs are told.
-        link: Makes the address of a page of the UI.
-        zone: The time zone for times beside UTC; none means this machine's.
+        now: The time after which the next runs are listed.
+        link: Returns the address of a page of the UI.
+        zone: The time zone shown beside UTC; None means this machine's.
     """
     yield f"{schedule.name}: {'on' if schedule.is_on else 'paused'}"
     yield f"  when        {when(schedule)}"
@@ -41,7 +41,7 @@ def describe(
         data = takes(time, schedule.parameters, definition)
         yield f"  {'' if number else 'next':<11} {in_utc_and_local(time, zone)}: {data}"
     if schedule.is_on and not times:
-        yield "  next        not known" if schedule.trigger is None else "  next        never"
+        yield f"  next        {'unknown' if schedule.trigger is None else 'never'}"
     start = schedule.limit("start_time")
     if start:
         yield f"  from        {in_utc(start)}"
@@ -53,13 +53,13 @@ def describe(
         yield f"  parameter   {name} = {text if len(text) < 80 else text[:77] + '...'}"
     if schedule.run.service_account:
         yield f"  runs as     {schedule.run.service_account}"
-    yield f"  missed      {'only the last one runs' if schedule.run.no_catchup else 'all are run'}"
+    yield f"  missed      {'only the last one runs' if schedule.run.no_catchup else 'all run'}"
     yield f"  details     {link(f'recurringrun/details/{schedule.id}')}"
     yield f"  {TIME_ZONE_NOTE}"
 
 
 def when(schedule: Schedule) -> str:
-    """Tells when a schedule runs, in plain words and as `create` takes it."""
+    """Say when a schedule runs, in words and in the form of `schedule create`."""
     trigger = schedule.trigger
     if trigger is None:
         return " ".join(str(schedule.run.trigger).split())
@@ -67,11 +67,11 @@ def when(schedule: Schedule) -> str:
 
 
 def takes(time: datetime, parameters: Mapping[str, Any], definition: Definition) -> str:
-    """Tells what data a schedule's run takes.
+    """Say which data a schedule's run takes.
 
     Args:
         time: The scheduled time.
-        parameters: What it changes of the pipeline's parameters.
+        parameters: The run's values for the pipeline's parameters.
         definition: The version of the pipeline that runs.
     """
 
@@ -86,7 +86,7 @@ def takes(time: datetime, parameters: Mapping[str, Any], definition: Definition)
     if until != SCHEDULED:
         try:
             time = datetime.fromisoformat(until)
-        except ValueError:  # the step says what is wrong with it
+        except ValueError:  # the step reports the error
             return f"takes interactions before {until}"
         time = time if time.tzinfo else time.replace(tzinfo=UTC)
     if days:
@@ -95,11 +95,11 @@ def takes(time: datetime, parameters: Mapping[str, Any], definition: Definition)
 
 
 class Problem(NamedTuple):
-    """What is wrong with a schedule.
+    """A problem of a schedule.
 
     Args:
-        mark: In two or three words, for lists.
-        text: In a sentence, with how to fix it.
+        mark: Two or three words, for lists.
+        text: A sentence that says how to fix it.
     """
 
     mark: str
@@ -107,18 +107,23 @@ class Problem(NamedTuple):
 
 
 def problems(schedule: Schedule, definition: Definition) -> Iterator[Problem]:
-    """Tells what is wrong with a schedule."""
+    """Find the problems of a schedule.
+
+    Args:
+        schedule: The schedule.
+        definition: The version of the pipeline that it runs.
+    """
     again = f"deep-retrieval schedule create {schedule.name} … again"
     if UNRESOLVED_TIME in schedule.parameters.values():
         yield Problem(
             "unresolved time",
-            f"its runs get {UNRESOLVED_TIME} letter for letter, as KFP 2 does not replace it (an "
-            f"earlier version of this tool made the schedule); to fix this: {again}",
+            f"its runs get {UNRESOLVED_TIME} unchanged, as KFP 2 does not replace it (an earlier "
+            f"version of this tool made the schedule); to fix this: {again}",
         )
     try:
         current = definition.superseded_images().values()
     except InputError as error:
-        yield Problem("unknown images", f"whether its images are superseded is unknown: {error}")
+        yield Problem("unknown images", f"cannot tell whether its images are superseded: {error}")
         return
     if current:
         registry = next(iter(current)).rpartition("/")[0]
@@ -126,18 +131,23 @@ def problems(schedule: Schedule, definition: Definition) -> Iterator[Problem]:
         push += " --gpu" if any(image.endswith("-gpu") for image in current) else ""
         yield Problem(
             "superseded images",
-            f"its images are not those of this checkout; to move on: deep-retrieval {push}, then "
+            f"its images differ from this checkout's; to update it: deep-retrieval {push}, then "
             f"{again}",
         )
 
 
 def in_utc(time: datetime) -> str:
-    """Writes a time in UTC, with seconds if there are any."""
+    """Return a time in UTC as text, with seconds unless they are 0."""
     return f"{_written(time.astimezone(UTC))} UTC"
 
 
 def in_utc_and_local(time: datetime, zone: tzinfo | None = None) -> str:
-    """Writes a time in UTC and, if that differs, in a zone; none means this machine's."""
+    """Return a time as text in UTC and, if it differs, in another zone.
+
+    Args:
+        time: The time.
+        zone: The other time zone; None means this machine's.
+    """
     utc, local = time.astimezone(UTC), time.astimezone(zone)
     if utc.utcoffset() == local.utcoffset():
         return in_utc(time)

@@ -1,11 +1,12 @@
-"""Tells how two definitions of the pipeline differ, in short lines."""
+"""Compares two definitions of the pipeline, in short lines."""
 
 import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from pipeline.cluster.versions import Definition
+from components.shared.kubeflow.json_numbers import whole_numbers
+from pipeline.cluster.uploads.versions import Definition
 
 _Path = tuple[str, ...]
 _CODE = "code differs"
@@ -14,21 +15,21 @@ _TEXTS = "descriptions, or kfp's version, differ"
 
 
 def differences(old: Definition, new: Definition) -> list[str]:
-    """Compares two compiled pipelines: parameters, images, steps and their settings.
+    """Compare two compiled pipelines: parameters, images, steps and their settings.
 
     Returns:
         Lines such as `train: image …abc -> …def` or `parameter seed: 42 -> 7`;
-        steps of which the same is true share a line. Of texts and of the code
-        that a definition holds it says only that they differ.
+        steps with the same difference share a line. Differences in code and in
+        descriptions are reported without details.
     """
     before, after = dict(_leaves(old)), dict(_leaves(new))
     tasks_before, tasks_after = _tasks(before), _tasks(after)
-    steps_of: dict[str, set[str]] = {}  # of each thing that differs
+    steps_of: dict[str, set[str]] = {}  # by difference
     for path in sorted(before.keys() | after.keys()):
         have, want = before.get(path), after.get(path)
         step, what = _subject(path)
-        is_told = step in tasks_before ^ tasks_after or _is_told(path, have, want, old, new)
-        if have == want or is_told:
+        reported = step in tasks_before ^ tasks_after or _is_reported(path, have, want, old, new)
+        if have == want or reported:
             continue
         if what not in (_CODE, _INTERFACE, _TEXTS):
             what = f"{what} {_change(have, want, is_image=path[-1] == 'image')}"
@@ -46,7 +47,7 @@ def differences(old: Definition, new: Definition) -> list[str]:
 
 
 def _subject(path: _Path) -> tuple[str, str]:
-    """Names the step that a path is of, or none, and what is there."""
+    """Return the step that a path belongs to, or an empty string, and the path's meaning."""
     match path:
         case ("root", "inputDefinitions", "parameters", name, "defaultValue", *keys):
             return "", f"parameter {'.'.join([name, *keys])}:"
@@ -73,13 +74,13 @@ def _subject(path: _Path) -> tuple[str, str]:
     return "", ".".join(path)
 
 
-def _is_told(
+def _is_reported(
     path: _Path, have: str | None, want: str | None, old: Definition, new: Definition
 ) -> bool:
-    """Whether another line says the same."""
-    if path[-1] != "image" and have and want:  # publish notes the images of all steps
+    """Whether another line reports the same difference."""
+    if path[-1] != "image" and have and want:  # publish records the images of all steps
         return have.strip('"') in old.images and want.strip('"') in new.images
-    # kfp 2.17 writes cpuLimit as a number, and as a text in resourceCpuLimit.
+    # kfp 2.17 writes limits twice: cpuLimit is a number, resourceCpuLimit a string.
     return path[-2:-1] == ("resources",) and not path[-1].startswith("resource")
 
 
@@ -105,16 +106,7 @@ def _leaves_of(value: Any, path: _Path) -> Iterator[tuple[_Path, Any]]:
         for key, inner in value.items():
             yield from _leaves_of(inner, (*path, str(key)))
     elif path:
-        yield path, json.dumps(_whole(value), ensure_ascii=False, sort_keys=True)
-
-
-def _whole(value: Any) -> Any:
-    """The value with whole numbers as such: kfp writes 42 as 42.0, the server as 42."""
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _whole(item) for key, item in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        yield path, json.dumps(whole_numbers(value), ensure_ascii=False, sort_keys=True)
 
 
 def _change(old: str | None, new: str | None, *, is_image: bool = False) -> str:

@@ -1,16 +1,16 @@
-"""Says why a run failed, as far as that can be had."""
+"""Explains why a step of a run failed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.shared.kubeflow.run_steps import Step
+from components.shared.kubeflow.run_shape import RunShape
+from components.shared.kubeflow.step import Step
 from components.shared.kubeflow.step_error import error_in, own_error_in, task_with_two_records
-from pipeline.cluster.api import Cluster
-from pipeline.cluster.pod_log import Pod, find_pod, kubectl, read_log
-from pipeline.cluster.redaction import clean
-from pipeline.cluster.run_shape import RunShape
+from pipeline.cluster.client.cluster import Cluster
+from pipeline.cluster.client.redaction import clean
+from pipeline.cluster.runs.pod_log import Pod, find_pod, kubectl, read_log
 
-# What Argo says of a container that exits with an error: its log knows more.
+# Argo's message for a container that exits with an error; the log has the reason.
 _EXITED = "Error (exit code "
 _KILLED = "OOMKilled"
 
@@ -18,14 +18,17 @@ _KILLED = "OOMKilled"
 def explain(
     cluster: Cluster, run: Mapping[str, Any], step: Step, shape: RunShape, namespace: str
 ) -> list[str]:
-    """Says why a step failed, and how to see more if its log cannot be read.
+    """Explain why a step failed, and how to see its log if it cannot be read.
 
     Args:
-        cluster: Where it ran.
-        run: The run.
+        cluster: The server.
+        run: The run, as the API's JSON.
         step: The step that failed.
-        shape: What the run was compiled from.
-        namespace: Where the run's pods are.
+        shape: The steps of the compiled pipeline.
+        namespace: The namespace of the run's pods.
+
+    Returns:
+        Lines for the user.
     """
     name, run_id = shape.title(step), str(run.get("run_id"))
     pod = pod_of(cluster, run_id, step, shape)
@@ -35,14 +38,13 @@ def explain(
     twice = task_with_two_records(log) or task_with_two_records(message)
     if step.failed_driver and twice:
         return [
-            f"error: {name} could not start: Kubeflow has two records of {clean(twice, 60)}, since "
-            "its driver's pod was lost and started again (e.g. its node was preempted).",
-            "This run cannot continue. Start a new one: steps that have succeeded are reused from "
-            "the cache.",
+            f"error: {name} could not start: Kubeflow has two records of {clean(twice, 60)}, "
+            "because the pod of its driver was lost and replaced (e.g. its node was preempted).",
+            "This run cannot continue. Start a new run: it reuses completed steps from the cache.",
         ]
     text = _text(log, message)
     what = "could not start: its driver failed" if step.failed_driver else "failed"
-    lines = [f"error: {name} {what}" + (f": {text}" if text else "; its log does not say why")]
+    lines = [f"error: {name} {what}" + (f": {text}" if text else "; its log shows no error")]
     if found is None:
         lines = [f"error: {name} {what}" + (f": {text}" if text else "")]
         lines.append(
@@ -54,14 +56,14 @@ def explain(
 def pod_of(
     cluster: Cluster, run_id: str, step: Step, shape: RunShape, attempt: int | None = None
 ) -> Pod | None:
-    """Finds the pod of a step that says what happened; none if it is not known.
+    """Return the pod of a step, or of its failed driver; None if the step has no known pod.
 
     Args:
-        cluster: Where it ran.
-        run_id: The run.
+        cluster: The server.
+        run_id: The run's id.
         step: The step.
-        shape: What the run was compiled from.
-        attempt: Which of its attempts, from 1; the last one by default.
+        shape: The steps of the compiled pipeline.
+        attempt: The number of the attempt, from 1; the last one by default.
     """
     if step.failed_driver and attempt is None:
         return find_pod(cluster, run_id, step.failed_driver, is_driver=True)
@@ -73,7 +75,7 @@ def pod_of(
 
 
 def also_failed(steps: Sequence[Step], shape: RunShape) -> str:
-    """Names further steps that failed."""
+    """Return the names of failed steps, as one text."""
     return ", ".join(clean(shape.title(step), 80) for step in steps)
 
 

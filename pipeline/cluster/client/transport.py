@@ -1,4 +1,4 @@
-"""HTTP with limits: no answer takes longer or is larger than it may be."""
+"""HTTP with limits on the time and the size of an answer."""
 
 import contextlib
 import json
@@ -12,29 +12,29 @@ import urllib3
 from urllib3 import exceptions as http
 
 from components.shared.runtime.errors import InputError
-from pipeline.cluster.redaction import clean, never_show
+from pipeline.cluster.client.redaction import clean, never_show
 
-# In one answer. kfp_server_api 2.17 makes a Python object of what takes two bytes on the way.
+# In one answer. kfp_server_api 2.17 makes a Python object of every two bytes `{}`.
 _MOST_OBJECTS = 500_000
 _PUBLIC_HEADERS = ("accept", "content-type", "user-agent")
-_REACH = "Check --host and whether KFP runs; a port-forward may have ended."
+_REACH = "Check --host and whether KFP is running; a port-forward may have ended."
 _SIGN_IN = (
-    "Is it the KFP API, or a sign-in page? Check --host; where people sign in first, give a token "
+    "Is it the KFP API, or a sign-in page? Check --host; if users sign in first, give a token "
     "(--token-file) or cookies (KFP_COOKIES)."
 )
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an answer may cost.
+    """Limits on the answers of a server.
 
     Args:
-        connect_seconds: To connect to one address.
-        seconds: From the start to the answer's last byte.
-        answer_bytes: Of an answer, after decompression.
-        error_bytes: Of an error's body; the rest is not read.
-        pages: Of a list.
-        list_seconds: For all pages of a list.
+        connect_seconds: Maximum time to connect to one address.
+        seconds: Maximum time from the start of a request to the last byte of its answer.
+        answer_bytes: Maximum size of an answer after decompression.
+        error_bytes: How much of an error's body is read.
+        pages: Maximum number of pages in a list.
+        list_seconds: Maximum time for all pages of a list.
     """
 
     connect_seconds: float = 10.0
@@ -46,13 +46,13 @@ class Limits:
 
 
 class Unanswered(Exception):
-    """There is no answer, or none that can be used.
+    """A request got no answer, or an unusable one.
 
     Args:
-        message: What happened, as it follows the host's name.
+        message: What happened, as a predicate of the host.
         advice: What to do about it.
         retryable: Whether the same request may succeed later.
-        refused: Whether it is certain that nothing was done.
+        refused: Whether the request certainly had no effect.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Unanswered(Exception):
 
 @dataclass
 class _Answer:
-    """A whole answer, with what kfp_server_api wants of urllib3's."""
+    """A complete answer, with the attributes of urllib3's that kfp_server_api uses."""
 
     status: int
     reason: str
@@ -87,18 +87,18 @@ class _Answer:
 
 
 class Transport:
-    """Sends requests in place of the pool manager in kfp_server_api's client.
+    """Replaces the pool manager in kfp_server_api's client, and adds limits.
 
-    urllib3's timeouts are for a single read, so that a server which sends a byte now
-    and then is never too slow for them. Here a timer closes the connection.
+    urllib3 2's timeouts are for a single read, so a server that sends a byte now and then
+    never exceeds them. Here a timer closes the connection.
 
     Args:
-        pools: urllib3's pool manager, which has the certificates.
+        pools: urllib3's pool manager, which holds the certificates.
         host: The address of the API.
-        limits: What an answer may cost.
+        limits: The limits of an answer.
 
     Raises:
-        InputError: If the host is no address.
+        InputError: If the host is not an address.
     """
 
     def __init__(self, pools: Any, host: str, limits: Limits):
@@ -113,7 +113,9 @@ class Transport:
                 raise http.LocationParseError(host)
             pool = pools.connection_from_url(host)
         except http.LocationValueError as error:
-            raise InputError(f"--host {clean(host)} is no address: {clean(str(error))}.") from error
+            raise InputError(
+                f"--host {clean(host)} is not an address: {clean(str(error))}."
+            ) from error
         pool.ConnectionCls = _watched(pool.ConnectionCls, self)
 
     def request(
@@ -126,10 +128,12 @@ class Transport:
         timeout: Any = None,
         **body: Any,
     ) -> _Answer:
-        """Sends a request once and reads all of the answer, whatever kfp_server_api asks for.
+        """Send a request once, and read the whole answer.
+
+        The arguments are those that kfp_server_api passes to urllib3; the last two are ignored.
 
         Raises:
-            Unanswered: If there is none within the limits, or a success that is no JSON object.
+            Unanswered: If no answer arrives within the limits, or a success is not a JSON object.
         """
         never_show(*(text for name, text in headers.items() if name.lower() not in _PUBLIC_HEADERS))
         self.answer, self._connection, self._socket, self._over = None, None, None, False
@@ -159,15 +163,15 @@ class Transport:
             headers=headers,
             timeout=urllib3.Timeout(connect=limits.connect_seconds, read=limits.seconds),
             preload_content=False,
-            redirect=False,  # it leads to a sign-in page
-            retries=False,  # only the caller knows what may be sent again
+            redirect=False,  # redirects lead to sign-in pages
+            retries=False,  # only the caller can tell which requests may be repeated
             **body,
         )
         success = 200 <= response.status < 300
         limit = limits.answer_bytes if success else limits.error_bytes
         data = bytearray()
         with contextlib.closing(response):
-            # read1 returns what is there, decompressed, and no more than it is asked for.
+            # read1 returns available bytes, decompressed, up to the given size.
             while len(data) <= limit and (part := response.read1(2**16)):
                 data += part
         if success and len(data) > limit:
@@ -176,8 +180,8 @@ class Transport:
         return _Answer(response.status, reason, response.headers, bytes(data[:limit]))
 
     def watch(self, connection: Any) -> None:
-        """Notes which connection is in use, and stops it if the time is over."""
-        # A connection forgets its socket at the begin of an answer after which it is to be closed.
+        """Remember the connection in use, and stop it if the time is over."""
+        # A connection drops its socket when an answer starts after which it will be closed.
         self._connection, self._socket = connection, connection.sock
         if self._over:
             raise TimeoutError
@@ -187,22 +191,20 @@ class Transport:
         sock = self._socket or getattr(self._connection, "sock", None)
         if sock is not None:
             with contextlib.suppress(OSError):
-                # SSLSocket's own method would take the TLS state away from the reading thread.
+                # SSLSocket's own method would remove the TLS state under the reading thread.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _problem(self, error: Exception) -> Unanswered:
         if self._over:
             within = f"within {self._limits.seconds:g} s"
-            return Unanswered(f"did not send a whole answer {within}", _REACH, retryable=True)
+            return Unanswered(f"did not send a complete answer {within}", _REACH, retryable=True)
         text = clean(str(error.args[-1] if error.args else error), 200)
-        text = re.sub(r"^<?[\w.]+\([^)]*\)>?: ", "", text)  # urllib3's object
+        text = re.sub(r"^<?[\w.]+\([^)]*\)>?: ", "", text)  # the repr of urllib3's object
         if isinstance(error, http.SSLError) and "CERTIFICATE" in text.upper():
-            advice = "Name the file of its authority with --ssl-ca-cert, or check --host."
-            return Unanswered(
-                f"has a certificate that is not trusted: {text}", advice, refused=True
-            )
+            advice = "Give the certificate of its authority with --ssl-ca-cert, or check --host."
+            return Unanswered(f"has an untrusted certificate: {text}", advice, refused=True)
         if isinstance(error, http.LocationValueError):
-            return Unanswered(f"is no address ({text})", "Check --host.", refused=True)
+            return Unanswered(f"is not an address ({text})", "Check --host.", refused=True)
         if isinstance(error, http.DecodeError):
             return Unanswered(f"sent an answer that cannot be decompressed ({text})")
         unsent = http.NewConnectionError | http.ConnectTimeoutError | http.SSLError
@@ -215,13 +217,13 @@ class Transport:
 
 
 def _watched(kind: Any, transport: Transport) -> Any:
-    """A class of urllib3's connections that tells a transport which of them is in use."""
+    """Return a subclass of a urllib3 connection that reports its use to a transport."""
 
     class Watched(kind):
         def connect(self) -> None:
             transport.watch(self)
             super().connect()
-            transport.watch(self)  # a request that is given up must not be sent later
+            transport.watch(self)  # an abandoned request must not be sent later
 
         def request(self, *args: Any, **kwargs: Any) -> None:
             transport.watch(self)
@@ -240,9 +242,9 @@ def _parsed(answer: _Answer) -> dict[str, Any]:
         content = json.loads(answer.data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         text = clean(f"{type(error).__name__}: {error}", 120)
-        raise Unanswered(f"answered with something that is no JSON ({text})") from None
+        raise Unanswered(f"answered with something that is not JSON ({text})") from None
     if not isinstance(content, dict):
-        raise Unanswered("answered with JSON that is no object, as the KFP API never does")
-    # kfp_server_api 2.17 believes any charset that the header names.
+        raise Unanswered("answered with JSON that is not an object, as the KFP API never does")
+    # kfp_server_api 2.17 trusts any charset in the header.
     answer.headers["content-type"] = "application/json"
     return content

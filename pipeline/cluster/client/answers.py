@@ -1,4 +1,4 @@
-"""Reads what a KFP API server answers: values of the API's types, and errors."""
+"""Checks a KFP API server's answers against the API's types, and reads its errors."""
 
 import email.utils
 import html
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import kfp_server_api  # type: ignore[import-untyped]
 
-from pipeline.cluster.transport import Unanswered
+from pipeline.cluster.client.transport import Unanswered
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _PLAIN: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-    "str": (str, "a text"),
+    "str": (str, "a string"),
     "bool": (bool, "true or false"),
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
     "datetime": (str, "a time"),
 }
-# What KFP gives of everything, even of what it cannot read itself.
+# KFP sends these ids even for objects that it cannot read itself.
 _IDS = {
     "V2beta1Experiment": "experiment_id",
     "V2beta1Pipeline": "pipeline_id",
@@ -28,13 +28,13 @@ _IDS = {
     "V2beta1RecurringRun": "recurring_run_id",
     "V2beta1Run": "run_id",
 }
-# Types that say less than what there is.
+# Types that describe only a part of the answer.
 _FREE = ("object", "ProtobufAny", "V2beta1GetHealthzResponse")
-# Errors that stay, whatever the HTTP status: gRPC's codes INVALID_ARGUMENT, NOT_FOUND,
+# Lasting errors, whatever the HTTP status: gRPC's codes INVALID_ARGUMENT, NOT_FOUND,
 # ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED and
-# UNAUTHENTICATED; NewUserError (backend/src/common/util/error.go) puts HTTP's there as well.
+# UNAUTHENTICATED. NewUserError (backend/src/common/util/error.go) uses HTTP's codes as well.
 _LASTING_CODES = frozenset({3, 5, 6, 7, 9, 11, 12, 16, *range(400, 500)})
-# KFP answers 500 when it wraps one of its own errors (error.go), when it cannot compile a run
+# KFP answers 500 if it wraps one of its own errors (error.go), if it cannot compile a run
 # (backend/src/v2/compiler/argocompiler/container.go) and, in 2.14, for every refused upload
 # (backend/src/apiserver/server/pipeline_upload_server.go).
 _LASTING_TEXT = re.compile(
@@ -46,18 +46,18 @@ _LASTING_TEXT = re.compile(
 
 
 def check(value: Any, kind: str, where: str = "") -> None:
-    """Refuses an answer that is not of a type of the API.
+    """Refuse an answer that does not have a type of the API.
 
-    kfp_server_api 2.17 makes something of everything: an experiment of each letter of a text,
-    true of "false", an empty list of null.
+    kfp_server_api 2.17 accepts everything: it reads each letter of a string as an experiment,
+    "false" as true, null as an empty list.
 
     Args:
         value: The parsed JSON.
-        kind: The type, as `openapi_types` of kfp_server_api's classes call it.
+        kind: The type, as named by `openapi_types` of kfp_server_api's classes.
         where: The value's place in the answer.
 
     Raises:
-        Unanswered: If it is not. Further fields are fine.
+        Unanswered: If the value has another type. Unknown fields are allowed.
     """
 
     def want(good: Any, name: str) -> None:
@@ -82,11 +82,11 @@ def check(value: Any, kind: str, where: str = "") -> None:
         want(isinstance(value, of) and (kind == "bool" or not isinstance(value, bool)), name)
         want(kind != "datetime" or _TIME.fullmatch(value), name)
     elif not (model := getattr(kfp_server_api, kind)).openapi_types:
-        want(isinstance(value, str), "a text")  # of an enumeration, which may have grown
+        want(isinstance(value, str), "a string")  # an enumeration, which may have new values
     else:
         want(isinstance(value, dict), "an object")
         fields = {model.attribute_map[name]: of for name, of in model.openapi_types.items()}
-        # Only an empty list may be an empty object. Fields may be new, but not all of them.
+        # An empty object is an empty list. Some fields may be unknown, but not all of them.
         want(not value or not fields.keys().isdisjoint(value), f"a {kind}")
         want(kind not in _IDS or value.get(_IDS[kind]), f"a {kind}")
         for key in fields.keys() & value.keys():
@@ -94,20 +94,24 @@ def check(value: Any, kind: str, where: str = "") -> None:
 
 
 def not_as_kfp(problem: str) -> Unanswered:
-    """An answer that is JSON, and yet none of the KFP API's."""
+    """Return the error for an answer in JSON that is not the KFP API's.
+
+    Args:
+        problem: What is wrong with the answer.
+    """
     return Unanswered(
         f"did not answer as the KFP API does: {problem}",
-        "Check --host, and whether something on the way changes answers or cuts them.",
+        "Check --host, and whether a proxy changes or truncates answers.",
     )
 
 
 class Said(NamedTuple):
-    """What the body of an error says.
+    """The content of an error's body.
 
     Args:
         text: The message, of any length.
-        missing: Whether KFP says that there is no such thing.
-        lasting: Whether it says that the same request would be refused again.
+        missing: Whether KFP says that the object does not exist.
+        lasting: Whether the same request would be refused again.
     """
 
     text: str
@@ -116,7 +120,12 @@ class Said(NamedTuple):
 
 
 def read_error(status: int, body: str) -> Said:
-    """Reads the body of an error: KFP's JSON, a web page, or a text."""
+    """Read the body of an error: KFP's JSON, a web page, or plain text.
+
+    Args:
+        status: The HTTP status.
+        body: The body.
+    """
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
@@ -131,7 +140,7 @@ def read_error(status: int, body: str) -> Said:
 
 
 def _page(body: str) -> str:
-    """The title of a web page or, if there is none, its text."""
+    """Return the title of a web page; without a title, its text."""
     lower = body.lower()
     begin = lower.find("<title")
     end = lower.find("</title", begin)
@@ -141,7 +150,7 @@ def _page(body: str) -> str:
 
 
 def parse_date(text: str | None) -> datetime | None:
-    """The time of a header, or None."""
+    """Return the time in an HTTP header; None if it cannot be read."""
     try:
         time = email.utils.parsedate_to_datetime(text or "")
     except (TypeError, ValueError, OverflowError, IndexError):
