@@ -7,7 +7,8 @@
 - `dry_run`: what a submission or a schedule would change.
 
 Signing in is kfp's (`client.sign_in`), and so are the generated API classes. The methods of
-`kfp.Client` 2.17 are not used: each sends a request without a timeout and without a retry, and
-prints links to stdout; `create_experiment` fails if somebody else creates the experiment at the
-same time; `wait_for_run_completion` never returns for a canceled run and shows no steps.
+`kfp.Client` 2.17 are not used: they have no deadline, repeat no request that the server answers
+with 429 or 503, and print links to stdout; `create_experiment` fails if somebody else creates the
+experiment at the same time; `wait_for_run_completion` shows no steps, and waits for a canceled run
+until its timeout.
 """

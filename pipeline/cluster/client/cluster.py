@@ -86,10 +86,7 @@ class Cluster:
         return f"{ui.rstrip('/')}/#/{page}"
 
     def now(self) -> datetime:
-        """Return the server's time, to about a second.
-
-        Schedules run by the server's clock, not by this machine's.
-        """
+        """Return the server's time, by which schedules run, to about a second."""
         return self.clock.now() + self._ahead
 
     def greet(self) -> None:

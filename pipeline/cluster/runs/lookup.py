@@ -73,13 +73,13 @@ def find_run(cluster: Cluster, text: str) -> Any:
 
 
 def as_json(run: Any) -> Mapping[str, Any]:
-    """A run as the API's JSON has it; times may be read already."""
+    """Return a run as the API's JSON; times may be `datetime` objects."""
     found = run.to_dict()
     return found if isinstance(found, Mapping) else {}
 
 
 def shape_of(cluster: Cluster, run: Any) -> RunShape:
-    """Reads what a run was compiled from; without steps if that cannot be had."""
+    """Return the steps of a run's compiled pipeline; empty if it cannot be read."""
     config = run.runtime_config
     parameters = config.parameters if config and isinstance(config.parameters, dict) else None
     specification = run.pipeline_spec

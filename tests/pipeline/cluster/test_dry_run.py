@@ -1,4 +1,4 @@
-"""What `--dry-run` says, and the differences between two definitions of the pipeline."""
+"""The output of `--dry-run`, and the differences between two definitions of the pipeline."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def compiled(*overrides: str, **images: str) -> str:
 
 
 def lines(*overrides: str, **images: str) -> list[str]:
-    """How the sample with other settings or images differs from the sample."""
+    """Return how the sample with other settings or images differs from the sample."""
     return differences(Definition.read(compiled()), Definition.read(compiled(*overrides, **images)))
 
 
@@ -36,10 +36,10 @@ def changes(server: KfpServer) -> int:
     return server.count("(POST|PUT|PATCH|DELETE) .*")
 
 
-# --- the differences ------------------------------------------------------------------------------
+# The differences.
 
 
-def test_what_is_the_same_has_no_differences() -> None:
+def test_equal_definitions_have_no_differences() -> None:
     assert lines() == []
 
 
@@ -69,13 +69,13 @@ def test_what_is_the_same_has_no_differences() -> None:
         ),
     ],
 )
-def test_parameters_and_settings_that_differ_are_told_one_by_one(
+def test_different_parameters_and_settings_are_listed_one_by_one(
     overrides: tuple[str, ...], expected: list[str]
 ) -> None:
     assert lines(*overrides) == expected
 
 
-def test_images_are_told_by_their_tags_and_once_for_all_steps_that_have_them() -> None:
+def test_different_images_are_listed_by_tag_once_for_all_their_steps() -> None:
     old = {step: f"ghcr.io/acme/{name}:abc" for step, name in STEP_IMAGES.items()}
     new = {**old, "train": "ghcr.io/acme/deep-retrieval-model:def"}
     both = (Definition.read(compiled(**images)) for images in (old, new))
@@ -119,7 +119,7 @@ def with_another_input(ir: dict[str, Any]) -> None:
         (with_another_input, "train: interface differs"),
     ],
 )
-def test_steps_code_and_texts_that_differ_are_named_without_their_content(
+def test_differences_in_code_and_texts_are_listed_without_their_content(
     change: Callable[[dict[str, Any]], None], expected: str
 ) -> None:
     new = Definition.read(compiled())
@@ -127,24 +127,24 @@ def test_steps_code_and_texts_that_differ_are_named_without_their_content(
     assert differences(Definition.read(compiled()), new) == [expected]
 
 
-def test_a_step_that_is_new_is_told_once() -> None:
+def test_a_new_step_is_listed_once() -> None:
     old = Definition.read(compiled())
     without_publish(old.ir)  # type: ignore[arg-type]
     assert differences(old, Definition.read(compiled())) == ["step publish: added"]
 
 
-def test_a_step_that_may_not_come_from_the_cache_any_more_is_told() -> None:
+def test_a_step_whose_caching_is_turned_off_is_listed() -> None:
     text = compiled()
     told = differences(Definition.read(text), Definition.read(without_caching(text)))
     assert "ingest" in told[0]
     assert "cachingOptions" in told[0]
 
 
-# --- the commands ---------------------------------------------------------------------------------
+# The commands.
 
 
 @pytest.mark.parametrize("arguments", [SUBMIT, CREATE])
-def test_on_an_empty_server_a_dry_run_says_what_would_be_made_and_makes_nothing(
+def test_on_an_empty_server_a_dry_run_lists_what_would_be_created_and_creates_nothing(
     real_command_line: Any, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     with KfpServer() as server:
@@ -160,7 +160,7 @@ def test_on_an_empty_server_a_dry_run_says_what_would_be_made_and_makes_nothing(
         assert changes(server) == 0
 
 
-def test_a_dry_run_of_what_is_there_says_that_nothing_would_change(
+def test_a_dry_run_of_an_uploaded_pipeline_reports_no_change(
     real_command_line: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with KfpServer() as server:
@@ -176,7 +176,7 @@ def test_a_dry_run_of_what_is_there_says_that_nothing_would_change(
         assert (changes(server), len(server.runs)) == (done, runs)
 
 
-def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
+def test_a_dry_run_lists_the_differences_from_the_configs_latest_version(
     real_command_line: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with KfpServer(page_size=1) as server:
@@ -184,7 +184,7 @@ def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
             assert real_command_line(server, *SUBMIT, "--set", f"seed={seed}") == 0
             server.advance(60)
         cluster = connected(server)
-        # Later, and of other configs whose names begin alike.
+        # Later versions, of other configs whose names start alike.
         for name in ("sample-2", "samples", "sample-0123456789ab"):
             upload(cluster, name, f"{compiled()}# {name}\n")
         done = changes(server)
@@ -211,7 +211,7 @@ def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
         (("--paused",), "exists, and would be paused"),
     ],
 )
-def test_a_dry_run_of_a_schedule_says_what_would_become_of_the_one_of_its_name(
+def test_a_dry_run_of_a_schedule_says_what_would_happen_to_the_one_with_its_name(
     real_command_line: Any,
     capsys: pytest.CaptureFixture[str],
     changed: tuple[str, ...],
@@ -245,7 +245,7 @@ def test_a_dry_run_starts_no_run_that_could_be_followed(
         assert server.requests == []
 
 
-def test_a_definition_is_read_as_the_server_sends_it_with_and_without_settings() -> None:
+def test_a_definition_from_the_server_is_read_with_and_without_kubernetes_settings() -> None:
     class Version:
         def __init__(self, specification: dict[str, Any]):
             self.pipeline_spec = specification
