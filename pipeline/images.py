@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES, VERSION
+from components.shared.storage.credentials import refuse_in_address
 from pipeline.code_fingerprint import code_fingerprint, components_root, imported_files
 
 DOCKERFILES = {DATA: "images/data.Dockerfile", MODEL: "images/model.Dockerfile"}
@@ -81,7 +82,17 @@ def step_image(step: str, registry: str = "", *, gpu: bool = False) -> str:
         step: The step.
         registry: The prefix of the name, e.g. `ghcr.io/acme`; empty for none.
         gpu: Whether the model image has JAX with CUDA.
+
+    Raises:
+        InputError: If the registry's address contains credentials.
     """
+    refuse_in_address(
+        "--registry",
+        registry,
+        "the names of images are in the compiled pipeline, in pods and in the lineage of a model",
+        "Sign in to the registry with docker login; on a cluster, name a Kubernetes secret under "
+        "cluster.image_pull_secrets.",
+    )
     prefix = f"{registry.rstrip('/')}/" if registry else ""
     return f"{prefix}{STEP_IMAGES[step]}:{step_tag(step, gpu=gpu)}"
 

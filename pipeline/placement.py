@@ -1,6 +1,6 @@
-"""kfp's settings from the config's section `cluster`.
+"""Places tasks on a cluster's nodes: kfp's settings from the config's section `cluster`.
 
-kfp's local runners ignore all of them.
+kfp's local runners ignore these settings.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from kfp import dsl, kubernetes
 
 from components.notify.job import WEBHOOK
 from components.shared.runtime.attempts import RETRY, RetryPolicy
-from pipeline.config.cluster import ClusterConfig, StepScheduling
+from pipeline.config.cluster import ClusterConfig, Retry, StepPlacement
 
 _SHARED_MEMORY = "/dev/shm"
 _WEEK = 7 * 24 * 3600
 
 
 def run_settings(cluster: ClusterConfig) -> dsl.PipelineConfig:
-    """Returns the settings of a whole run."""
+    """Return the settings of a whole run."""
     return dsl.PipelineConfig(
-        # All three: Argo's controller looks at after_success and after_failure first, and KFP 2.17
-        # installs it with an hour for each.
+        # All three are set: after_success and after_failure take precedence in Argo's controller,
+        # and KFP 2.17 installs it with an hour for each.
         ttl_seconds_after_finished=cluster.ttl_seconds,
         ttl_seconds_after_success=cluster.ttl_seconds,
         ttl_seconds_after_failure=cluster.ttl_seconds_after_failure or cluster.ttl_seconds,
@@ -31,46 +31,25 @@ def run_settings(cluster: ClusterConfig) -> dsl.PipelineConfig:
 def place(
     task: dsl.PipelineTask, step: str, cluster: ClusterConfig, accelerator: Any = None
 ) -> None:
-    """Gives a task the settings of its step.
+    """Apply a step's settings to its task.
 
     Args:
         task: The task.
-        step: The step.
-        cluster: The settings.
-        accelerator: Type and count as pipeline parameters, in place of the
-            settings'. They have to be strings: kfp 2.17 compiles others, and
-            the cluster's driver drops them.
+        step: The step's name.
+        cluster: The config's section `cluster`.
+        accelerator: The accelerator's type and count as pipeline parameters, which
+            replace the config's. Both must be strings: kfp 2.17 compiles other
+            types, but the cluster's driver drops them.
     """
     own = cluster.of(step)
     _resources(task, own, accelerator)
     _node(task, own)
     if own.timeout_seconds:
         kubernetes.set_timeout(task, own.timeout_seconds)
-    # The exit task cannot be tried again: kfp 2.17 refuses it.
+    # kfp 2.17 refuses a retry for the exit task.
     if own.retry and own.retry.count and step != "notify":
-        attempts = (own.retry.count + 1) * (own.timeout_seconds or _WEEK)
-        # kfp's "max duration" is Argo's: the time from the first attempt's start after which none
-        # begins, and the one that runs is killed. It would be an hour by default.
-        give_up = own.retry.give_up_seconds or attempts + own.retry.waits_seconds
-        task.set_retry(
-            own.retry.count,
-            f"{own.retry.backoff_seconds}s",
-            float(own.retry.backoff_factor),
-            f"{give_up}s",
-        )
-        # The retries above are of pods that Argo retries; see
-        # components.shared.runtime.attempts for the others.
-        policy = RetryPolicy(
-            count=own.retry.count,
-            backoff_seconds=own.retry.backoff_seconds,
-            backoff_factor=own.retry.backoff_factor,
-        )
-        task.set_env_variable(RETRY, policy.model_dump_json())
-    for name, value in own.env.items():
-        task.set_env_variable(name, value)
-    for secret in own.secrets:
-        for name, key in secret.env.items():
-            kubernetes.use_secret_as_env(task, secret.secret, {key: name})
+        _retry(task, own.retry, own.timeout_seconds or _WEEK)
+    _environment(task, own)
     if step == "notify" and cluster.webhook:
         kubernetes.use_secret_as_env(task, cluster.webhook.secret, {cluster.webhook.key: WEBHOOK})
     for volume in own.volumes:
@@ -85,7 +64,33 @@ def place(
         kubernetes.set_image_pull_policy(task, own.image_pull_policy)
 
 
-def _resources(task: dsl.PipelineTask, own: StepScheduling, accelerator: Any) -> None:
+def _retry(task: dsl.PipelineTask, retry: Retry, attempt_seconds: int) -> None:
+    attempts = (retry.count + 1) * attempt_seconds
+    # kfp's "max duration" is Argo's: the time since the start of the first attempt after which no
+    # attempt starts and a running one is killed. Its default is an hour.
+    give_up = retry.give_up_seconds or attempts + retry.waits_seconds
+    task.set_retry(
+        retry.count, f"{retry.backoff_seconds}s", float(retry.backoff_factor), f"{give_up}s"
+    )
+    # `set_retry` covers the failures that Argo retries; the step handles the others, see
+    # components.shared.runtime.attempts.
+    policy = RetryPolicy(
+        count=retry.count,
+        backoff_seconds=retry.backoff_seconds,
+        backoff_factor=retry.backoff_factor,
+    )
+    task.set_env_variable(RETRY, policy.model_dump_json())
+
+
+def _environment(task: dsl.PipelineTask, own: StepPlacement) -> None:
+    for name, value in own.env.items():
+        task.set_env_variable(name, value)
+    for secret in own.secrets:
+        for name, key in secret.env.items():
+            kubernetes.use_secret_as_env(task, secret.secret, {key: name})
+
+
+def _resources(task: dsl.PipelineTask, own: StepPlacement, accelerator: Any) -> None:
     if own.cpu_request:
         task.set_cpu_request(own.cpu_request)
     if own.cpu_limit:
@@ -106,7 +111,7 @@ def _resources(task: dsl.PipelineTask, own: StepScheduling, accelerator: Any) ->
         )
 
 
-def _node(task: dsl.PipelineTask, own: StepScheduling) -> None:
+def _node(task: dsl.PipelineTask, own: StepPlacement) -> None:
     for key, value in own.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
     for toleration in own.tolerations:
@@ -120,7 +125,7 @@ def _node(task: dsl.PipelineTask, own: StepScheduling) -> None:
         )
 
 
-def _labels(own: StepScheduling, cluster: ClusterConfig) -> Iterator[tuple[str, str]]:
+def _labels(own: StepPlacement, cluster: ClusterConfig) -> Iterator[tuple[str, str]]:
     yield from own.labels.items()
     if cluster.queue:
         yield "kueue.x-k8s.io/queue-name", cluster.queue

@@ -1,1 +1,1 @@
-"""notify: says how a run ended."""
+"""notify: reports how a run ended."""

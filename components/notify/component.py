@@ -13,20 +13,22 @@ def notify(
     run_id: str,
     layer_stacks: list[list[int]],
 ) -> None:
-    """Says how a run ended: in the log, and to a webhook if there is one.
+    """Report how a run ended: in the log, and to a webhook if one is configured.
 
     Args:
-        status: How it ended, which Kubeflow fills in.
+        status: The final status of the other steps, filled in by Kubeflow.
         name: The config's name.
         run: The run's name.
-        run_id: The run's id, by which Kubeflow is asked which step failed.
-        layer_stacks: What the trainings are named by.
+        run_id: The run's id, for asking Kubeflow which step failed.
+        layer_stacks: The pipeline's parameter, which distinguishes the trainings.
     """
+    from components.notify.job import FinalStatus
     from components.notify.job import notify as job
     from components.shared.runtime.step import run_step
 
+    final = FinalStatus(
+        status.state or "", group=status.pipeline_task_name or "", error=status.error_message or ""
+    )
     run_step(
-        "notify", job, name=name, run=run, run_id=run_id, layer_stacks=layer_stacks,
-        state=status.state or "", group=status.pipeline_task_name or "",
-        error=status.error_message or "",
-    )  # fmt: skip
+        "notify", job, name=name, run=run, status=final, run_id=run_id, layer_stacks=layer_stacks
+    )

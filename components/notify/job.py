@@ -1,7 +1,8 @@
-"""The work of notify: one line for the log, and the same for a webhook."""
+"""The job of notify: one line for the log, and a message for the webhook."""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from components.notify.kubeflow import Kubeflow, Unanswered
@@ -10,10 +11,10 @@ from components.shared.runtime.clean_text import one_line
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["WEBHOOK", "notify"]
+__all__ = ["WEBHOOK", "FinalStatus", "notify"]
 
-# What ML Metadata calls the end of a group of steps: KFP 2.17.0, backend/src/v2/metadata/client.go
-# (UpdateDAGExecutionsState); in it CANCELED means that a step's condition did not hold.
+# ML Metadata's final states of a group of steps: KFP 2.17.0, backend/src/v2/metadata/client.go
+# (UpdateDAGExecutionsState). There, CANCELED means that a step's condition was false.
 _STATES = {
     "COMPLETE": "SUCCEEDED",
     "CACHED": "SUCCEEDED",
@@ -24,53 +25,64 @@ _STATES = {
 }
 
 
+@dataclass(frozen=True)
+class FinalStatus:
+    """Kubeflow's final status of all other steps.
+
+    Args:
+        state: How they ended, e.g. `COMPLETE` or `FAILED`. The API server is asked about
+            unknown states.
+        group: The task that contains all other steps.
+        error: The reason of a failure; KFP 2.17 never gives one.
+    """
+
+    state: str
+    group: str = ""
+    error: str = ""
+
+
 def notify(
     *,
     name: str,
     run: str,
-    state: str,
+    status: FinalStatus,
     run_id: str = "",
     layer_stacks: Sequence[Any] = (),
-    group: str = "",
-    error: str = "",
     kubeflow: Kubeflow | None = None,
 ) -> dict[str, Any]:
-    """Says how a run ended.
+    """Report how a run ended, in the log and to the webhook.
 
-    Where the environment variable DEEP_RETRIEVAL_WEBHOOK has an address, it gets
-    a JSON object by POST: `text`, a sentence as Slack and others show it, and
-    `name`, `run`, `run_id`, `state`, `step` and `error`. Neither a webhook nor a
-    Kubeflow that does not answer fails the run.
+    If the environment variable DEEP_RETRIEVAL_WEBHOOK holds an address, a JSON object
+    is posted to it: `text`, a sentence that Slack and others show, and `name`, `run`,
+    `run_id`, `state`, `step` and `error`. The run does not fail if the webhook or
+    Kubeflow does not answer.
 
     Args:
         name: The config's name.
         run: The run's name.
-        state: How the steps ended, as Kubeflow's final status says it, e.g.
-            `COMPLETE` or `FAILED`. Any other is looked up.
-        run_id: The run's id; without it Kubeflow is not asked.
-        layer_stacks: What the trainings are named by.
-        group: The task in which all other steps are, as the final status names it.
-        error: Why it failed, if the final status says so. (KFP 2.17 never does.)
-        kubeflow: Whom to ask which step failed; by default the API server of the
-            Kubeflow that this process runs in.
+        status: Kubeflow's final status of all other steps.
+        run_id: The run's id; without it, Kubeflow is not asked which step failed.
+        layer_stacks: The layer stacks of the trainings, in order; they name the trainings.
+        kubeflow: The API server that is asked which step failed; by default the one
+            of the Kubeflow installation that this process runs in.
 
     Returns:
         `state` (`SUCCEEDED`, `FAILED` or `CANCELLED`), `step`, `error` and
-        `notified`: whether the webhook took it.
+        `notified`: whether the webhook accepted the message.
     """
-    outcome = _STATES.get(state.strip().upper(), "")
-    step, error = "", one_line(error)
+    outcome = _STATES.get(status.state.strip().upper(), "")
+    step, error = "", one_line(status.error)
     if outcome in ("", "FAILED") and run_id:
         kubeflow = kubeflow or Kubeflow.of_this_pod()
         try:
-            found = kubeflow.why_it_failed(run_id, layer_stacks, group)
+            found = kubeflow.why_it_failed(run_id, layer_stacks, status.group)
         except Unanswered as unanswered:
-            logger.warning(f"which step failed is not known: {unanswered}")
+            logger.warning(f"cannot tell which step failed: {unanswered}")
         else:
             step, error = found.step, error or found.error
-            # The run ends as Argo says, which ML Metadata may not have heard.
+            # The run ends with Argo's state, which ML Metadata may not have received.
             outcome = "SUCCEEDED" if found.succeeded else outcome
-    # A driver that fails, or a pod that is lost, leaves the state as it was: RUNNING, mostly.
+    # A failed driver or a lost pod leaves the state unchanged, usually RUNNING.
     outcome = outcome or "FAILED"
     text = f"{name}: run {run} {outcome.lower()}"
     if outcome == "FAILED":

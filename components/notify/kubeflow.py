@@ -1,4 +1,4 @@
-"""Asks Kubeflow Pipelines, from inside of a run, which step failed."""
+"""Asks Kubeflow Pipelines, from inside a run, which step failed."""
 
 import http.client
 import json
@@ -12,39 +12,41 @@ from typing import Any
 from urllib.parse import quote
 
 from components.shared.kubeflow.argo_nodes import pod_names
-from components.shared.kubeflow.run_steps import Step, failed_steps, read_steps, title
+from components.shared.kubeflow.run_shape import RunShape
+from components.shared.kubeflow.run_steps import read_steps
+from components.shared.kubeflow.step import Step, failed_steps, title
 from components.shared.kubeflow.step_error import error_in, task_with_two_records
 from components.shared.runtime.bounded_http import NoRedirect, exchange
 from components.shared.runtime.clean_text import one_line
 
-# A run of this pipeline is half a megabyte of JSON.
-_RUN_LIMIT = 8 * 2**20
+# A run of this pipeline is half a megabyte of JSON, its version less.
+_JSON_LIMIT = 8 * 2**20
 _LOG_LIMIT = 4 * 2**20
-_LOG_SECONDS = 10.0
-# The API server hears from the run a few seconds late.
+_EXTRA_SECONDS = 10.0  # for the version and for each log
+# The API server learns of the run's state a few seconds late.
 _LOOKS = 3
-_PORT = 8888  # of HTTP; KFP's own components use 8887, for gRPC
+_PORT = 8888  # for HTTP; KFP's own components use 8887, for gRPC
 # KFP 2.15 and later start a step with it: backend/src/v2/driver/driver.go, initPodSpecPatch.
 _ADDRESS_OPTION = "--ml_pipeline_server_address"
 _TLS_OPTION = "--ml_pipeline_tls_enabled"
 _COMMAND = Path("/proc/1/cmdline")
-# As kfp's own client has them.
+# The variables of kfp's own client.
 _ENDPOINT = "KF_PIPELINES_ENDPOINT"
 _TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 
 
 class Unanswered(Exception):
-    """Kubeflow does not answer, or not with a run."""
+    """Kubeflow does not answer, or sends something other than a run."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How a run ended, as far as Kubeflow says it.
+    """How a run ended, as far as Kubeflow shows it.
 
     Args:
-        step: The step that failed, e.g. `train [64, 32]`; empty if it is not known.
-        error: What the step's log says; empty if it cannot be had.
-        succeeded: Whether the steps ended well.
+        step: The step that failed, e.g. `train [64, 32]`; empty if unknown.
+        error: The error in the step's log; empty if it cannot be read.
+        succeeded: Whether all steps succeeded.
     """
 
     step: str
@@ -56,14 +58,14 @@ class Failure:
 class Kubeflow:
     """The API server.
 
-    An installation for a single user answers any pod; one for many users asks for
-    a token, which a pod has if KF_PIPELINES_SA_TOKEN_PATH names one.
+    A single-user installation answers any pod. A multi-user installation requires a token,
+    which KF_PIPELINES_SA_TOKEN_PATH names in a pod that has one.
 
     Args:
-        address: Where it listens, e.g. `http://ml-pipeline.kubeflow:8888`.
-        token: A bearer token; none by default.
-        seconds: How long all requests may take together.
-        sleep: Waits between two looks at a run.
+        address: Its address, e.g. `http://ml-pipeline.kubeflow:8888`.
+        token: A bearer token; empty for none.
+        seconds: Maximum time for all requests together.
+        sleep: Waits for a number of seconds.
     """
 
     address: str
@@ -75,11 +77,11 @@ class Kubeflow:
     def of_this_pod(
         cls, environ: Mapping[str, str] | None = None, command: Path = _COMMAND
     ) -> "Kubeflow":
-        """Finds the API server of the Kubeflow that this process runs in.
+        """Return the API server of the Kubeflow installation that this process runs in.
 
         Args:
-            environ: The environment variables; those of the process by default.
-            command: Where Linux shows the command that the container was started with.
+            environ: The environment variables; the process's own by default.
+            command: The file in which Linux shows the container's command.
         """
         environ = os.environ if environ is None else environ
         token = ""
@@ -87,42 +89,64 @@ class Kubeflow:
             try:
                 token = Path(environ[_TOKEN_FILE]).read_text(encoding="ascii").strip()
             except (OSError, ValueError):
-                token = ""  # asked without it, the server says what it thinks of that
+                token = ""  # the server's answer to a request without one is the error
         return cls(_address(environ, command), token)
 
     def why_it_failed(self, run_id: str, layer_stacks: Sequence[Any], group: str = "") -> Failure:
-        """Asks which step failed, and for the error in its log.
+        """Ask which step failed, and for the error in its log.
 
         Args:
-            run_id: The run.
-            layer_stacks: What the trainings are named by.
-            group: The task in which all other steps are.
+            run_id: The run's id.
+            layer_stacks: The layer stacks of the trainings, in order.
+            group: The task that contains all other steps.
 
         Raises:
-            Unanswered: If the server does not answer, or no step has failed.
+            Unanswered: If the server does not answer, or shows no failed step.
         """
         deadline = time.monotonic() + self.seconds
         for look in range(_LOOKS):
             if look:
                 self.sleep(3.0)
-            run = self._run(run_id, deadline)
+            run = self._json(f"/apis/v2beta1/runs/{quote(run_id, safe='')}", deadline)
             failed = failed_steps(read_steps(run))
             if failed:
-                name = title(failed[0], lambda loop: layer_stacks)
-                return Failure(name, self._error(run_id, failed[0], deadline))
+                name = self._shape(run, deadline).name(failed[0])
+                step = title(failed[0], lambda loop: layer_stacks, name)
+                return Failure(step, self._error(run_id, failed[0], deadline))
             if group and _has_succeeded(run, group):
                 return Failure("", "", succeeded=True)
         raise Unanswered(f"{self.address} shows no failed step in run {run_id}")
 
-    def _run(self, run_id: str, deadline: float) -> Mapping[str, Any]:
-        body = self._get(f"/apis/v2beta1/runs/{quote(run_id, safe='')}", _RUN_LIMIT, deadline)
+    def _shape(self, run: Mapping[str, Any], deadline: float) -> RunShape:
+        """Read the steps' display names from the run's version; no names if it cannot be read.
+
+        The run itself has only the names of tasks: `fetch-published-2` for `fetch_base`.
+        """
+        reference = run.get("pipeline_version_reference")
+        if not isinstance(reference, Mapping):
+            return RunShape.of(run.get("pipeline_spec"))
+        pipeline, version = (
+            quote(str(reference.get(key)), safe="")
+            for key in ("pipeline_id", "pipeline_version_id")
+        )
         try:
-            run = json.loads(body)
+            found = self._json(
+                f"/apis/v2beta1/pipelines/{pipeline}/versions/{version}",
+                min(deadline, time.monotonic() + _EXTRA_SECONDS),
+            )
+        except Unanswered:
+            return RunShape()
+        return RunShape.of(found.get("pipeline_spec"))
+
+    def _json(self, path: str, deadline: float) -> Mapping[str, Any]:
+        body = self._get(path, _JSON_LIMIT, deadline)
+        try:
+            values = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise Unanswered(f"{self.address} does not answer in JSON") from error
-        if not isinstance(run, dict):
-            raise Unanswered(f"{self.address} does not answer with a run")
-        return run
+        if not isinstance(values, dict):
+            raise Unanswered(f"{self.address} does not answer with a JSON object")
+        return values
 
     def _error(self, run_id: str, step: Step, deadline: float) -> str:
         node = step.failed_driver or (step.attempts[-1].node_id if step.attempts else "")
@@ -130,7 +154,7 @@ class Kubeflow:
             return ""
         path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes"
         for pod in pod_names(node, is_driver=bool(step.failed_driver)):
-            remaining = min(deadline, time.monotonic() + _LOG_SECONDS)
+            remaining = min(deadline, time.monotonic() + _EXTRA_SECONDS)
             try:
                 body = self._get(f"{path}/{quote(pod, safe='')}/log", _LOG_LIMIT, remaining)
             except Unanswered:
@@ -138,7 +162,7 @@ class Kubeflow:
             text = body.decode(errors="replace")
             twice = task_with_two_records(text)
             if twice and step.failed_driver:
-                return f"Kubeflow has two records of {twice}; start the run again"
+                return f"Kubeflow has two records of {twice}; start a new run"
             found = error_in(text, 300)
             if found:
                 return found
@@ -151,12 +175,12 @@ class Kubeflow:
             raise Unanswered(f"{self.address} did not answer within {self.seconds:g} s")
         try:
             request = urllib.request.Request(f"{self.address}{path}", headers=headers)
-            # Not through a proxy: it is in the same cluster.
+            # Without a proxy: the server is in the same cluster.
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
             answer = exchange(request, seconds=remaining, limit=limit, opener=opener)
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = one_line(str(getattr(error, "reason", error)), 120)
-            raise Unanswered(f"{self.address} cannot be asked: {reason}") from error
+            raise Unanswered(f"{self.address} cannot be reached: {reason}") from error
         if answer.status != 200 or not answer.whole:
             raise Unanswered(f"{self.address} answered {answer.status}")
         return answer.body
@@ -173,7 +197,7 @@ def _address(environ: Mapping[str, str], command: Path) -> str:
     scheme = "https" if _TLS_OPTION in words else "http"
     if _ADDRESS_OPTION in words[:-1]:
         return f"{scheme}://{words[words.index(_ADDRESS_OPTION) + 1]}:{_PORT}"
-    # Kubernetes tells each pod of the services in its own namespace.
+    # Kubernetes sets variables for the services in a pod's own namespace.
     host = environ.get("ML_PIPELINE_SERVICE_HOST", "ml-pipeline.kubeflow")
     port = environ.get("ML_PIPELINE_SERVICE_PORT_HTTP", str(_PORT))
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -14,31 +14,31 @@ from components.shared.runtime.clean_text import one_line
 
 logger = logging.getLogger(__name__)
 
-# The address comes from the environment, as it is a secret: whoever knows it can post there.
+# The address is a secret, so it comes from the environment: anyone who has it can post there.
 WEBHOOK = "DEEP_RETRIEVAL_WEBHOOK"
 _ATTEMPTS = 3
 _SECONDS = 10.0
-# Nothing in the answer matters.
+# The answer's content is ignored.
 _LIMIT = 64 * 2**10
 
 
 def post(message: Mapping[str, str], *, seconds_between: float = 2.0) -> bool:
-    """Posts a JSON object to the webhook, up to three times.
+    """Post a JSON object to the webhook, in up to three attempts.
 
     Args:
         message: The object.
-        seconds_between: The wait before a further attempt.
+        seconds_between: The wait before another attempt, in seconds.
 
     Returns:
-        Whether the webhook took it; also false if there is none.
+        Whether the webhook accepted it; False without a webhook.
     """
-    # Only where the address leads is shown, never its path, which is the secret part.
+    # Messages show only the host, never the path, which is the secret part.
     address = os.environ.get(WEBHOOK, "").strip()
     if not address:
         return False
     host = _host(address)
     if not host:
-        logger.warning(f"{WEBHOOK} is no http:// or https:// address")
+        logger.warning(f"{WEBHOOK} is not an http:// or https:// address")
         return False
     request = urllib.request.Request(
         address,
@@ -68,10 +68,10 @@ def post(message: Mapping[str, str], *, seconds_between: float = 2.0) -> bool:
 
 
 def _host(address: str) -> str:
-    """The host that an address leads to; empty if it is no address."""
+    """Return the host of an address; an empty string if the address cannot be used."""
     try:
         parts = urlsplit(address)
-        parts.port  # noqa: B018 - raises where it is no number
+        parts.port  # noqa: B018 - raises if it is not a number
     except ValueError:
         return ""
     usable = parts.scheme in ("http", "https") and not parts.username

@@ -1,15 +1,16 @@
-"""Tells what a submission or a schedule would change on a cluster; sends only questions."""
+"""Reports what a submission or a schedule would change on a cluster, and changes nothing."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
 
-from pipeline.cluster.api import Cluster
-from pipeline.cluster.diff import differences
-from pipeline.cluster.replacement import ScheduleSpec
-from pipeline.cluster.schedules import of_name
-from pipeline.cluster.submission import find_experiment, find_pipeline
-from pipeline.cluster.versions import Definition, definition_of, versions_of
+from pipeline.cluster.client.cluster import Cluster
+from pipeline.cluster.runs.experiments import find_experiment
+from pipeline.cluster.schedules.lookup import of_name
+from pipeline.cluster.schedules.spec import ScheduleSpec
+from pipeline.cluster.uploads.diff import differences
+from pipeline.cluster.uploads.upload import find_pipeline
+from pipeline.cluster.uploads.versions import Definition, definition_of, versions_of
 from pipeline.compilation import version_name
 from pipeline.definition import NAME
 
@@ -21,29 +22,29 @@ def dry_run(
     experiment: str,
     schedule: ScheduleSpec | None = None,
 ) -> Iterator[str]:
-    """Tells what is there, and how the pipeline differs from the config's latest version.
+    """Report what exists, and how the pipeline differs from the config's latest version.
 
     Args:
-        cluster: Where.
-        config_name: The config's name, which the versions' names begin with.
-        compiled: The compiled pipeline.
+        cluster: The server.
+        config_name: The config's name, with which the versions' names start.
+        compiled: The compiled pipeline, as YAML.
         experiment: The experiment's name.
-        schedule: What the schedule should be; its experiment and its version need no id.
+        schedule: The specification of a schedule; its experiment and version need no ids.
 
     Yields:
-        Lines for people.
+        Lines for the user.
     """
     yield "dry run: nothing is created, uploaded or started"
     version = version_name(config_name, compiled)
     pipeline = find_pipeline(cluster, NAME)
-    yield f"pipeline    {NAME} {'is there already' if pipeline else 'would be created'}"
+    yield f"pipeline    {NAME} {'exists' if pipeline else 'would be created'}"
     versions = versions_of(cluster, pipeline.pipeline_id, config_name) if pipeline else []
     same = next((found for found in versions if found.display_name == version), None)
-    yield f"version     {version} {'is there already' if same else 'would be uploaded'}"
+    yield f"version     {version} {'exists' if same else 'would be uploaded'}"
     found = find_experiment(cluster, experiment)
-    state = "would be created" if found is None else "is there already"
+    state = "would be created" if found is None else "exists"
     if found and found.storage_state == "ARCHIVED":
-        state = "is archived: restore it in the UI, or choose another one"
+        state = "is archived: restore it in the UI, or choose another experiment"
     yield f"experiment  {experiment} {state}"
     if schedule:
         spec = replace(
@@ -55,11 +56,11 @@ def dry_run(
         )
         yield f"schedule    {spec.name} {_schedule(cluster, spec)}"
     if not versions:
-        yield f"There is no version of {config_name} to compare with."
+        yield f"The server has no version of {config_name} to compare with."
         return
     latest = versions[0]
     yield (
-        f"Compared with {latest.display_name}, its latest version, of "
+        f"Compared with the latest version of this config, {latest.display_name}, of "
         f"{latest.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC:"
     )
     known, _ = definition_of(cluster, pipeline.pipeline_id, latest.pipeline_version_id)
@@ -77,5 +78,5 @@ def _schedule(cluster: Cluster, spec: ScheduleSpec) -> str:
         old = there[-1].trigger.shown if there[-1].trigger else "another trigger"
         return f"would be replaced ({when if old == when else f'{old} -> {when}'})"
     if any(schedule.is_on == spec.paused for schedule in same):
-        return f"is there already, and would be {'paused' if spec.paused else 'resumed'}"
-    return f"is there already ({when})"
+        return f"exists, and would be {'paused' if spec.paused else 'resumed'}"
+    return f"exists ({when})"

@@ -1,4 +1,4 @@
-"""The config's section `cluster`: how steps are placed on nodes, and how long they may take."""
+"""The config's section `cluster`: the placement of steps on nodes, and the limits of runs."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -23,38 +23,38 @@ _SECRET_NAME = re.compile(
 
 
 def _as_text(value: Any) -> Any:
-    """YAML reads 4 and 0.5 as numbers; Kubernetes wants them as text."""
+    """Return a number as text: YAML reads 4 and 0.5 as numbers, Kubernetes takes text."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _written(pattern: str, advice: str) -> list[Any]:
-    """A text of some form, and how to write it."""
+def _matching(pattern: str, advice: str) -> list[Any]:
+    """Return validators for text that matches a pattern; the advice says how to write it."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"{text!r} cannot be used: {advice}")
+            raise ValueError(f"{text!r} is not valid: {advice}")
         return text
 
     return [BeforeValidator(_as_text), AfterValidator(check)]
 
 
-# As kfp 2.17 and Kubernetes write quantities and names.
+# The forms of quantities and names in kfp 2.17 and Kubernetes.
 Text = Annotated[str, BeforeValidator(_as_text)]
-Cpu = Annotated[str, *_written(r"\d+(\.\d+)?m?", "write CPUs as 4, 0.5 or 500m")]
+Cpu = Annotated[str, *_matching(r"\d+(\.\d+)?m?", "write CPUs as 4, 0.5 or 500m")]
 Memory = Annotated[
-    str, *_written(r"\d+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?", "write memory as 8Gi or 500Mi")
+    str, *_matching(r"\d+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?", "write memory as 8Gi or 500Mi")
 ]
 Name = Annotated[
     str,
-    *_written(
+    *_matching(
         r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?",
-        "names in Kubernetes have lower-case letters, digits, - and . only",
+        "names in Kubernetes have only lower-case letters, digits, - and .",
     ),
 ]
 EnvName = Annotated[
-    str, *_written(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name has letters, digits and _ only")
+    str, *_matching(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name has only letters, digits and _")
 ]
-MountPath = Annotated[str, *_written("/.*", "write an absolute path, e.g. /data")]
+MountPath = Annotated[str, *_matching("/.*", "write an absolute path, e.g. /data")]
 
 
 class _Settings(BaseModel):
@@ -65,8 +65,8 @@ class Accelerator(_Settings):
     """Accelerators of a step.
 
     Args:
-        type: The resource's name on the node, e.g. `nvidia.com/gpu`.
-        count: How many.
+        type: The name of the node's resource, e.g. `nvidia.com/gpu`.
+        count: Number of accelerators.
     """
 
     type: str = Field("nvidia.com/gpu", min_length=1)
@@ -74,13 +74,13 @@ class Accelerator(_Settings):
 
 
 class Toleration(_Settings):
-    """A taint that a step tolerates; see Kubernetes.
+    """A taint that a step tolerates, as in Kubernetes.
 
     Args:
-        key: Of the taint; none tolerates all, with `Exists`.
+        key: The taint's key; omit it with `Exists` to tolerate all taints.
         operator: `Exists`, or `Equal` with a value.
-        value: Of the taint, with `Equal`.
-        effect: Which effect; all by default.
+        value: The taint's value, with `Equal`.
+        effect: The taint's effect; all effects by default.
         seconds: How long a `NoExecute` taint is tolerated; forever by default.
     """
 
@@ -93,29 +93,29 @@ class Toleration(_Settings):
     @model_validator(mode="after")
     def _fits(self) -> "Toleration":
         if (self.operator == "Equal") != (self.value is not None):
-            raise ValueError("toleration: operator Equal needs a value, and Exists has none")
+            raise ValueError("toleration: operator Equal needs a value; Exists takes no value")
         if self.key is None and self.operator == "Equal":
             raise ValueError("toleration: operator Equal needs a key")
         if self.seconds is not None and self.effect != "NoExecute":
-            raise ValueError("toleration: seconds count only with effect NoExecute")
+            raise ValueError("toleration: seconds needs effect NoExecute")
         return self
 
 
 class Retry(_Settings):
-    """How often a step is tried again that fails or whose pod is lost.
+    """How often a step is retried if it fails or its pod is lost.
 
-    A failed step starts again in its pod where Argo would not retry it, as with
-    the defaults of KFP 2.17; see `components.shared.runtime.attempts`. Lost pods are retried by
-    Argo: with the defaults of KFP 2.17, not with those of 2.16.
+    If Argo does not retry a failed step, as with the defaults of KFP 2.17, the step starts
+    again in its pod; see `components.shared.runtime.attempts`. Argo retries lost pods with
+    the defaults of KFP 2.17, but not with those of 2.16.
 
     Args:
-        count: Attempts after the first.
+        count: Number of attempts after the first.
         backoff_seconds: The wait before the second attempt.
-        backoff_factor: By which each wait is longer than the one before; Argo
-            takes whole numbers only.
-        give_up_seconds: How long after the first attempt began the step is
-            given up, an attempt that runs then included; by default after the
-            time that all attempts and waits can take.
+        backoff_factor: The ratio of each wait to the previous one; Argo takes
+            only whole numbers.
+        give_up_seconds: The time after the start of the first attempt at which the
+            step fails, even during an attempt; by default, the time that all
+            attempts and waits can take.
     """
 
     count: int = Field(ge=0)
@@ -125,7 +125,7 @@ class Retry(_Settings):
 
     @property
     def waits_seconds(self) -> int:
-        """All waits together."""
+        """The sum of all waits."""
         return sum(self.backoff_seconds * self.backoff_factor**n for n in range(self.count))
 
 
@@ -133,8 +133,8 @@ class SecretEnv(_Settings):
     """Keys of a Kubernetes secret as environment variables.
 
     Args:
-        secret: Its name, in the run's namespace.
-        env: The key of each variable: `AWS_ACCESS_KEY_ID: access-key`.
+        secret: The secret's name, in the run's namespace.
+        env: The secret's key for each variable: `AWS_ACCESS_KEY_ID: access-key`.
     """
 
     secret: Name
@@ -145,9 +145,9 @@ class Volume(_Settings):
     """A persistent volume claim.
 
     Args:
-        claim: Its name, in the run's namespace.
-        mount_path: Where steps see it.
-        sub_path: The part of it that they see; all by default.
+        claim: The claim's name, in the run's namespace.
+        mount_path: The path in the step's container, e.g. `/data`.
+        sub_path: The folder of the volume that is mounted; the whole volume by default.
     """
 
     claim: Name
@@ -155,28 +155,28 @@ class Volume(_Settings):
     sub_path: str = ""
 
 
-class StepScheduling(_Settings):
-    """How a step is placed on a node, and how long it may take.
+class StepPlacement(_Settings):
+    """The placement of a step on a node, its resources, and its limits.
 
     Args:
         cpu_request: CPUs that the node must have free, e.g. `500m` or `4`.
-        cpu_limit: CPUs that it may use.
+        cpu_limit: CPUs that the step may use.
         memory_request: Memory that the node must have free, e.g. `8Gi`.
-        memory_limit: Memory that it may use.
-        accelerator: GPUs.
+        memory_limit: Memory that the step may use.
+        accelerator: The step's GPUs or other accelerators.
         node_selector: Labels that the node must have.
         tolerations: Taints that the node may have.
-        shared_memory: Size of /dev/shm; a container's is 64 MiB by default.
-        timeout_seconds: After which the step's pod is stopped; attempts that
-            start again in the same pod share it.
-        retry: How often it is tried again.
+        shared_memory: Size of /dev/shm; 64 MiB by default.
+        timeout_seconds: Maximum run time of the step's pod; attempts in the same
+            pod share it.
+        retry: How often the step is retried.
         secrets: Secrets as environment variables.
-        env: Other environment variables. No secrets: they are in the compiled
-            file.
+        env: Other environment variables. Not for secrets, as the compiled file
+            contains them.
         volumes: Persistent volume claims.
-        labels: Of the pod.
-        annotations: Of the pod.
-        image_pull_policy: When the image is pulled; tags name the content, so
+        labels: Labels of the pod.
+        annotations: Annotations of the pod.
+        image_pull_policy: When the image is pulled. Tags identify the content, so
             `IfNotPresent` is enough.
     """
 
@@ -203,18 +203,18 @@ class StepScheduling(_Settings):
         for name in env if isinstance(env, dict) else ():
             if _SECRET_NAME.search(str(name)):
                 raise ValueError(
-                    f"{name} looks like a secret, and env is in the compiled file for all to "
-                    "read. Put it into a Kubernetes secret and name that under secrets"
+                    f"{name} looks like a secret, and everybody who has the compiled file can "
+                    "read env. Put it into a Kubernetes secret, and name that under secrets"
                 )
         return env
 
 
 class WebhookSecret(_Settings):
-    """Where the address is that is told how a run ended.
+    """The Kubernetes secret with the address that notify posts to.
 
     Args:
-        secret: The Kubernetes secret.
-        key: Its key.
+        secret: The secret's name, in the run's namespace.
+        key: The key of the address.
     """
 
     secret: Name
@@ -226,25 +226,25 @@ def _united(one: list[Any], other: list[Any]) -> list[Any]:
 
 
 class ClusterConfig(_Settings):
-    """How a run goes on a cluster. Local runs know nothing of it.
+    """Settings of cluster runs. Local runs ignore them.
 
     Args:
-        service_account: The Kubernetes service account that pods run as.
-        pipeline_root: Where artifacts go, e.g. `gs://bucket/kubeflow`; the
-            installation's default by default.
+        service_account: The Kubernetes service account of the pods.
+        pipeline_root: Where artifacts are stored, e.g. `gs://bucket/kubeflow`; the
+            installation's own location by default.
         image_pull_secrets: Secrets with the registry's credentials.
-        queue: The Kueue queue that admits pods.
-        priority: The Kueue priority class of pods. (kfp 2.17 cannot set a pod's
+        queue: The Kueue queue that admits the pods.
+        priority: The Kueue priority class of the pods. (kfp 2.17 cannot set a pod's
             own `priorityClassName`.)
-        ttl_seconds: How long a finished run's pods and workflow are kept.
+        ttl_seconds: How long a finished run's workflow and pods are kept.
         ttl_seconds_after_failure: The same for a failed run; `ttl_seconds` by
             default.
-        deadline_seconds: How long a run may take.
-        checkpoints: Where train keeps its state so that a retry goes on from
-            it: a mounted volume's folder, s3:// or gs://.
-        webhook: Is told how a run ended.
-        defaults: Of every step.
-        steps: Of single steps; each setting here takes the place of the default.
+        deadline_seconds: Maximum duration of a run.
+        checkpoints: Where train stores its state, from which a retry resumes: a
+            folder of a mounted volume, s3:// or gs://.
+        webhook: The webhook that notify posts to.
+        defaults: Placement of every step.
+        steps: Placement of single steps; each setting here replaces the default.
     """
 
     service_account: Name | None = None
@@ -257,15 +257,15 @@ class ClusterConfig(_Settings):
     deadline_seconds: int | None = Field(None, ge=1, le=_INT32)
     checkpoints: str = ""
     webhook: WebhookSecret | None = None
-    defaults: StepScheduling = StepScheduling()
-    steps: dict[str, StepScheduling] = {}
+    defaults: StepPlacement = StepPlacement()
+    steps: dict[str, StepPlacement] = {}
 
     @field_validator("steps")
     @classmethod
-    def _steps_exist(cls, steps: dict[str, StepScheduling]) -> dict[str, StepScheduling]:
+    def _steps_exist(cls, steps: dict[str, StepPlacement]) -> dict[str, StepPlacement]:
         for name in steps:
             if name not in STEP_IMAGES:
-                raise ValueError(f"there is no step {name}. Steps are {', '.join(STEP_IMAGES)}")
+                raise ValueError(f"no step is named {name}. Steps are {', '.join(STEP_IMAGES)}")
         return steps
 
     @model_validator(mode="after")
@@ -275,15 +275,15 @@ class ClusterConfig(_Settings):
             part = "steps.train" if "accelerator" in self._own("train") else "defaults"
             raise ValueError(
                 f"train uses one GPU, not the {accelerator.count} of "
-                f"cluster.{part}.accelerator.count; the others would be paid for and stay idle"
+                f"cluster.{part}.accelerator.count; the others would cost money and stay idle"
             )
         return self
 
-    def of(self, step: str) -> StepScheduling:
-        """Returns the settings of a step: its own, else the defaults.
+    def of(self, step: str) -> StepPlacement:
+        """Return the placement of a step: its own settings, else the defaults.
 
-        `resolve` looks at what ingest reads and at what is published, so it has
-        their volumes, secrets and environment too, unless it has its own.
+        `resolve` inspects the input of ingest and the published versions, so it gets the
+        volumes, secrets and environment of ingest and fetch_published, unless it sets its own.
         """
         own = self._own(step)
         if step == "resolve":
@@ -297,11 +297,11 @@ class ClusterConfig(_Settings):
         return self.defaults.model_copy(update=own)
 
     def _own(self, step: str) -> dict[str, Any]:
-        own = self.steps.get(step, StepScheduling())
+        own = self.steps.get(step, StepPlacement())
         return {name: getattr(own, name) for name in own.model_fields_set}
 
     @property
     def train_accelerator(self) -> tuple[str, str]:
-        """Type and count for train, as strings; empty where there is none."""
+        """The type and count of train's accelerator, as strings; empty without one."""
         accelerator = self.of("train").accelerator
         return (accelerator.type, str(accelerator.count)) if accelerator else ("", "")

@@ -1,4 +1,4 @@
-"""The pipeline's config: one YAML file, typed and checked before anything runs."""
+"""The pipeline's config: one YAML file, validated before anything runs."""
 
 import os
 from datetime import date
@@ -32,12 +32,12 @@ from pipeline.config.tune import TuneConfig
 
 
 class PublishConfig(BaseModel):
-    """Where models that are good enough go.
+    """Where good enough models are published.
 
     Args:
         location: A folder, s3:// or gs://; nothing is published by default.
-        warm_start: Whether a run begins from the published model: its
-            vocabularies grow, its weights are taken over.
+        warm_start: Whether a run starts from the published model, keeping its
+            weights and extending its vocabularies.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,34 +48,34 @@ class PublishConfig(BaseModel):
     @model_validator(mode="after")
     def _warm_start_has_a_model(self) -> "PublishConfig":
         if self.warm_start and not self.location:
-            raise ValueError("warm_start begins from what is published: set location, too")
+            raise ValueError("warm_start starts from the published model: set location as well")
         return self
 
 
 class PipelineConfig(BaseModel):
-    """Everything that a run depends on.
+    """The config of a pipeline run.
 
     Args:
-        name: Names results and, on a cluster, runs.
-        description: What this config is for.
-        seed: Of the sample, the random splits, the weights and the order of rows.
+        name: The name of results and, on a cluster, the start of runs' names.
+        description: The purpose of this config.
+        seed: Seed of the sample, the random splits, the weights and the row order.
         source: Where interactions come from.
-        data_until: Interactions from this time on are left out, e.g.
-            `2026-11-24`; none are by default. `scheduled`, which a schedule sets,
-            is the time that a run is scheduled for.
-        ingest: How they are checked and split.
-        features: What the towers see.
-        adapt: How adapt runs.
+        data_until: Interactions from this time on are excluded, e.g. `2026-11-24`;
+            by default, no interactions are. `scheduled`, which schedules set, is a
+            run's scheduled time.
+        ingest: How interactions are checked and split.
+        features: The features of the towers.
+        adapt: Settings of adapt.
         train: How the towers are built and trained.
-        layer_stacks: Dense layers of both towers, `[]` for none; each stack is
-            trained, the best on the validation part is exported.
-        evaluate: What is measured, and what is good enough.
-        publish: Where it goes then.
-        cluster: How steps are placed on a cluster; local runs ignore it.
-        tune: What `deep-retrieval tune` tries; runs ignore it.
+        layer_stacks: Units of both towers' dense layers, `[]` for no layer. Each
+            stack is trained; the best on the validation split is exported.
+        evaluate: The metrics, and the criteria for a good enough model.
+        publish: Where a good enough model is published.
+        cluster: Settings of cluster runs; local runs ignore them.
+        tune: The search space of `deep-retrieval tune`; runs ignore it.
     """
 
-    # Of the input, messages repeat what `_explain` does, and no more.
+    # Messages repeat only those parts of the input that `_explain` repeats.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
@@ -96,15 +96,15 @@ class PipelineConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _urls_have_no_credentials(cls, values: Any) -> Any:
-        """Looks at all there is, before another message can repeat a part of it."""
+        """Check the whole config first, before another message can repeat a part of it."""
         refuse_credentials(values)
         return values
 
     @field_validator("data_until", mode="before")
     @classmethod
     def _as_yaml_reads_it(cls, value: Any) -> Any:
-        """Takes dates and times as YAML reads them, as text."""
-        if value == [["ScheduledTime"]]:  # as YAML reads KFP 1's macro, which is in old configs
+        """Return a date or time as text, whatever type YAML reads it as."""
+        if value == [["ScheduledTime"]]:  # KFP 1's macro in old configs, as YAML reads it
             raise ValueError(
                 "Kubeflow Pipelines 2 does not replace [[ScheduledTime]]: write scheduled"
             )
@@ -116,7 +116,7 @@ class PipelineConfig(BaseModel):
     def _layer_stacks_differ(self) -> "PipelineConfig":
         for number, stack in enumerate(self.layer_stacks):
             if stack in self.layer_stacks[:number]:
-                raise ValueError(f"layer_stacks: {stack} is there twice")
+                raise ValueError(f"layer_stacks: {stack} is listed twice")
         return self
 
     @model_validator(mode="after")
@@ -138,21 +138,22 @@ class PipelineConfig(BaseModel):
     def _published_models_know_no_held_out_rows(self) -> "PipelineConfig":
         if self.publish.warm_start and self.train.refit:
             raise ValueError(
-                "publish.warm_start begins from a model that train.refit has trained on the "
-                "validation part, which then could choose nothing: set one of them to false"
+                "publish.warm_start starts from a model that train.refit has trained on the "
+                "validation split, so that split could not select a model: set one of them to "
+                "false"
             )
         if self.publish.location and self.ingest.split == "random_by_user":
             raise ValueError(
-                "ingest.split random_by_user moves rows from part to part as the log grows, so a "
-                "published model may have been trained on rows of the test part: use random"
+                "ingest.split random_by_user moves rows between splits as the log grows, so a "
+                "published model may have been trained on rows of the test split: use random"
             )
         return self
 
     def on_this_machine(self) -> "PipelineConfig":
-        """The same config with absolute paths to the source's files."""
+        """Return the config with absolute paths to local files and folders."""
         source = self.source.model_dump(exclude_none=True)
         for key in SOURCE_PATHS & source.keys():
-            if isinstance(source[key], str):  # of the sample, `interactions` is a number
+            if isinstance(source[key], str):  # for the sample, `interactions` is a number
                 source[key] = _absolute(source[key])
         update: dict[str, Any] = {"source": SOURCE.validate_python(source)}
         if self.publish.location:
@@ -161,10 +162,10 @@ class PipelineConfig(BaseModel):
         return self.model_copy(update=update)
 
     def to_yaml(self) -> str:
-        """The config as a file that `load_config` reads."""
+        """Return the config as YAML that `load_config` reads."""
         values = self.model_dump(mode="json", exclude={"cluster", "tune"}, exclude_none=True)
-        # As they were written: of cluster, a default that is written out would take the place of
-        # `defaults`.
+        # Only the values that were set: a step's default, written out, would replace the one in
+        # `cluster.defaults`.
         for name in ("cluster", "tune"):
             section = getattr(self, name).model_dump(mode="json", exclude_unset=True)
             if section:
@@ -172,8 +173,8 @@ class PipelineConfig(BaseModel):
         return yaml.safe_dump(values, sort_keys=False)
 
     def parameters(self) -> dict[str, Any]:
-        """The values of the pipeline's parameters, as plain JSON values."""
-        # kfp 2.17 has no null in its structs; every default of none may be left out.
+        """Return the values of the pipeline's parameters, as plain JSON values."""
+        # kfp 2.17's structs have no null; a missing value means the same here.
         values: dict[str, Any] = self.model_dump(
             mode="json", exclude={"name", "description", "cluster", "tune"}, exclude_none=True
         )

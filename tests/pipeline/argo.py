@@ -1,4 +1,4 @@
-"""What KFP and Argo Workflows make of a compiled pipeline's retries and times to live.
+"""The retries and times to live of a compiled pipeline in KFP and Argo Workflows.
 
 The rules are read from the sources of KFP 2.17.0 and Argo Workflows 4.0.5 (the
 same in 3.7.8); each function names its own.
@@ -20,7 +20,7 @@ KFP_2_17: dict[str, Any] = {
 }
 # KFP 2.14 to 2.16 install Argo without workflowDefaults.
 KFP_2_16: dict[str, Any] = {}
-# What docs/cluster.md advises administrators to set.
+# The advice of docs/cluster.md to administrators.
 ADVISED: dict[str, Any] = {
     **KFP_2_17,
     "templateDefaults": {"retryStrategy": {"limit": "2", "retryPolicy": "Always"}},
@@ -30,7 +30,7 @@ Phase = Literal["Failed", "Error"]  # a container exits with an error; its pod i
 
 
 def retry_strategy(policy: PipelineTaskSpec.RetryPolicy) -> dict[str, Any]:
-    """Returns the retryStrategy that KFP gives a step's template.
+    """Return the retryStrategy that KFP gives a step's template.
 
     KFP: backend/src/v2/compiler/argocompiler/container.go,
     getTaskRetryStrategyFromInput. It sets no retryPolicy, and none without a
@@ -49,7 +49,7 @@ def retry_strategy(policy: PipelineTaskSpec.RetryPolicy) -> dict[str, Any]:
 
 
 def merged(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Merges the controller's defaults into an own value: field by field, the own ones win.
+    """Merge the controller's defaults with a workflow's own values, which take precedence.
 
     Argo: a strategic merge patch of the own value over the defaults, for the
     workflow in workflow/util/merge.go (MergeTo), for each template in
@@ -65,13 +65,13 @@ def merged(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def step_retry_strategy(defaults: dict[str, Any], task: PipelineTaskSpec) -> dict[str, Any]:
-    """Returns the retryStrategy in force, which Argo's executor shows the step."""
+    """Return the retryStrategy in force, which Argo's executor shows the step."""
     of_templates = defaults.get("templateDefaults", {}).get("retryStrategy", {})
     return merged(of_templates, retry_strategy(task.retry_policy))
 
 
 def argo_attempts(strategy: dict[str, Any], phase: Phase) -> int:
-    """Counts the pods of a step that ends in the same phase each time.
+    """Count the pods of a step that ends in the same phase each time.
 
     Argo: workflow/controller/operator.go, processNodeRetries;
     pkg/apis/workflow/v1alpha1/workflow_types.go, RetryPolicyActual.
@@ -85,14 +85,14 @@ def argo_attempts(strategy: dict[str, Any], phase: Phase) -> int:
 
 @dataclass(frozen=True)
 class TimeToLive:
-    """How many seconds Argo keeps a workflow that has succeeded, and one that has failed."""
+    """How many seconds Argo keeps successful and failed workflows."""
 
     success: int | None
     failure: int | None
 
 
 def time_to_live(defaults: dict[str, Any], pipeline_config: Any) -> TimeToLive:
-    """Returns how long a finished run is kept.
+    """Return how long a finished run is kept.
 
     KFP: backend/src/v2/compiler/argocompiler/argo.go, buildTTLStrategy. Argo:
     workflow/gccontroller/gc_controller.go, expiresIn: the value for success or

@@ -18,13 +18,13 @@ from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentSpec, PipelineTaskSpec
 
 Values = dict[str, Any]
-# Returns a task's output parameters: takes its component's name and its parameters.
+# Returns a task's output parameters, given its name and its input parameters.
 Work = Callable[[str, Values], Values]
 
 
 @dataclass
 class Outputs:
-    """What a task gives: parameters, and the ids of its artifacts (lists, of a loop)."""
+    """A task's outputs: parameters, and the ids of its artifacts (for a loop, one per item)."""
 
     parameters: Values = field(default_factory=dict)
     artifacts: dict[str, list[int]] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Outputs:
 
 @dataclass
 class Run:
-    """A run and what happened in it.
+    """A run, and which of its tasks ran.
 
     Args:
         name: Its display name.
@@ -51,10 +51,10 @@ class Run:
 
 
 class KfpBackend:
-    """The cache and the metadata store, which outlive runs.
+    """The cache and the metadata store, which persist across runs.
 
     Args:
-        work: Does what a task does that runs.
+        work: Does the work of a task.
     """
 
     def __init__(self, work: Work):
@@ -63,12 +63,12 @@ class KfpBackend:
         self._ids = itertools.count(1)
 
     def run(self, compiled: Compiled, parameters: Values, *, name: str, scheduled_time: str) -> Run:
-        """Runs a pipeline to its end.
+        """Run a pipeline to its end.
 
         Args:
             compiled: The pipeline.
-            parameters: What the run changes of the pipeline's parameters. No
-                placeholder in them is replaced, as on the real server.
+            parameters: The run's values for the pipeline's parameters. As on the
+                real server, placeholders in them are not replaced.
             name: Its display name.
             scheduled_time: See `Run`.
         """
@@ -85,7 +85,7 @@ class _Driver:
     run: Run
 
     def dag(self, component: ComponentSpec, given: Outputs) -> Outputs:
-        """Drives a group of tasks; returns its outputs."""
+        """Run a group of tasks; return its outputs."""
         done: dict[str, Outputs] = {}
         for name, task in self._in_order(component):
             inputs = self._resolved(task, given, done)
@@ -120,7 +120,7 @@ class _Driver:
     def _resolved(
         self, task: PipelineTaskSpec, given: Outputs, done: dict[str, Outputs]
     ) -> Outputs:
-        """resolve.go: where each input comes from."""
+        """resolve.go: resolve each input from its source."""
         inputs = Outputs()
         for name, source in task.inputs.parameters.items():
             kind = source.WhichOneof("kind")
@@ -147,7 +147,7 @@ class _Driver:
         return inputs
 
     def _constant(self, value: Any) -> Any:
-        """resolve.go: a constant that is a placeholder, as a whole, is replaced."""
+        """resolve.go: replace a constant that consists of a placeholder."""
         if not isinstance(value, str):
             return value
         return {
@@ -193,7 +193,7 @@ class _Driver:
         return outputs
 
     def _cache_key(self, name: str, component: ComponentSpec, inputs: Outputs) -> str:
-        """cacheutils/cache.go, GenerateCacheKey: inputs by id and value, the container."""
+        """cacheutils/cache.go, GenerateCacheKey: the inputs' ids and values, and the container."""
         container = self.compiled.container(name)
         return json.dumps(
             {

@@ -1,4 +1,4 @@
-"""What a cluster runs again and what it reuses, and which window of the log each tick takes."""
+"""Which steps a cluster reuses from its cache, and which window of the log each tick takes."""
 
 import shutil
 from collections.abc import Callable
@@ -27,7 +27,7 @@ MANUAL = "2026-11-25T10:00:00Z"
 
 
 def work(task: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """What a step returns: resolve's own work, and a verdict of evaluate."""
+    """Return a step's output parameters: resolve's own, and a verdict of evaluate."""
     if task == "resolve":
         # Its times are never the same, and no other step takes them.
         return {**resolve(**parameters), "seconds": perf_counter(), "startup_seconds": 0.0}
@@ -35,7 +35,7 @@ def work(task: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 class Cluster:
-    """A server on which a pipeline is submitted again and again."""
+    """A server to which a pipeline is submitted repeatedly."""
 
     def __init__(self, *overrides: str, **cluster: Any):
         self._compiled = Compiled.of(cluster, *overrides)
@@ -66,7 +66,7 @@ def publish_something(location: Path, content: str) -> None:
     models.point(models.add(folder, "shop", ["model"]), before, "publish")
 
 
-def test_a_second_identical_submit_runs_no_step_but_those_that_must_look_again() -> None:
+def test_a_second_identical_submit_runs_only_the_uncached_steps() -> None:
     cluster = Cluster("layer_stacks=[[8],[16],[32]]")
     first = cluster.submit()
     assert first.executed.count("train") == 3
@@ -76,7 +76,7 @@ def test_a_second_identical_submit_runs_no_step_but_those_that_must_look_again()
     assert second.reused.count("train") == 3
 
 
-def test_a_new_live_version_is_compared_with_and_nothing_is_trained_again(tmp_path: Path) -> None:
+def test_a_new_published_version_is_compared_without_training_again(tmp_path: Path) -> None:
     location = tmp_path / "models"
     cluster = Cluster(f"publish.location={location}")
     cluster.submit()
@@ -88,7 +88,7 @@ def test_a_new_live_version_is_compared_with_and_nothing_is_trained_again(tmp_pa
     assert steps(cluster.submit()) == ALWAYS | compared
 
 
-def test_with_a_warm_start_a_new_live_version_is_trained_from(tmp_path: Path) -> None:
+def test_with_a_warm_start_training_starts_from_a_new_published_version(tmp_path: Path) -> None:
     location = tmp_path / "models"
     cluster = Cluster(f"publish.location={location}", "publish.warm_start=true")
     cluster.submit()
@@ -101,7 +101,7 @@ def test_with_a_warm_start_a_new_live_version_is_trained_from(tmp_path: Path) ->
 
 @pytest.fixture
 def log(tmp_path: Path) -> Callable[[int], Path]:
-    """Writes a log with so many days of interactions since 2026-11-20, beside a catalogue."""
+    """Writes a log with a number of days of interactions since 2026-11-20, and a catalogue."""
 
     def write(days: int) -> Path:
         users, items, times = [], [], []
@@ -125,7 +125,7 @@ def _seconds(time: str) -> int:
 
 
 def shop(folder: Path, *, timestamp: bool = True) -> Compiled:
-    """The sample's pipeline on the log in a folder."""
+    """Return the sample's pipeline on the log in a folder."""
     config = sample_with().model_dump(mode="json", exclude_none=True)
     columns = {"query_id": "user", "candidate_id": "item"}
     if timestamp:
@@ -181,10 +181,10 @@ def test_each_tick_of_a_schedule_takes_its_own_window_of_a_grown_log(
         )
         times = read_json(folder / "tables" / "statistics.json")["times"]
         windows.append((min(t[0] for t in times.values()), max(t[1] for t in times.values())))
-        # The same tick again, as after a failure of a later step, is served from the cache.
+        # The same tick again, e.g. after a later step failed, comes from the cache.
         again = backend.run(compiled, scheduled, name="again", scheduled_time=tick)
         assert "ingest" in again.reused
-    # Two days before each tick at 03:15: from the next midnight on there are rows.
+    # Two days before each tick at 03:15; the first rows are at the next midnight.
     assert windows == [
         (_seconds("2026-11-22T00:00:00"), _seconds("2026-11-22T00:11:04")),
         (_seconds("2026-11-24T00:00:00"), _seconds("2026-11-24T00:11:04")),
@@ -207,7 +207,7 @@ def test_a_log_without_times_is_read_again_only_after_it_has_changed(
     assert "ingest" in tick(3).executed
 
 
-def test_a_macro_of_kfp_1_in_a_parameter_is_not_replaced_and_is_refused(
+def test_a_macro_of_kfp_1_in_a_parameter_arrives_unchanged_and_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = Cluster().submit(data_until="2026-11-24")
@@ -218,7 +218,7 @@ def test_a_macro_of_kfp_1_in_a_parameter_is_not_replaced_and_is_refused(
     assert "2.17 or later" in said
 
 
-def test_a_server_that_gives_the_scheduled_time_no_value_is_told_which_version_does() -> None:
-    # KFP 2.16 resolves the placeholder to an empty text.
+def test_an_empty_scheduled_time_is_refused_with_the_needed_version() -> None:
+    # KFP 2.16 replaces the placeholder with an empty string.
     with pytest.raises(ValueError, match=r"Kubeflow Pipelines 2\.17 or later"):
         Cluster().submit(scheduled_time="", data_until="scheduled")

@@ -207,3 +207,21 @@ def test_the_command_lists_each_step_s_image_and_whether_it_is_built(
         image: "built" if DATA in image else "not built"
         for image in images.step_images("ghcr.io/acme").values()
     }
+
+
+@pytest.mark.parametrize(
+    "registry",
+    ["anna:s3cr3t@ghcr.io/acme", "https://anna:s3cr3t@ghcr.io/acme", "s3cr3t@localhost:5000"],
+)
+def test_a_registry_with_credentials_is_refused_and_not_repeated(registry: str) -> None:
+    with pytest.raises(InputError, match=r"--registry \(in front of the") as caught:
+        images.step_image("ingest", registry)
+    assert "docker login" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+    assert "anna" not in str(caught.value)
+
+
+@pytest.mark.parametrize("registry", ["", "ghcr.io/acme", "localhost:5000", "[::1]:5000/acme"])
+def test_a_registry_without_credentials_precedes_the_name(registry: str) -> None:
+    prefix = f"{registry}/" if registry else ""
+    assert images.step_image("ingest", registry).startswith(f"{prefix}{DATA}:")

@@ -1,4 +1,4 @@
-"""How often a step is tried, by Argo and by itself, and how long a finished run is kept."""
+"""How often Argo and the step itself retry a step, and how long a finished run is kept."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def environment(compiled: Compiled, step: str) -> dict[str, str]:
 
 
 def failures(defaults: dict[str, Any], step: str, cluster: dict[str, Any], folder: Path) -> int:
-    """Runs a step that fails each time: pods as Argo makes them, and attempts in each of them."""
+    """Count the attempts of a step that always fails, in all pods that Argo creates."""
     compiled = Compiled.of(cluster)
     strategy = step_retry_strategy(defaults, compiled.task(step))
     template = folder / "template"
@@ -55,15 +55,15 @@ def failures(defaults: dict[str, Any], step: str, cluster: dict[str, Any], folde
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("defaults", DEFAULTS)
-def test_a_step_that_fails_is_tried_as_often_as_the_config_says(
+def test_a_failing_step_is_tried_as_often_as_the_config_says(
     defaults: str, step: str, tmp_path: Path
 ) -> None:
     assert failures(DEFAULTS[defaults], step, THREE, tmp_path) == 3
 
 
 @pytest.mark.parametrize("defaults", DEFAULTS)
-def test_without_retries_a_step_that_fails_is_tried_once(defaults: str, tmp_path: Path) -> None:
-    # As advised, Argo's own two retries count for steps that ask for none.
+def test_without_retries_a_failing_step_is_tried_once(defaults: str, tmp_path: Path) -> None:
+    # With the advised defaults, Argo's own two retries apply to steps without `retry`.
     expected = 3 if defaults == "as advised" else 1
     assert failures(DEFAULTS[defaults], "train", {}, tmp_path) == expected
 
@@ -71,19 +71,19 @@ def test_without_retries_a_step_that_fails_is_tried_once(defaults: str, tmp_path
 @pytest.mark.parametrize(
     ("defaults", "pods"), [("KFP 2.17", 3), ("KFP 2.16", 1), ("as advised", 3)]
 )
-def test_a_lost_pod_is_replaced_where_argo_retries_errors(defaults: str, pods: int) -> None:
+def test_a_lost_pod_is_replaced_if_argo_retries_errors(defaults: str, pods: int) -> None:
     strategy = step_retry_strategy(DEFAULTS[defaults], Compiled.of(THREE).task("train"))
     lost: Phase = "Error"
     assert argo_attempts(strategy, lost) == pods
 
 
-def test_without_the_steps_own_attempts_2_17_would_make_one() -> None:
+def test_without_the_steps_own_attempts_kfp_2_17_would_make_one() -> None:
     strategy = step_retry_strategy(KFP_2_17, Compiled.of(THREE).task("train"))
     assert strategy["limit"] == "2"
     assert argo_attempts(strategy, "Failed") == 1
 
 
-def test_a_pod_that_was_lost_before_counts_as_an_attempt(tmp_path: Path) -> None:
+def test_a_lost_pod_counts_as_an_attempt(tmp_path: Path) -> None:
     template = tmp_path / "template"
     template.write_text(json.dumps({"retryStrategy": {"retryPolicy": "OnError", "limit": "2"}}))
     retry = {RETRY: environment(Compiled.of(THREE), "train")[RETRY]}
@@ -111,7 +111,7 @@ def test_the_waits_grow_by_the_factor(tmp_path: Path) -> None:
         (None, True),
     ],
 )
-def test_a_step_starts_again_only_where_argo_would_not(
+def test_a_step_starts_again_only_if_argo_would_not(
     strategy: dict[str, Any] | None, again: bool, tmp_path: Path
 ) -> None:
     template = tmp_path / "template"
@@ -124,7 +124,7 @@ def test_on_this_machine_there_is_one_attempt(tmp_path: Path) -> None:
     assert next_attempt({}, tmp_path) is None
 
 
-# A step whose first two attempts fail, in the process that kfp's executor would be.
+# A step whose first two attempts fail, in a process in place of kfp's executor.
 _STEP = """
 import sys
 from pathlib import Path
@@ -174,7 +174,7 @@ def test_a_failed_step_starts_again_in_a_fresh_interpreter_with_the_same_argumen
     assert "seconds True" in done.stdout
 
 
-def test_the_last_attempt_fails_as_a_step_without_retries_does(tmp_path: Path) -> None:
+def test_the_last_attempt_fails_like_a_step_without_retries(tmp_path: Path) -> None:
     done = run_step_in_a_process(tmp_path, count=1)
     assert done.returncode == 1
     assert len((tmp_path / "note").read_text().splitlines()) == 2
@@ -199,7 +199,7 @@ def test_a_finished_run_is_kept_as_long_as_the_config_says(
     assert time_to_live(DEFAULTS[defaults], config) == kept
 
 
-def test_without_a_setting_the_installations_own_counts() -> None:
+def test_without_a_setting_the_installations_own_applies() -> None:
     config = Compiled.of().on_kubernetes.pipelineConfig
     assert time_to_live(KFP_2_17, config) == TimeToLive(3600, 3600)
     assert time_to_live(KFP_2_16, config) == TimeToLive(None, None)

@@ -1,1 +1,1 @@
-"""Reads runs of Kubeflow Pipelines as its API shows them."""
+"""Reads runs of Kubeflow Pipelines, as its API shows them: nodes, steps, errors in logs."""

@@ -3,10 +3,9 @@
 `run_details.task_details` has an entry for each node: for each step a driver, a
 group, one or more pods, often with a node around each that counts attempts. An
 entry shows its display name, its state and the ids of its children, but neither
-its own id nor where it belongs. Both follow from Argo's naming: a node is called
+its own id nor its group. Both follow from Argo's naming: a node is named
 `<group>.<display name>`, and its id is the workflow's name and a hash of the
-node's name. So the names are found by hashing those that are possible, from the
-root down.
+node's name. So this module hashes the possible names, from the root down.
 
 Sources: KFP 2.17.0, backend/src/apiserver/server/api_converter.go (toModelTasks,
 toApiPipelineTaskDetail), backend/src/common/util/workflow.go (NodeStatuses),
@@ -21,15 +20,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# What KFP's compiler calls a step's pod, and the driver that is started before a step or a group.
+# KFP's names of a step's pod, and of the driver that runs before a step or a group.
 POD = "executor"
 DRIVER = "-driver"
-# What Argo adds to the name of an attempt, and of a loop's item.
+# Argo's suffixes of an attempt and of a loop's item.
 ATTEMPT = re.compile(r"(.+)\((\d+)\)", re.DOTALL)
 ITEM = re.compile(r"(.+)\((\d+):[^()]*\)", re.DOTALL)
 _CHILD = re.compile(r"(.+)-(\d{1,10})", re.DOTALL)
-# A run of this pipeline has some hundred tasks, in groups of groups up to ten deep. What has more
-# than these is not read: no answer of a server may take long.
+# A run of this pipeline has about a hundred tasks, in groups up to ten deep. Larger runs are not
+# read, so that no answer of a server takes long.
 _MOST_TASKS = 5_000
 _MOST_NAMES = 300_000
 _DEEPEST = 40
@@ -41,12 +40,12 @@ class Node:
 
     Args:
         display: Its display name.
-        hash: Of its name; what its id ends with.
-        group: The node that it is in; none for the root.
+        hash: The hash of its name, with which its id ends.
+        group: The node around it; None for the root.
         name: The display name without the number of an attempt.
-        attempt: Which attempt it is, from 0; none if it is not one.
-        path: The names of all that it is in and its own, without attempts.
-        task: The entry that shows it; empty if that is not known.
+        attempt: The number of the attempt, from 0; None if the node is not an attempt.
+        path: The names of the groups around it and its own, without attempts.
+        task: Its entry in `task_details`; empty if unknown.
     """
 
     display: str
@@ -64,18 +63,18 @@ class Node:
 
     @property
     def state(self) -> str:
-        """Its state as the API names it; empty if that is not known."""
+        """The API's state; empty if unknown."""
         return str(self.task.get("state") or "")
 
 
 def find_nodes(tasks: list[Mapping[str, Any]]) -> tuple[str, list[Node]]:
-    """Finds the workflow's name and its nodes, with the tasks that show them.
+    """Return the workflow's name and its nodes, with their entries.
 
     Args:
         tasks: The entries of `task_details` that have a display name.
 
     Returns:
-        The name and the nodes; none if they cannot be told.
+        The name and the nodes; empty if they cannot be found.
     """
     workflow = _workflow(tasks) if len(tasks) <= _MOST_TASKS else ""
     return workflow, _nodes(workflow, tasks) if workflow else []
@@ -87,15 +86,15 @@ def is_pod(node: Node) -> bool:
 
 
 def pod_names(node_id: str, *, is_driver: bool) -> list[str]:
-    """Returns by what names the API server may find the log of a pod, the likeliest first.
+    """Return the names under which the API server may find a pod's log, the most likely first.
 
-    A pod that is there is found by its name: the workflow's, the template's (as
-    KFP's compiler names it: backend/src/v2/compiler/argocompiler) and the hash of
-    its node. A log that was archived is found by the node's id, too.
+    An existing pod is found by its name: the workflow's name, the template's name (from
+    KFP's compiler, backend/src/v2/compiler/argocompiler) and the hash of its node. An archived
+    log is also found by the node's id.
 
     Args:
         node_id: Argo's id of the pod's node.
-        is_driver: Whether the pod is a driver's, not a step's own.
+        is_driver: Whether the pod is a step's driver.
     """
     workflow, _, number = node_id.rpartition("-")
     templates = (
@@ -116,7 +115,7 @@ def _children(task: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def _workflow(tasks: list[Mapping[str, Any]]) -> str:
-    """The workflow's name: what all ids of children begin with."""
+    """Return the workflow's name, with which the ids of children start."""
     counts: dict[str, int] = defaultdict(int)
     for task in tasks:
         for workflow, _ in _children(task):
@@ -125,7 +124,7 @@ def _workflow(tasks: list[Mapping[str, Any]]) -> str:
 
 
 def _hashed(text: str, begin: int = 2166136261) -> int:
-    """FNV-1a, 32 bits, as Go's hash/fnv; one of a longer text can go on from another."""
+    """Return the FNV-1a hash, 32 bits, as Go's hash/fnv; `begin` is the hash of a prefix."""
     value = begin
     for byte in text.encode():
         value = ((value ^ byte) * 16777619) & 0xFFFFFFFF
@@ -133,10 +132,10 @@ def _hashed(text: str, begin: int = 2166136261) -> int:
 
 
 def _nodes(workflow: str, tasks: list[Mapping[str, Any]]) -> list[Node]:
-    """Finds the workflow's nodes by their names, and which task shows which of them."""
+    """Return the workflow's nodes, found by their names, with their entries."""
     known = {number for task in tasks for name, number in _children(task) if name == workflow}
     displays = {str(task["display_name"]) for task in tasks}
-    # What is in a node begins with it and a dot: hash the rest only.
+    # The name of a node starts with its group's name and a dot: hash only the rest.
     rests = [(display, f".{display}") for display in sorted(displays)]
     root = Node(workflow, _hashed(workflow), None)
     nodes = {root.hash: root}
@@ -161,7 +160,7 @@ def _nodes(workflow: str, tasks: list[Mapping[str, Any]]) -> list[Node]:
 
 
 def _assign(workflow: str, tasks: list[Mapping[str, Any]], nodes: dict[int, Node]) -> None:
-    """Gives the nodes their tasks: by what is in them, or by a display name that is unique."""
+    """Give the nodes their entries: by their children, or by a unique display name."""
     by_place = {(node.group, node.display): node for node in nodes.values()}
     open_tasks: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for task in tasks:
@@ -187,9 +186,9 @@ def _assign(workflow: str, tasks: list[Mapping[str, Any]], nodes: dict[int, Node
 def _parents(
     child: Node, display: str, by_place: dict[tuple[Node | None, str], Node]
 ) -> Iterator[Node]:
-    """The nodes that may show a node as their child: what it is a part of, and its driver.
+    """Yield the nodes that may list a node as their child: its group, and its driver.
 
-    In Argo a node is a child of all nodes that it waited for, too.
+    In Argo, a node is also a child of every node that it waited for.
     """
     names = [child.name] if child.attempt is not None else []
     item = ITEM.fullmatch(child.display)

@@ -1,27 +1,27 @@
-"""Finds in the log of a step's pod why it failed."""
+"""Finds the error in the log of a step's pod."""
 
 import re
 
 from components.shared.runtime.clean_text import one_line
 
-# What `components.shared.runtime.step` prints in front of a message, and of what belongs to it.
+# The lines that `components.shared.runtime.step` prints.
 _LINE = re.compile(r"\[(?P<step>[a-z_]+)\] (?P<text>.*)")
 _TRACEBACK = "Traceback (most recent call last):"
-# KFP's driver and launcher end with a line of glog, a library for Go: F1125 13:03:51.123456
-# 1 main.go:126] KFP driver: driver.Container(…) failed: …
+# The last line of KFP's driver and launcher comes from glog, a library for Go: F1125
+# 13:03:51.123456 1 main.go:126] KFP driver: driver.Container(…) failed: …
 _FATAL = re.compile(r"F\d{4} [\d:.]+ +\d+ \S+:\d+\] (?P<text>.*)")
 _CALL = re.compile(r"^KFP driver: (driver\.\w+\(.*?\) failed: )?")
-# That the step exited with an error is known already.
+# This says only that the step exited with an error.
 _EXITED = re.compile(r"failed to execute component: exit status \d+$")
-# backend/src/v2/metadata/client.go, GetExecutionsInDAG, of KFP 2.17.0; the name is that of the
-# task, with the id of what it is in and the number of a loop's item.
+# backend/src/v2/metadata/client.go, GetExecutionsInDAG, of KFP 2.17.0. The task's name is followed
+# by the id of its group and the number of a loop's item.
 _TWO_RECORDS = re.compile(
     r'two tasks have the same task name "(?P<task>.+?)_\d+(?:_idx_\d+)?", id1=\d+ id2=\d+'
 )
 
 
 def error_in(log: str, limit: int = 600) -> str:
-    """Returns why a step failed, in one line; empty if its log does not say.
+    """Return a step's error on one line; an empty string if its log has none.
 
     Args:
         log: The end of the log.
@@ -33,7 +33,7 @@ def error_in(log: str, limit: int = 600) -> str:
 
 
 def own_error_in(log: str, limit: int = 600) -> str:
-    """Returns the step's own message, in one line; empty if there is none.
+    """Return the step's own error message on one line; an empty string if its log has none.
 
     Args:
         log: The end of the log.
@@ -43,18 +43,18 @@ def own_error_in(log: str, limit: int = 600) -> str:
 
 
 def task_with_two_records(text: str) -> str | None:
-    """Returns the task that ML Metadata knows twice, if an error says so.
+    """Return the task with two records in ML Metadata; None if the text does not report one.
 
-    A driver whose pod was lost (its node preempted, say) may have recorded its
-    task already. Argo starts it again, it records the task again, and no later
-    driver of the run can tell which record counts.
+    A driver whose pod was lost, e.g. because its node was preempted, may have recorded its
+    task already. Argo starts the driver again, it records the task again, and no later
+    driver of the run can tell which record is valid.
     """
     found = _TWO_RECORDS.search(text)
     return found["task"] if found else None
 
 
 def _own_error(lines: list[str]) -> str:
-    """The last `[step] error: …`, with the lines of the same step that follow it."""
+    """Return the last `[step] error: …`, with the lines of the same step that follow it."""
     found = [
         number
         for number, line in enumerate(lines)
@@ -73,8 +73,8 @@ def _own_error(lines: list[str]) -> str:
 
 
 def _traceback(lines: list[str]) -> str:
-    """The error at the end of the last traceback."""
-    # A traceback of a step that starts again has the step's name in front of each line.
+    """Return the error at the end of the last traceback."""
+    # In the traceback of a step that starts again, each line starts with the step's name.
     begins = [number for number, line in enumerate(lines) if line.endswith(_TRACEBACK)]
     for line in lines[begins[-1] + 1 :] if begins else ():
         if re.match(r"[A-Za-z_][\w.]*(: |$)", line):

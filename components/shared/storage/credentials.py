@@ -118,3 +118,31 @@ def refuse_credentials(values: Any, key: str = "") -> None:
     look(values, key)
     if found:
         raise InputError(refusal(found))
+
+
+def refuse_in_address(option: str, address: str, reason: str, advice: str) -> None:
+    """Refuse the address of a host or a registry if it contains credentials.
+
+    Args:
+        option: The option that gives the address, for the message.
+        address: A URL, or a host and a path without a scheme.
+        reason: Who could read the credentials, as a clause that follows "as".
+        advice: Where credentials belong instead, as sentences.
+
+    Raises:
+        InputError: If the address contains credentials. The message does not repeat them.
+
+    Example:
+    ```python
+    refuse_in_address("--host", "localhost:8080", "logs show it", "Use a token.")
+    ```
+    """
+    url = "".join(address.split())
+    url = url if "://" in url else f"https://{url}"
+    # Without these two, text after a colon is a port, or the address is not valid.
+    where = credentials_in(url) if "@" in url or "?" in url else None
+    if where:
+        raise InputError(
+            f"{option} ({where}): a URL must not contain credentials, as {reason}. Remove them "
+            f"from the URL. {advice}"
+        )

@@ -13,7 +13,7 @@ from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
 
 if TYPE_CHECKING:
-    from pipeline.cluster.api import Cluster
+    from pipeline.cluster.client.cluster import Cluster
 
 CONNECTING = """
 Connecting, as kfp's client does it; the first that is there:
@@ -39,7 +39,7 @@ def cluster_command(command: Command) -> Command:
 
     @functools.wraps(command)
     def run(options: argparse.Namespace) -> int:
-        from pipeline.cluster.api import ClusterError  # not at import: it imports kfp
+        from pipeline.cluster.client.errors import ClusterError  # not at import: it imports kfp
 
         try:
             return command(options)
@@ -111,10 +111,11 @@ class _NoSecrets(argparse.Action):
 
 def connect(options: argparse.Namespace) -> "Cluster":
     """Connects as the options and the environment say."""
-    from pipeline.cluster import api
+    from pipeline.cluster.client import cluster
+    from pipeline.cluster.client.connection import Connection
 
-    return api.connect(
-        api.Connection.of(
+    return cluster.connect(
+        Connection.of(
             os.environ,
             cookies_file=options.cookies_file,
             host=options.host,
@@ -139,7 +140,7 @@ def prepared(options: argparse.Namespace) -> tuple[PipelineConfig, str, dict[str
             "(kind load, minikube image load), give --local-images."
         )
     config = load_config(options.config, options.overrides)
-    from pipeline.cluster.submission import read_parameters
+    from pipeline.cluster.uploads.parameters import read_parameters
     from pipeline.compilation import cluster_images, compile_pipeline
 
     compiled = compile_pipeline(config, cluster_images(config, options.registry, gpu=options.gpu))
@@ -155,7 +156,7 @@ def service_account(options: argparse.Namespace, config: PipelineConfig) -> str 
 
 def follow_run(options: argparse.Namespace, cluster: "Cluster", run_id: str) -> int:
     """Follows a run to its end, or for `--timeout` seconds; returns the exit code."""
-    from pipeline.cluster.progress import Commands, follow
+    from pipeline.cluster.runs.progress import Commands, follow
 
     where = f" --host {cluster.host}" if options.host else ""
     return follow(

@@ -9,9 +9,9 @@ from components.shared.runtime.errors import InputError
 from pipeline.cli.cluster.options import CONNECTING, add_connection, cluster_command, connect
 
 if TYPE_CHECKING:
-    from components.shared.kubeflow.run_steps import Step
-    from pipeline.cluster.api import Cluster
-    from pipeline.cluster.run_shape import RunShape
+    from components.shared.kubeflow.run_shape import RunShape
+    from components.shared.kubeflow.step import Step
+    from pipeline.cluster.client.cluster import Cluster
 
 
 def add_logs(subparsers: Any) -> None:
@@ -82,9 +82,9 @@ def runs(options: argparse.Namespace) -> int:
         )
     if options.limit < 1:
         raise InputError(f"--limit {options.limit}: it must be 1 or more.")
-    from components.shared.kubeflow.run_steps import time_of
-    from pipeline.cluster.redaction import clean
-    from pipeline.cluster.runs import as_json, duration, latest_runs, seconds_of
+    from components.shared.kubeflow.api_times import time_of
+    from pipeline.cluster.client.redaction import clean
+    from pipeline.cluster.runs.lookup import as_json, duration, latest_runs, seconds_of
 
     cluster = connect(options)
     found = [as_json(run) for run in latest_runs(cluster, options.experiment, options.limit)]
@@ -123,8 +123,9 @@ def logs(options: argparse.Namespace) -> int:
     """
     if options.attempt is not None and options.attempt < 1:
         raise InputError(f"--attempt {options.attempt}: attempts are counted from 1.")
-    from components.shared.kubeflow.run_steps import failed_steps, read_steps
-    from pipeline.cluster.runs import as_json, find_run, shape_of
+    from components.shared.kubeflow.run_steps import read_steps
+    from components.shared.kubeflow.step import failed_steps
+    from pipeline.cluster.runs.lookup import as_json, find_run, shape_of
 
     cluster = connect(options)
     found = find_run(cluster, options.run)
@@ -172,8 +173,8 @@ def _plain(text: str) -> str:
 
 
 def _list(run: Any, steps: "list[Step]", shape: "RunShape") -> None:
-    from pipeline.cluster.redaction import clean
-    from pipeline.cluster.runs import duration
+    from pipeline.cluster.client.redaction import clean
+    from pipeline.cluster.runs.lookup import duration
 
     state = clean(str(run.get("state") or "unknown"), 30).lower()
     print(f"run {clean(str(run.get('display_name')), 80)}: {state}")
@@ -204,9 +205,9 @@ def _print_log(
     shape: "RunShape",
 ) -> int:
     from components.shared.runtime.clean_text import printable
-    from pipeline.cluster.failure import pod_of
-    from pipeline.cluster.pod_log import kubectl, read_log
-    from pipeline.cluster.redaction import clean
+    from pipeline.cluster.client.redaction import clean
+    from pipeline.cluster.runs.failure import pod_of
+    from pipeline.cluster.runs.pod_log import kubectl, read_log
 
     name, number = clean(shape.title(step), 80), len(step.attempts)
     if step.state == "REUSED":

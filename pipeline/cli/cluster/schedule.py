@@ -21,8 +21,8 @@ from pipeline.cli.cluster.options import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.cluster.api import Cluster
-    from pipeline.cluster.schedules import Schedule
+    from pipeline.cluster.client.cluster import Cluster
+    from pipeline.cluster.schedules.schedule import Schedule
 
 # For times beside UTC; none means this machine's.
 LOCAL_ZONE: tzinfo | None = None
@@ -115,13 +115,16 @@ def schedule(options: argparse.Namespace) -> int:
 
 
 def _create(options: argparse.Namespace) -> int:
-    from pipeline.cluster.cron import parse_cron
+    from pipeline.cluster.client.server_versions import check_server
     from pipeline.cluster.dry_run import dry_run
-    from pipeline.cluster.replacement import ScheduleSpec, create
-    from pipeline.cluster.schedules import DATA_UNTIL
-    from pipeline.cluster.server_versions import check_server
-    from pipeline.cluster.submission import Uploaded, check_size, experiment, upload
-    from pipeline.cluster.triggers import parse_interval
+    from pipeline.cluster.runs.experiments import experiment
+    from pipeline.cluster.schedules.cron import parse_cron
+    from pipeline.cluster.schedules.replacement import create
+    from pipeline.cluster.schedules.schedule import DATA_UNTIL
+    from pipeline.cluster.schedules.spec import ScheduleSpec
+    from pipeline.cluster.schedules.triggers import parse_interval
+    from pipeline.cluster.uploads.parameters import check_size
+    from pipeline.cluster.uploads.upload import Uploaded, upload
 
     trigger = parse_cron(options.cron) if options.cron else parse_interval(options.interval)
     start, end = _time("--start", options.start), _time("--end", options.end)
@@ -156,7 +159,7 @@ def _create(options: argparse.Namespace) -> int:
             print(line)
         return 0
     uploaded = upload(cluster, config.name, compiled)
-    print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'is there already'}")
+    print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'exists'}")
     spec = replace(spec, uploaded=uploaded, experiment_id=experiment(cluster, experiment_name))
     made, done = create(cluster, spec)
     print(f"schedule  {options.name} {done}")
@@ -175,9 +178,9 @@ def _time(option: str, text: str | None) -> datetime | None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from pipeline.cluster.describe import TIME_ZONE_NOTE, problems, when
-    from pipeline.cluster.schedules import list_all
-    from pipeline.cluster.versions import Definition, definition_of
+    from pipeline.cluster.schedules.describe import TIME_ZONE_NOTE, problems, when
+    from pipeline.cluster.schedules.lookup import list_all
+    from pipeline.cluster.uploads.versions import Definition, definition_of
 
     cluster = connect(options)
     known: dict[str, Definition] = {}
@@ -192,7 +195,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from pipeline.cluster.schedules import find
+    from pipeline.cluster.schedules.lookup import find
 
     cluster = connect(options)
     for found in find(cluster, options.name, options.experiment):
@@ -201,8 +204,8 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _show_one(cluster: "Cluster", found: "Schedule") -> None:
-    from pipeline.cluster.describe import describe
-    from pipeline.cluster.versions import definition_of
+    from pipeline.cluster.schedules.describe import describe
+    from pipeline.cluster.uploads.versions import definition_of
 
     definition, version = definition_of(cluster, found.pipeline_id, found.version_id)
     for line in describe(found, definition, version, cluster.now(), cluster.link, LOCAL_ZONE):
@@ -210,9 +213,9 @@ def _show_one(cluster: "Cluster", found: "Schedule") -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pipeline.cluster.describe import takes
-    from pipeline.cluster.schedules import run_once
-    from pipeline.cluster.versions import definition_of
+    from pipeline.cluster.schedules.describe import takes
+    from pipeline.cluster.schedules.run_once import run_once
+    from pipeline.cluster.uploads.versions import definition_of
 
     cluster = connect(options)
     at = _time("--at", options.at)
@@ -224,7 +227,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _pause(options: argparse.Namespace) -> int:
-    from pipeline.cluster.schedules import pause
+    from pipeline.cluster.schedules.changes import pause
 
     cluster = connect(options)
     _show_one(cluster, pause(cluster, options.name, options.experiment))
@@ -232,7 +235,7 @@ def _pause(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from pipeline.cluster.schedules import resume
+    from pipeline.cluster.schedules.changes import resume
 
     cluster = connect(options)
     _show_one(cluster, resume(cluster, options.name, options.experiment))
@@ -240,7 +243,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from pipeline.cluster.schedules import delete
+    from pipeline.cluster.schedules.changes import delete
 
     delete(connect(options), options.name, options.experiment)
     print(f"schedule  {options.name} deleted")

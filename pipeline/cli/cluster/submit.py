@@ -77,15 +77,13 @@ def _submit(options: argparse.Namespace) -> int:
         raise InputError("--dry-run starts no run that --wait could follow.")
     config, compiled, parameters = prepared(options)
     from components.resolve.job import SCHEDULED
+    from pipeline.cluster.client.server_versions import check_server
     from pipeline.cluster.dry_run import dry_run
-    from pipeline.cluster.server_versions import check_server
-    from pipeline.cluster.submission import (
-        check_size,
-        experiment,
-        start_run,
-        upload,
-        without_caching,
-    )
+    from pipeline.cluster.runs.experiments import experiment
+    from pipeline.cluster.runs.start import RunSettings, start_run
+    from pipeline.cluster.uploads.caching import without_caching
+    from pipeline.cluster.uploads.parameters import check_size
+    from pipeline.cluster.uploads.upload import upload
 
     if options.no_cache:
         compiled = without_caching(compiled)
@@ -99,15 +97,13 @@ def _submit(options: argparse.Namespace) -> int:
             print(line)
         return 0
     uploaded = upload(cluster, config.name, compiled)
-    print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'is there already'}")
+    print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'exists'}")
     run = start_run(
         cluster,
         uploaded,
         experiment(cluster, experiment_name),
         config.name,
-        parameters=parameters,
-        service_account=service_account(options, config),
-        pipeline_root=config.cluster.pipeline_root,
+        RunSettings(parameters, service_account(options, config), config.cluster.pipeline_root),
     )
     print(f"run       {run.name} started\n  id      {run.run_id}\n  details {run.link}", flush=True)
     return follow_run(options, cluster, run.run_id) if options.wait else 0

@@ -1,4 +1,4 @@
-"""How a run ended: a line in the log, and a webhook, which is a real server here."""
+"""The report of a run's end: a line in the log, and a webhook, here a real server."""
 
 import contextlib
 import http.server
@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from components.notify.job import WEBHOOK, notify
+from components.notify.job import WEBHOOK, FinalStatus, notify
 
 SECRET = "/services/T0000/S3CR3T"
 
 
 class Webhook:
-    """A server on this machine that answers as it is told to, and notes what it gets.
+    """A local server that gives prepared answers and records its requests.
 
     Args:
         answers: The status of each answer; the last one is repeated. None closes the
@@ -41,7 +41,7 @@ class Webhook:
                 if callable(answer):
                     answer(self)
                 elif isinstance(answer, bytes):
-                    with contextlib.suppress(OSError):  # the client has had enough
+                    with contextlib.suppress(OSError):  # the client has closed the connection
                         self.wfile.write(answer)
                 elif answer is not None:
                     self.send_response(answer)
@@ -58,22 +58,22 @@ class Webhook:
 
     @property
     def address(self) -> str:
-        """Where it listens, with a path that nobody may see."""
+        """Its address, with a secret path."""
         return f"http://127.0.0.1:{self.server.server_port}{SECRET}"
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long notify would have slept, each time."""
+    """The waits of notify, in seconds."""
     slept: list[float] = []
-    # Its own name for the module: other threads of the tests sleep, too.
+    # Only in this module: other threads of the tests also sleep.
     monkeypatch.setattr("components.notify.webhook.time", SimpleNamespace(sleep=slept.append))
     return slept
 
 
 @pytest.fixture
 def webhook(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    """A webhook that the environment names."""
+    """A webhook whose address is in the environment."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     webhook = Webhook()
@@ -86,8 +86,8 @@ def webhook(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[We
     thread.join()
 
 
-def tell(**changed: Any) -> dict[str, Any]:
-    return notify(**{"name": "shop", "run": "r-7", "state": "COMPLETE", **changed})
+def tell(state: str = "COMPLETE", error: str = "") -> dict[str, Any]:
+    return notify(name="shop", run="r-7", status=FinalStatus(state, error=error))
 
 
 def told(notified: bool, state: str = "SUCCEEDED", error: str = "") -> dict[str, Any]:
@@ -103,7 +103,7 @@ def told(notified: bool, state: str = "SUCCEEDED", error: str = "") -> dict[str,
         ("CANCELED", "CANCELLED", "shop: run r-7 cancelled"),
         ("CANCELLED", "CANCELLED", "shop: run r-7 cancelled"),
         ("FAILED", "FAILED", "shop: run r-7 failed: a step failed"),
-        # A driver that fails leaves no better state in ML Metadata.
+        # A failed driver leaves this state in ML Metadata.
         ("RUNNING", "FAILED", "shop: run r-7 failed: a step failed"),
         ("UNKNOWN", "FAILED", "shop: run r-7 failed: a step failed"),
         ("", "FAILED", "shop: run r-7 failed: a step failed"),
@@ -123,7 +123,7 @@ def test_without_a_webhook_there_is_one_line(
     assert capsys.readouterr().out == f"[notify] {line}\n"
 
 
-def test_the_error_of_the_final_status_is_said_if_there_is_one(
+def test_an_error_in_the_final_status_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(WEBHOOK, raising=False)
@@ -167,7 +167,7 @@ def test_the_webhook_gets_a_sentence_and_its_parts(
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_every_2xx_is_taken(webhook: Webhook, status: int) -> None:
+def test_every_2xx_counts_as_accepted(webhook: Webhook, status: int) -> None:
     webhook.answers = [status]
 
     assert tell()["notified"] is True
@@ -184,7 +184,7 @@ def test_a_newline_at_the_end_of_the_address_does_not_matter(
 
 
 @pytest.mark.parametrize("failing", [500, 503, 429, None])
-def test_a_webhook_that_fails_twice_is_tried_three_times(
+def test_a_webhook_that_fails_twice_gets_three_attempts(
     webhook: Webhook, pauses: list[float], failing: int | None
 ) -> None:
     webhook.answers = [failing, failing, 200]
@@ -196,7 +196,7 @@ def test_a_webhook_that_fails_twice_is_tried_three_times(
     assert pauses == [2.0, 2.0]
 
 
-def test_a_webhook_that_goes_on_failing_is_warned_of(
+def test_a_webhook_that_keeps_failing_is_a_warning(
     webhook: Webhook, pauses: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     webhook.answers = [500]
@@ -211,7 +211,7 @@ def test_a_webhook_that_goes_on_failing_is_warned_of(
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
-def test_a_webhook_that_refuses_is_not_tried_again(
+def test_a_refusing_webhook_gets_one_attempt(
     webhook: Webhook, pauses: list[float], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     webhook.answers = [status, 200]
@@ -223,14 +223,14 @@ def test_a_webhook_that_refuses_is_not_tried_again(
     assert f"warning: the webhook at 127.0.0.1 answered {status}" in capsys.readouterr().out
 
 
-def test_a_webhook_that_cannot_be_reached_is_warned_of(
+def test_an_unreachable_webhook_is_a_warning(
     webhook: Webhook,
     pauses: list[float],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # a port where nobody listens
+        unused.bind(("127.0.0.1", 0))  # an unused port
         monkeypatch.setenv(WEBHOOK, f"http://127.0.0.1:{unused.getsockname()[1]}{SECRET}")
 
         assert tell() == told(False)
@@ -241,7 +241,7 @@ def test_a_webhook_that_cannot_be_reached_is_warned_of(
 
 
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1", "file://", "127.0.0.1:80", "no address"])
-def test_an_address_that_is_not_http_is_warned_of(
+def test_an_address_that_is_not_http_is_a_warning(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(WEBHOOK, f"{address}{SECRET}")
@@ -249,7 +249,7 @@ def test_an_address_that_is_not_http_is_warned_of(
     assert tell()["notified"] is False
 
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"[notify] warning: {WEBHOOK} is no http:// or https:// address"
+        f"[notify] warning: {WEBHOOK} is not an http:// or https:// address"
     ]
 
 
@@ -276,7 +276,7 @@ def test_the_path_of_the_address_is_never_shown(
         f"http://127.0.0.1:9{SECRET} and more",
     ],
 )
-def test_an_address_that_is_none_is_warned_of(
+def test_an_invalid_address_is_a_warning(
     webhook: Webhook,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -291,7 +291,7 @@ def test_an_address_that_is_none_is_warned_of(
     assert "S3CR3T" not in said
 
 
-def test_a_server_that_does_not_speak_http_is_warned_of(
+def test_a_server_that_does_not_speak_http_is_a_warning(
     webhook: Webhook, capsys: pytest.CaptureFixture[str]
 ) -> None:
     webhook.answers = [b"220 mail.example.com ESMTP\r\n"]
@@ -313,7 +313,7 @@ def test_a_redirect_that_drops_the_message_is_not_taken_for_success(
     assert result["notified"] is bool(arrived)
 
 
-def test_a_webhook_that_drips_its_answer_does_not_hang_the_run(
+def test_a_slow_answer_of_a_webhook_does_not_hang_the_run(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("components.notify.webhook._SECONDS", 0.2)
@@ -337,15 +337,13 @@ def test_a_webhook_that_drips_its_answer_does_not_hang_the_run(
     assert "cannot be reached: no complete answer within 0.2 s" in capsys.readouterr().out
 
 
-def test_a_webhook_that_sends_without_end_is_not_read_to_it(webhook: Webhook) -> None:
+def test_an_endless_answer_of_a_webhook_is_not_read_to_its_end(webhook: Webhook) -> None:
     webhook.answers = [b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2**22]
 
     assert tell()["notified"] is True
 
 
-def test_what_a_server_says_is_cleaned(
-    webhook: Webhook, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_servers_message_is_cleaned(webhook: Webhook, capsys: pytest.CaptureFixture[str]) -> None:
     webhook.answers = [b"\x1b[31mHTTP/9.9 what\r\n\r\n"]
 
     tell(state="FAILED", error="\x1b[2Jgone")

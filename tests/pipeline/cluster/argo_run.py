@@ -1,4 +1,4 @@
-"""What KFP's API says of a run of the compiled pipeline: made as Argo and KFP make it.
+"""Runs of the compiled pipeline as KFP's API shows them, made by the rules of Argo and KFP.
 
 A compiled pipeline and a short story (which pod runs how long, fails, is lost,
 which step's result is cached) become the nodes of the Argo workflow at any time,
@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kfp_server import KfpServer, Request
+from argo_templates import Compiler, Retry, Task, Template
 
 WORKFLOW = "deep-retrieval-x7k2p"
 STATES = {
@@ -40,22 +40,22 @@ STATES = {
     "Skipped": "SKIPPED",
     "Failed": "FAILED",
     "Error": "FAILED",
-    "Omitted": None,  # model.RuntimeState.ToV2 does not know it
+    "Omitted": None,  # unknown to model.RuntimeState.ToV2
 }
 NEVER = "0001-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class Pod:
-    """What becomes of a pod.
+    """What happens to a pod.
 
     Args:
         seconds: How long it runs.
         pending: How long it waits before.
         phase: How it ends: Succeeded, Failed (its process exits with an error) or
             Error (it is lost).
-        log: What it prints.
-        message: What Argo says of it.
+        log: Its output.
+        message: Argo's message about it.
     """
 
     seconds: float = 10.0
@@ -67,7 +67,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Story:
-    """What happens in a run.
+    """What happens during a run.
 
     Args:
         pods: The pods of a step, one for each attempt; the last one stands for all
@@ -78,131 +78,6 @@ class Story:
 
     pods: Mapping[str, Sequence[Pod]] = field(default_factory=dict)
     cached: Sequence[str] = ()
-
-
-@dataclass
-class Retry:
-    limit: int
-    policy: str
-    backoff: float = 0.0
-    factor: float = 2.0
-
-    def wait(self, attempts: int) -> float:
-        """Returns the seconds between an attempt and the next."""
-        return float(self.backoff * self.factor ** (attempts - 1))
-
-    def again(self, phase: str, attempts: int) -> bool:
-        """As processNodeRetries does."""
-        retried = {"Always": ("Failed", "Error"), "OnFailure": ("Failed",), "OnError": ("Error",)}
-        return phase in retried[self.policy] and attempts <= self.limit
-
-
-@dataclass
-class Task:
-    name: str
-    template: str
-    depends: list[str] = field(default_factory=list)
-    count: int | None = None  # of a loop
-    unless_cached: bool = False
-    exit_template: str = ""
-
-
-@dataclass
-class Template:
-    name: str
-    tasks: list[Task] | None = None  # none: a pod
-    retry: Retry | None = None
-
-
-class Compiler:
-    """argocompiler: the workflow's templates."""
-
-    def __init__(self, ir: Mapping[str, Any], parameters: Mapping[str, Any]):
-        self._ir = ir
-        inputs = ir["root"]["inputDefinitions"]["parameters"]
-        self._parameters = {name: of.get("defaultValue") for name, of in inputs.items()}
-        self._parameters |= parameters
-        self.templates: dict[str, Template] = {}
-        for name in ("system-dag-driver", "system-container-driver"):
-            self.templates[name] = Template(name)
-        self._dag("root", ir["root"], None)
-        driver = Task("root-driver", "system-dag-driver")
-        root = Task("root", "root", ["root-driver"])
-        self.templates["entrypoint"] = Template("entrypoint", [driver, root])
-
-    def _dag(self, name: str, component: Mapping[str, Any], retry: Any) -> None:
-        tasks = dict(sorted(component["dag"]["tasks"].items()))
-        exits = {}
-        for key, task in tasks.items():
-            if self._is_exit(task):
-                template = f"exit-hook-{name}-{key}"
-                self.templates[template] = Template(template, self._task(key, task, retry, True))
-                for before in task["dependentTasks"]:
-                    exits[before] = template
-        found = []
-        for key, task in tasks.items():
-            if not self._is_exit(task):
-                found += self._task(key, task, retry, False, exits.get(key, ""))
-        self.templates[name] = Template(name, found)
-
-    @staticmethod
-    def _is_exit(task: Mapping[str, Any]) -> bool:
-        return task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
-
-    def _task(
-        self,
-        name: str,
-        task: Mapping[str, Any],
-        retry: Any,
-        alone: bool,
-        exit_template: str = "",
-        item: bool = False,
-    ) -> list[Task]:
-        component = task["componentRef"]["name"]
-        inner = self._ir["components"][component]
-        policy = task.get("retryPolicy") or retry
-        depends = [] if alone or item else list(task.get("dependentTasks", ()))
-        if "parameterIterator" in task and not item:
-            return [Task(name, self._loop(name, component, task, policy), depends)]
-        if "dag" in inner:
-            self._dag(component, inner, policy)
-            return [
-                Task(f"{name}-driver", "system-dag-driver", depends),
-                Task(name, component, [f"{name}-driver"], exit_template=exit_template),
-            ]
-        return [
-            Task(f"{name}-driver", "system-container-driver", depends),
-            Task(name, self._executor(policy), [f"{name}-driver"], exit_template=exit_template),
-        ]
-
-    def _loop(self, name: str, component: str, task: Mapping[str, Any], policy: Any) -> str:
-        items = task["parameterIterator"]["items"]["inputParameter"]
-        count = len(self._parameters[items.removeprefix("pipelinechannel--")])
-        template = f"{component}-iteration"
-        inner = self._task("iteration-item", task, policy, False, item=True)
-        self.templates[template] = Template(template, inner)
-        loop = f"{component}-{name}-iterator"
-        self.templates[loop] = Template(
-            loop,
-            [
-                Task("iteration-driver", "system-dag-driver"),
-                Task("iteration-iterations", template, ["iteration-driver"], count=count),
-            ],
-        )
-        return loop
-
-    def _executor(self, policy: Mapping[str, Any] | None) -> str:
-        prefix = "retry-" if policy else ""
-        name, pod = f"{prefix}system-container-executor", f"{prefix}system-container-impl"
-        # They are inputs of the template in KFP; one for all steps is enough here.
-        retry = None
-        if policy:
-            seconds = float(str(policy.get("backoffDuration", "0s")).removesuffix("s"))
-            factor = float(policy.get("backoffFactor", 2.0))
-            retry = Retry(int(policy["maxRetryCount"]), "OnFailure", seconds, factor)
-        self.templates[pod] = Template(pod, None, retry)
-        self.templates[name] = Template(name, [Task("executor", pod, unless_cached=True)])
-        return name
 
 
 @dataclass(eq=False)
@@ -279,7 +154,7 @@ class ArgoRun:
         assert root.finished is not None
         self.phase, self.seconds = root.phase, root.finished
 
-    # Argo: what happens to the nodes.
+    # Argo: the nodes and their changes.
 
     def _node(
         self, name: str, kind: str, template: str, boundary: Node | None, time: float, phase: str
@@ -394,7 +269,7 @@ class ArgoRun:
         child.hooks_finished = hook.finished or 0
 
     def _outbound(self, node: Node) -> list[Node]:
-        """getOutboundNodes: what those after a node are children of."""
+        """getOutboundNodes: the nodes whose children the following nodes are."""
         if node.type == "Retry":
             return [node.children[-1][1]]
         if node.type == "TaskGroup":
@@ -403,7 +278,7 @@ class ArgoRun:
             return [out for leaf in node.leaves for out in self._outbound(leaf)]
         return [node]
 
-    # KFP: what its API says of them.
+    # KFP: the nodes in its API.
 
     def tasks(self, run_id: str, began: datetime, seconds: float, lag: float = 1.0) -> list[Any]:
         """`task_details`, some seconds after the run began.
@@ -440,7 +315,7 @@ class ArgoRun:
             }
             found.append(_without_none(task))
         found += self._cache_entries(run_id, began, now)
-        # The order is that of a GROUP_CONCAT without ORDER BY: any.
+        # GROUP_CONCAT without ORDER BY gives no order.
         return sorted(found, key=lambda task: task["task_id"])
 
     def _cache_entries(self, run_id: str, began: datetime, now: float) -> Iterator[Any]:
@@ -510,7 +385,7 @@ class ArgoRun:
         return json.dumps({"metadata": {"name": WORKFLOW}, "status": {"nodes": nodes}})
 
     def log(self, pod: str, *, alive: bool = True, archived: bool = True) -> str | None:
-        """A pod's log as the API server finds it: none if it does not.
+        """Return a pod's log as the API server finds it; None if it finds none.
 
         Args:
             pod: The pod's name, or Argo's id of its node.
@@ -528,95 +403,6 @@ class ArgoRun:
         """A step's or driver's pod: `train[1]`, `adapt-driver`."""
         pods = [one for one in self.nodes.values() if one.type == "Pod"]
         return [one for one in pods if self._key(one.name) == key][attempt]
-
-
-class RunServer(KfpServer):
-    """A KFP API server, or its UI, where runs are played by stories.
-
-    Args:
-        is_ui: Whether it is the UI's server, which hands on v1beta1 and v2beta1
-            only and has logs of its own.
-        pods_alive: Whether the pods of runs are still there.
-        archived: Whether Argo archives logs.
-        **options: As of `KfpServer`.
-    """
-
-    def __init__(
-        self,
-        *,
-        is_ui: bool = False,
-        pods_alive: bool = True,
-        archived: bool = True,
-        **options: Any,
-    ):
-        super().__init__(**options)
-        self.played: dict[str, ArgoRun] = {}
-        self.is_ui = is_ui
-        self.pods_alive = pods_alive
-        self.archived = archived
-        self.v1 = True
-
-    def play(self, argo: ArgoRun) -> None:
-        """Plays the run that was created last."""
-        self.played[self.runs[-1]["run_id"]] = argo
-
-    def _shown(self, run: dict[str, Any]) -> dict[str, Any]:
-        argo = self.played.get(run["run_id"])
-        if not argo:
-            return run
-        passed = self.clock.now() - datetime.fromisoformat(run["created_at"])
-        return argo.run(run, passed.total_seconds())
-
-    def _run_service_get_run(self, request: Request, run_id: str) -> Any:
-        return self._shown(self._by_id(self.runs, "run_id", run_id))
-
-    def _run_service_list_runs(self, request: Request) -> Any:
-        if request.query.get("sort_by") != "created_at desc":
-            return super()._run_service_list_runs(request)
-        experiment = request.query.get("experiment_id")
-        items = [run for run in self.runs if experiment in (None, "", run["experiment_id"])]
-        items.sort(key=lambda run: run["created_at"], reverse=True)
-        begin = int(request.query.get("page_token") or 0)
-        end = begin + min(int(request.query["page_size"]), self.page_size)
-        page: dict[str, Any] = {"runs": [self._shown(run) for run in items[begin:end]]}
-        page["total_size"] = len(items)
-        return page | ({"next_page_token": str(end)} if end < len(items) else {})
-
-    def _pipeline_service_get_pipeline_version(
-        self, request: Request, pipeline_id: str, pipeline_version_id: str
-    ) -> Any:
-        version = self._by_id(self.versions, "pipeline_version_id", pipeline_version_id)
-        assert version["pipeline_id"] == pipeline_id
-        return version
-
-    def _answer(self, request: Request, raw: bytes, fault: Any) -> tuple[int, str | bytes]:
-        path = request.path
-        if fault or not self._lets_in(request):
-            return super()._answer(request, raw, fault)
-        if found := re.fullmatch(r"/apis/v1beta1/runs/([^/]+)", path):
-            argo = self.played.get(found[1]) if self.v1 else None
-            manifest = {"workflow_manifest": argo.manifest()} if argo else {}
-            detail = {"run": {"id": found[1]}, "pipeline_runtime": manifest}
-            return (200, json.dumps(detail)) if argo else (404, '{"error": "not found"}')
-        if found := re.fullmatch(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", path):
-            if self.is_ui:
-                return 200, "<!doctype html><html><title>Kubeflow Pipelines</title></html>"
-            text = self._log(found[1], found[2])
-            # It has written the status before it looks for the log.
-            error = {"error_message": f"Failed to read logs for run {found[1]}"}
-            return 200, text if text is not None else json.dumps(error)
-        if path == "/k8s/pod/logs" and self.is_ui:
-            text = self._log(request.query["runid"], request.query["podname"])
-            return (200, text) if text is not None else (500, "Could not get main container logs")
-        return super()._answer(request, raw, fault)
-
-    def _lets_in(self, request: Request) -> bool:
-        authorization = request.headers.get("authorization")
-        return not self.tokens or authorization in {f"Bearer {token}" for token in self.tokens}
-
-    def _log(self, run_id: str, pod: str) -> str | None:
-        argo = self.played.get(run_id)
-        return argo.log(pod, alive=self.pods_alive, archived=self.archived) if argo else None
 
 
 def _time(began: datetime, seconds: float) -> str:

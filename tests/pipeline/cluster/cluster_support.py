@@ -1,4 +1,4 @@
-"""What the tests of the cluster commands share: connections, faults, a small pipeline."""
+"""Connections, faults and a small pipeline for the tests of cluster commands."""
 
 import functools
 import os
@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kfp_server import Clock, Fault, KfpServer, status
+from faulty_http import Clock, Fault, status
+from kfp_server import KfpServer
 
 from pipeline.cli.main import main
-from pipeline.cluster import api, redaction
-from pipeline.cluster.api import Cluster, Connection, Limits, connect
+from pipeline.cluster.client import cluster as client
+from pipeline.cluster.client import redaction, retries
+from pipeline.cluster.client.cluster import Cluster, connect
+from pipeline.cluster.client.connection import Connection
+from pipeline.cluster.client.transport import Limits
 
 IR = """\
 pipelineInfo:
@@ -36,7 +40,7 @@ root:
       ingest: {cachingOptions: {enableCache: true}}
 """
 SECRET = "sEcReT-token.abc123"
-# After these, trying again is right.
+# A request that meets one of these succeeds when it is repeated.
 PASSING = {
     "429": status(429, Retry_After="7"),
     "500": status(500),
@@ -47,7 +51,7 @@ PASSING = {
     "no answer, but done": Fault("hang_after"),
     "cut in the middle": Fault("cut"),
 }
-# After these it is not.
+# A request that meets one of these is not repeated.
 LASTING = {
     "400": status(400),
     "401": status(401),
@@ -57,14 +61,20 @@ LASTING = {
     "a redirect": status(302, "", Location="https://login.example.com/dex?state=abc"),
 }
 
+# At each request of a command, one fault of each effect is enough: without and with the work done,
+# cut in the middle of the body; a refusal, and an answer that hides whether the work was done.
+# test_requests.py has every kind of fault.
+PASSING_EFFECTS = ("503", "no answer, but done", "cut in the middle")
+LASTING_EFFECTS = ("403", "a web page")
+
 
 def connected(server: KfpServer, clock: Clock | None = None, **connection: Any) -> Cluster:
-    """A connection that waits by the tests' clock."""
+    """Connect to a server; waits use the tests' clock."""
     return connect(Connection(host=server.url, **connection), **by(clock or server.clock, server))
 
 
 class Patient(Limits):
-    """Waits long for an answer, and briefly where none comes.
+    """Waits long for an answer, and briefly if none will come.
 
     So a test that waits for nothing is short, and one on a busy machine does not fail.
     """
@@ -79,19 +89,16 @@ class Patient(Limits):
 
 
 def by(clock: Clock, server: KfpServer | None = None) -> dict[str, Any]:
-    """The options of a connection that waits by a clock."""
+    """Return the options of a connection whose waits use a clock."""
     return {
-        "sleep": clock.sleep,
-        "clock": clock.monotonic,
-        "now": clock.now,
-        "jitter": lambda: 1.0,
+        "clock": retries.Clock(clock.sleep, clock.monotonic, clock.now, jitter=lambda: 1.0),
         "limits": type("Patient", (Patient,), {"server": server})(),
     }
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Keeps what this machine has set away from the tests, and each test's secrets to it."""
+    """Hides this machine's settings from the tests, and forgets each test's secrets."""
     for name in list(os.environ):
         if name.startswith(("KF_", "KFP_")):
             monkeypatch.delenv(name)
@@ -102,10 +109,12 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
 
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command against a server, by its clock and with a small pipeline."""
+    """Runs a command against a server, with its clock and a small pipeline."""
 
     def run(server: KfpServer, *arguments: str) -> int:
-        monkeypatch.setattr(api, "connect", functools.partial(connect, **by(server.clock, server)))
+        monkeypatch.setattr(
+            client, "connect", functools.partial(connect, **by(server.clock, server))
+        )
         monkeypatch.setattr("pipeline.compilation.compile_pipeline", lambda config, images: IR)
         monkeypatch.setattr("pipeline.compilation.cluster_images", lambda config, registry, gpu: {})
         return main([*arguments, "--host", server.url])
@@ -115,17 +124,19 @@ def command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def real_command_line(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command against a server, with the pipeline as it is compiled."""
+    """Runs a command against a server, with the compiled pipeline."""
 
     def run(server: KfpServer, *arguments: str) -> int:
-        monkeypatch.setattr(api, "connect", functools.partial(connect, **by(server.clock, server)))
+        monkeypatch.setattr(
+            client, "connect", functools.partial(connect, **by(server.clock, server))
+        )
         return main([*arguments, "--host", server.url])
 
     return run
 
 
 def clear(message: str) -> bool:
-    """Whether an error is a message for people: short, and no traceback."""
+    """Whether an error is a readable message: short, and without a traceback."""
     return (
         "Traceback" not in message
         and len(message) < 900

@@ -1,222 +1,32 @@
 """A KFP API server for tests: speaks the v2beta1 REST API over HTTP, and fails on demand.
 
 Paths, methods, query parameters and bodies are those of kfp_server_api, which is
-generated from the API's published description. Whatever is not there is refused.
+generated from the API's published description. Anything else is refused.
 """
 
 import base64
-import functools
-import inspect
 import json
-import re
-import socket
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from email.message import Message
 from email.parser import BytesParser
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
+from urllib.parse import unquote
 
-import kfp_server_api
 import yaml
-
-from pipeline.cluster.cron import Cron, parse_cron
-
-SERVICES = (
-    kfp_server_api.ExperimentServiceApi,
-    kfp_server_api.HealthzServiceApi,
-    kfp_server_api.PipelineServiceApi,
-    kfp_server_api.PipelineUploadServiceApi,
-    kfp_server_api.RecurringRunServiceApi,
-    kfp_server_api.RunServiceApi,
-)
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
-# gRPC's codes of the HTTP statuses, which are in the body of an error.
-CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
+from faulty_http import Clock, Fault, FaultyServer, Request
+from kfp_api import CODES, OPERATIONS, Refusal, check, matches, robfig
+from kfp_controller import Controller
 
 
-class Clock:
-    """The time of the client and the server, which tests move."""
-
-    def __init__(self, now: str = "2026-11-24T03:10:20+00:00"):
-        self.began = datetime.fromisoformat(now)
-        self.passed = 0.0
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return self.began + timedelta(seconds=self.passed)
-
-    def monotonic(self) -> float:
-        return self.passed
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.passed += seconds
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong with a request.
-
-    Args:
-        kind: `status`: it is refused; `drop`: the connection closes before the
-            work; `drop_after`: after it; `hang` and `hang_after`: no answer;
-            `cut`: the connection closes in the middle of the body.
-        status: Of the refusal.
-        headers: Of the refusal.
-        body: Of the refusal; none means what the server would say.
-    """
-
-    kind: str
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | bytes | None = None
-
-
-def status(code: int, body: str | bytes | None = None, **headers: str) -> Fault:
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Fault("status", code, names, body)
-
-
-@dataclass
-class Request:
-    """A request, as the server got it."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: Any = None
-    status: int = 0
-    fault: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-class Refusal(Exception):
-    def __init__(self, code: int, message: str):
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation of the API, as the generated client has it."""
-
-    name: str
-    method: str
-    pattern: re.Pattern[str]
-    query: frozenset[str]
-
-
-def _operations() -> list[Operation]:
-    operations = []
-    for service in SERVICES:
-        for name, function in inspect.getmembers(service, inspect.isfunction):
-            if not name.endswith("_with_http_info"):
-                continue
-            source = inspect.getsource(function)
-            path, method = re.findall(r"'(/apis/[^']*)', '([A-Z]+)',", source)[0]
-            pattern = re.sub(
-                r"\\\{([\w.\\]+?)\\\}",
-                lambda match: f"(?P<{match[1].replace('.', '_').replace(chr(92), '')}>[^/:]+)",
-                re.escape(path),
-            )
-            query = re.findall(r"query_params\.append\(\('(\w+)'", source)
-            operations.append(
-                Operation(
-                    name.removesuffix("_with_http_info"),
-                    method,
-                    re.compile(pattern),
-                    frozenset(query),
-                )
-            )
-    # A path without parameters comes before one with: pipelines/create, pipelines/{pipeline_id}.
-    return sorted(operations, key=lambda operation: "(?P" in operation.pattern.pattern)
-
-
-OPERATIONS = _operations()
-
-
-def check(kind: str, value: Any, where: str = "body") -> None:
-    """Refuses a value that is not of a type of the API, as the server's JSON reader does."""
-
-    def wrong(what: str) -> Refusal:
-        return Refusal(400, f"proto: syntax error: {where}: {what}")
-
-    if match := re.fullmatch(r"list\[(.*)\]", kind):
-        if not isinstance(value, list):
-            raise wrong("not a list")
-        for number, item in enumerate(value):
-            check(match[1], item, f"{where}[{number}]")
-    elif match := re.fullmatch(r"dict\(str, (.*)\)", kind):
-        if not isinstance(value, dict):
-            raise wrong("not an object")
-        for key, item in value.items():
-            check(match[1], item, f"{where}.{key}")
-    elif kind == "object":
-        return
-    elif kind == "datetime":
-        if not isinstance(value, str) or not TIME.fullmatch(value):
-            raise wrong(f"{value!r} is no timestamp")
-    elif kind in ("str", "bool", "int"):
-        wanted = {"str": str, "bool": bool, "int": int}[kind]
-        if type(value) is not wanted:
-            raise wrong(f"{value!r} is no {kind}")
-    else:
-        model = getattr(kfp_server_api, kind)
-        allowed = getattr(model, "allowable_values", None)
-        if allowed is not None:
-            if value not in allowed:
-                raise wrong(f"{value!r} is none of {allowed}")
-            return
-        if not isinstance(value, dict):
-            raise wrong("not an object")
-        names = {model.attribute_map[attribute]: attribute for attribute in model.openapi_types}
-        for key, item in value.items():
-            if key not in names:
-                raise wrong(f"unknown field {key!r}")
-            check(model.openapi_types[names[key]], item, f"{where}.{key}")
-
-
-def robfig(cron: str) -> None:
-    """Refuses what robfig/cron v1 refuses."""
-    fields = cron.split()
-    if len(fields) not in (5, 6):
-        raise Refusal(400, f"Schedule cron is not a supported format: {cron}")
-    limits = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-    names = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
-    days = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
-    for place, (text, (low, high)) in enumerate(zip(fields, limits, strict=False)):
-        table = {4: {n: i + 1 for i, n in enumerate(names)}, 5: {n: i for i, n in enumerate(days)}}
-        for part in text.split(","):
-            match = re.fullmatch(r"(?:[*?]|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
-            ends = [match[1], match[2]] if match else []
-            numbers = [
-                int(end) if end.isdecimal() else table.get(place, {}).get(end.upper(), -1)
-                for end in ends
-                if end
-            ]
-            good = match and all(low <= number <= high for number in numbers)
-            if not good or numbers != sorted(numbers) or (match and match[3] == "0"):
-                raise Refusal(400, f"Schedule cron is not a supported format: {part} of {cron}")
-
-
-class KfpServer:
+class KfpServer(FaultyServer):
     """The server and its state.
 
     Args:
-        multi_user: Whether each request must say whose it is.
+        multi_user: Whether each request must name a namespace.
         clock: The time.
         per_request: How many seconds a request takes by the clock.
-        page_size: The most that a page holds.
+        page_size: Maximum number of objects on a page.
     """
 
     def __init__(
@@ -227,14 +37,13 @@ class KfpServer:
         per_request: float = 0.1,
         page_size: int = 2,
     ):
+        super().__init__(clock or Clock(), per_request)
         self.multi_user = multi_user
-        self.clock = clock or Clock()
-        self.per_request = per_request
         self.page_size = page_size
         self.version = "2.17.0"
         self.store = "database"
-        # Names of PipelineVersion resources without the label by which they are listed, and
-        # without an owner: of those that were applied without KFP's webhook.
+        # The names of PipelineVersion resources that were applied without KFP's webhook, so they
+        # lack an owner and the label by which they are listed.
         self.unlisted: set[str] = set()
         self.tokens: set[str] = set()
         self.cookies: set[str] = set()
@@ -243,131 +52,31 @@ class KfpServer:
         self.experiments: list[dict[str, Any]] = []
         self.runs: list[dict[str, Any]] = []
         self.schedules: list[dict[str, Any]] = []
-        self.requests: list[Request] = []
-        self.before: Callable[[Request], None] = lambda request: None
-        self.ticks: list[tuple[datetime, str]] = []
-        self.most_enabled = 0
-        self._last_ticks: dict[str, datetime] = {}
-        self._numbered: dict[int, Fault] = {}
-        self._matched: list[tuple[str, int, Fault]] = []
-        self._lock = threading.RLock()
-        self._released = threading.Event()
-
-    def __enter__(self) -> "KfpServer":
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1  # an answer in one piece, or TCP waits for more
-
-            def do_GET(self) -> None:
-                server._handle(self)
-
-            do_POST = do_DELETE = do_PATCH = do_GET
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._http.block_on_close = False
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._released.set()
-        self._http.shutdown()
-        self._http.server_close()
+        self._controller = Controller(self.clock, self.schedules, self.runs)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+    def ticks(self) -> list[tuple[datetime, str]]:
+        """The ticks that started runs, with the ids of their schedules."""
+        return self._controller.ticks
 
-    def fail(self, where: str | int, fault: Fault, nth: int = 1) -> None:
-        """Makes a request fail.
+    @property
+    def most_enabled(self) -> int:
+        """The most schedules of one name that were on at the same time."""
+        return self._controller.most_enabled
 
-        Args:
-            where: `METHOD pattern`, or how many requests from now on it is (0 is the next).
-            fault: How.
-            nth: Which of the requests that match; 0 means all.
-        """
-        with self._lock:
-            if isinstance(where, int):
-                self._numbered[len(self.requests) + where] = fault
-            else:
-                self._matched.append((where, nth, fault))
+    def advance(self, seconds: float) -> None:
+        """Let time pass; the controller looks once per second."""
+        for _ in range(int(seconds)):
+            with self._lock:
+                self.clock.passed += 1
+                self._controller.tick()
 
-    def count(self, where: str) -> int:
-        return sum(1 for request in self.requests if re.fullmatch(where, str(request)))
+    def _before_answer(self) -> None:
+        self._controller.tick()
 
-    def may_hang(self) -> bool:
-        """Whether the next request may get no answer."""
-        coming = [self._numbered.get(len(self.requests))]
-        coming += [fault for where, _, fault in self._matched if where != "used"]
-        return any(fault is not None and fault.kind.startswith("hang") for fault in coming)
-
-    # What comes in.
-
-    def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        address = urlsplit(handler.path)
-        request = Request(
-            handler.command,
-            address.path,
-            dict(parse_qsl(address.query, keep_blank_values=True)),
-            {name.lower(): value for name, value in handler.headers.items()},
-        )
-        with self._lock:
-            fault = self._fault(request)
-            self.requests.append(request)
-        length = int(handler.headers.get("content-length") or 0)
-        if fault and fault.kind == "cut":
-            handler.rfile.read(length // 2)
-            return self._close(handler)
-        raw = handler.rfile.read(length)
-        if fault and fault.kind == "drop":
-            return self._close(handler)
-        if fault and fault.kind == "hang":
-            self._released.wait(3)
-            return self._close(handler)
-        with self._lock:
-            self.clock.passed += self.per_request
-            self._tick()
-            self.before(request)
-            code, answer = self._answer(request, raw, fault)
-            request.status = code
-            self.most_enabled = max(self.most_enabled, self._enabled())
-            self._tick()
-        if fault and fault.kind == "drop_after":
-            return self._close(handler)
-        if fault and fault.kind == "hang_after":
-            self._released.wait(3)
-            return self._close(handler)
-        body = answer.encode() if isinstance(answer, str) else answer
-        handler.send_response_only(code, {401: "Unauthorized"}.get(code))
-        handler.send_header("Date", format_datetime(self.clock.now(), usegmt=True))
-        headers = {"Content-Type": "application/json", **(dict(fault.headers) if fault else {})}
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-        handler.wfile.flush()
-
-    def _fault(self, request: Request) -> Fault | None:
-        found = self._numbered.pop(len(self.requests), None)
-        for number, (where, nth, fault) in enumerate(self._matched):
-            if found is None and re.fullmatch(where, str(request)):
-                if nth <= 1:
-                    found = fault
-                if nth:
-                    self._matched[number] = (where if nth > 1 else "used", nth - 1, fault)
-        request.fault = found.kind if found else ""
-        return found
-
-    @staticmethod
-    def _close(handler: BaseHTTPRequestHandler) -> None:
-        handler.close_connection = True
-        handler.connection.shutdown(socket.SHUT_RDWR)
+    def _after_answer(self) -> None:
+        self._controller.count_enabled()
+        self._controller.tick()
 
     def _answer(self, request: Request, raw: bytes, fault: Fault | None) -> tuple[int, str | bytes]:
         try:
@@ -378,7 +87,7 @@ class KfpServer:
             self._let_in(request)
             return 200, json.dumps(self._work(request, raw))
         except Refusal as refusal:
-            # As a proxy does that shows what it got.
+            # Some proxies repeat a request's headers.
             shown = " ".join(f"{k}: {request.headers.get(k)}" for k in ("authorization", "cookie"))
             message = f"{refusal.message}; request had {shown}"
             if "/upload" in request.path:
@@ -434,7 +143,7 @@ class KfpServer:
             raise Refusal(400, "Invalid pipeline spec")
         return str(text)
 
-    # What all operations share.
+    # Shared by all operations.
 
     def _time(self) -> str:
         return f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}"
@@ -456,7 +165,7 @@ class KfpServer:
         self, request: Request, items: list[dict[str, Any]], key: str, model: str
     ) -> dict[str, Any]:
         query = request.query
-        matching = [item for item in items if _matches(query.get("filter", ""), item)]
+        matching = [item for item in items if matches(query.get("filter", ""), item)]
         matching.sort(key=lambda item: item["created_at"])
         size = min(int(query.get("page_size") or 20), self.page_size)
         begin = 0
@@ -479,7 +188,7 @@ class KfpServer:
     # Health.
 
     def _healthz_service_get_healthz(self, request: Request) -> Any:
-        # All of backend/src/apiserver/main.go, more than the API describes.
+        # From backend/src/apiserver/main.go, with more fields than the API describes.
         return {
             "commit_sha": "4a3592cb2dd0a91a4652ab93893ec8beda1f3158",
             "tag_name": self.version,
@@ -544,6 +253,22 @@ class KfpServer:
         return self._page(
             request, items, "pipeline_versions", "V2beta1ListPipelineVersionsResponse"
         )
+
+    def _pipeline_service_get_pipeline_version(
+        self, request: Request, pipeline_id: str, pipeline_version_id: str
+    ) -> Any:
+        version = self._by_id(self.versions, "pipeline_version_id", pipeline_version_id)
+        if version["pipeline_id"] != pipeline_id:
+            raise Refusal(404, f"pipeline_version_id {pipeline_version_id} not found")
+        # With settings for Kubernetes, the server sends (backend/src/apiserver/server/
+        # api_util.go, YamlStringToPipelineSpecStruct): both documents, each under its name.
+        for upload in self.requests:
+            if upload.status == 200 and upload.query.get("name") == version["name"]:
+                documents = list(yaml.safe_load_all(upload.body))
+                if documents[1:]:
+                    both = dict(zip(("pipeline_spec", "platform_spec"), documents, strict=True))
+                    return {**version, "pipeline_spec": both}
+        return version
 
     # Experiments.
 
@@ -675,189 +400,3 @@ class KfpServer:
         run = self._by_id(self.schedules, "recurring_run_id", recurring_run_id)
         run |= {"mode": "DISABLE", "status": "DISABLED"}
         return {}
-
-    # The controller that starts scheduled runs.
-
-    def _enabled(self) -> int:
-        """The most enabled recurring runs of one name in one experiment."""
-        on = [
-            (run["experiment_id"], run["display_name"])
-            for run in self.schedules
-            if run["mode"] == "ENABLE"
-        ]
-        return max((on.count(key) for key in on), default=0)
-
-    def advance(self, seconds: float) -> None:
-        """Lets time pass, second by second as the controller sees it."""
-        for _ in range(int(seconds)):
-            with self._lock:
-                self.clock.passed += 1
-                self._tick()
-
-    def _tick(self) -> None:
-        now = self.clock.now()
-        for schedule in self.schedules:
-            if schedule["mode"] != "ENABLE":
-                continue
-            for time in self._due(schedule, now):
-                self._last_ticks[schedule["recurring_run_id"]] = time
-                self.ticks.append((time, schedule["recurring_run_id"]))
-                self.runs.append(self._scheduled_run(schedule, time))
-
-    def _scheduled_run(self, schedule: dict[str, Any], time: datetime) -> "ScheduledRun":
-        """The run of a tick. Its parameters are the schedule's as they are: no word is replaced."""
-        kept = ("experiment_id", "pipeline_version_reference", "runtime_config", "service_account")
-        run = ScheduledRun(
-            json.loads(json.dumps({name: schedule[name] for name in kept if name in schedule})),
-            run_id=str(uuid.uuid4()),
-            display_name=f"{schedule['display_name']}-{len(self.ticks)}",
-            recurring_run_id=schedule["recurring_run_id"],
-            scheduled_at=f"{time:%Y-%m-%dT%H:%M:%SZ}",
-            created_at=self._time(),
-            finished_at="1970-01-01T00:00:00Z",
-            state="PENDING",
-        )
-        run.labels[WORKFLOW_EPOCH] = str(int(time.timestamp()))
-        return run
-
-    def _pipeline_service_get_pipeline_version(
-        self, request: Request, pipeline_id: str, pipeline_version_id: str
-    ) -> Any:
-        version = self._by_id(self.versions, "pipeline_version_id", pipeline_version_id)
-        if version["pipeline_id"] != pipeline_id:
-            raise Refusal(404, f"pipeline_version_id {pipeline_version_id} not found")
-        # As the server does with settings for Kubernetes (backend/src/apiserver/server/
-        # api_util.go, YamlStringToPipelineSpecStruct): both documents, each under its name.
-        for upload in self.requests:
-            if upload.status == 200 and upload.query.get("name") == version["name"]:
-                documents = list(yaml.safe_load_all(upload.body))
-                if documents[1:]:
-                    both = dict(zip(("pipeline_spec", "platform_spec"), documents, strict=True))
-                    return {**version, "pipeline_spec": both}
-        return version
-
-    def _due(self, run: dict[str, Any], now: datetime) -> Iterator[datetime]:
-        kind = next(iter(run["trigger"]))
-        trigger = run["trigger"][kind]
-        start = datetime.fromisoformat(trigger.get("start_time") or run["created_at"])
-        last = self._last_ticks.get(run["recurring_run_id"], start)
-        last = max(last, start)
-        if kind == "periodic_schedule":
-            step = timedelta(seconds=int(trigger["interval_second"]))
-            if last + step <= now:
-                yield now if last + 2 * step <= now else last + step
-            return
-        latest = None
-        cron = _cron(trigger["cron"])
-        while (following := cron.next_times(latest or last, 1)) and following[0] <= now:
-            latest = following[0]
-        if latest:
-            yield latest
-
-
-WORKFLOW_EPOCH = "scheduledworkflows.kubeflow.org/workflowEpoch"
-
-
-class ScheduledRun(dict[str, Any]):
-    """A run that the controller has started, with the labels of its Argo workflow."""
-
-    def __init__(self, *values: Any, **more: Any):
-        super().__init__(*values, **more)
-        self.labels: dict[str, str] = {}
-
-
-def resolved_inputs(ir: Mapping[str, Any], task: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's inputs as KFP's driver resolves them, without those that other tasks make.
-
-    The rules are those of backend/src/v2/driver/resolve.go and, for the scheduled
-    time, of resolvePipelineJobScheduleTimeUTCFromWorkflow in cmd/driver/main.go.
-
-    Args:
-        ir: The compiled pipeline.
-        task: The task's name, in whichever group or loop it is.
-        run: As it is in `KfpServer.runs`.
-    """
-    times = {"{{$.pipeline_job_create_time_utc}}": run["created_at"]}
-    epoch = getattr(run, "labels", {}).get(WORKFLOW_EPOCH)
-    scheduled = datetime.fromtimestamp(int(epoch), UTC) if epoch else None
-    times["{{$.pipeline_job_schedule_time_utc}}"] = (
-        f"{scheduled:%Y-%m-%dT%H:%M:%SZ}" if scheduled else run["created_at"]
-    )
-    texts = {
-        **times,
-        "{{$.pipeline_job_name}}": run["display_name"],
-        "{{$.pipeline_job_uuid}}": run["run_id"],
-        "{{$.pipeline_task_name}}": task,
-    }
-
-    def component_inputs(component: str | None) -> dict[str, Any]:
-        """What a group of tasks gets; the root gets the run's parameters."""
-        if component is None:
-            defined = ir["root"].get("inputDefinitions", {}).get("parameters", {})
-            defaults = {
-                name: value["defaultValue"]
-                for name, value in defined.items()
-                if "defaultValue" in value
-            }
-            return {**defaults, **run.get("runtime_config", {}).get("parameters", {})}
-        (user,) = (
-            (group, name)
-            for group, tasks in groups.items()
-            for name, found in tasks.items()
-            if found["componentRef"]["name"] == component
-        )
-        return inputs_of(*user)
-
-    def inputs_of(group: str | None, name: str) -> dict[str, Any]:
-        given = groups[group][name].get("inputs", {}).get("parameters", {})
-        resolved = {}
-        for key, source in given.items():
-            if "runtimeValue" in source:
-                constant = source["runtimeValue"]["constant"]
-                resolved[key] = (
-                    texts.get(constant, constant) if isinstance(constant, str) else constant
-                )
-            elif "componentInputParameter" in source:
-                above = component_inputs(group)
-                if source["componentInputParameter"] in above:
-                    resolved[key] = above[source["componentInputParameter"]]
-        return resolved
-
-    groups: dict[str | None, dict[str, Any]] = {None: ir["root"]["dag"]["tasks"]}
-    for name, component in ir.get("components", {}).items():
-        if "dag" in component:
-            groups[name] = component["dag"]["tasks"]
-    (group,) = (group for group, tasks in groups.items() if task in tasks)
-    return inputs_of(group, task)
-
-
-@functools.cache
-def _cron(text: str) -> Cron:
-    return parse_cron(text)
-
-
-def _matches(text: str, item: Mapping[str, Any]) -> bool:
-    """Evaluates a filter as the server does, which decodes it as a URL once more."""
-    if not text:
-        return True
-    try:
-        values = json.loads(unquote_plus(text))
-    except ValueError as error:
-        raise Refusal(400, f"failed to parse valid filter from {text}") from error
-    check("V2beta1Filter", values, "filter")
-    for predicate in values.get("predicates", []):
-        if predicate["key"] not in ("display_name", "name", "created_at", "description"):
-            raise Refusal(400, f"no support for filtering on {predicate['key']}")
-        have, want = item.get(predicate["key"]), predicate.get("string_value", "")
-        # MySQL compares without regard to case.
-        have, want = str(have).lower(), want.lower()
-        good = {
-            "EQUALS": have == want,
-            "NOT_EQUALS": have != want,
-            "IS_SUBSTRING": want in have,
-        }.get(predicate["operation"])
-        if good is None:
-            raise Refusal(400, f"unsupported operation {predicate['operation']}")
-        if not good:
-            return False
-    return True

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
-from kfp_server import robfig
+from kfp_api import robfig
 
 from components.shared.runtime.errors import InputError
-from pipeline.cluster.cron import parse_cron
-from pipeline.cluster.triggers import parse_interval
+from pipeline.cluster.schedules.cron import parse_cron
+from pipeline.cluster.schedules.triggers import parse_interval
 
 MONDAY = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ MONDAY = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
         ("@Weekly", "0 0 0 * * 0"),
     ],
 )
-def test_the_common_form_becomes_what_kfp_takes(written: str, sent: str) -> None:
+def test_the_usual_five_fields_become_kfps_six(written: str, sent: str) -> None:
     assert parse_cron(written).text == sent
     robfig(sent)
 
@@ -45,7 +45,7 @@ def test_the_common_form_becomes_what_kfp_takes(written: str, sent: str) -> None
         ("0 0 * 13 *", ("month '13'", "1-12 or JAN-DEC")),
         ("0 0 * * 8", ("weekday '8'", "0-6 or SUN-SAT")),
         ("60 0 0 * * *", ("second '60'", "0-59")),
-        ("0 0 * * FRI-MON", ("weekday 'FRI-MON'", "begins after it ends")),
+        ("0 0 * * FRI-MON", ("weekday 'FRI-MON'", "starts after its end")),
         ("*/0 * * * *", ("minute '*/0'", "step")),
         ("0 0 L * *", ("day of the month 'L'", "not a number")),
         ("0 0 * * MON#1", ("weekday 'MON#1'", "cannot be read")),
@@ -55,12 +55,14 @@ def test_the_common_form_becomes_what_kfp_takes(written: str, sent: str) -> None
         ("٣ * * * *", ("minute '٣'", "cannot be read")),
         ("* * * *", ("has 4 fields", "5, or 6")),
         ("", ("has 0 fields", "5, or 6")),
-        ("0 0 30 2 *", ("never comes",)),
+        ("0 0 30 2 *", ("never runs",)),
         ("@every 6h", ("--interval",)),
         ("@reboot", ("@daily",)),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_allowed(written: str, names: tuple[str, ...]) -> None:
+def test_a_wrong_field_is_named_with_the_allowed_values(
+    written: str, names: tuple[str, ...]
+) -> None:
     with pytest.raises(InputError) as caught:
         parse_cron(written)
     for name in (f"--cron '{written}'", *names):
@@ -69,18 +71,18 @@ def test_a_wrong_field_is_named_with_what_is_allowed(written: str, names: tuple[
 
 @pytest.mark.parametrize(
     ("written", "next_"),
-    # What robfig/cron v1.2.0, which KFP's controller uses, answers to cron.Parse(written).Next,
-    # asked by a program in Go; 12,000 random expressions agreed with it as well.
+    # The answers of robfig/cron v1.2.0, which KFP's controller uses, to cron.Parse(written).Next,
+    # from a program in Go; 12,000 random expressions agreed as well.
     [
         ("0 15 3 * * *", "11-24T03:15:00 11-25T03:15:00 11-26T03:15:00"),
         ("0 0 12 * * *", "11-24T12:00:00 11-25T12:00:00 11-26T12:00:00"),
         ("0 0 9 13 * FRI", "11-27T09:00:00 12-04T09:00:00 12-11T09:00:00 12-13T09:00:00"),
         ("0 0 9 1-7 * MON", "11-30T09:00:00 12-01T09:00:00 12-02T09:00:00"),
-        # With a star, even one with a step or in a list, both have to match.
+        # With a star, even with a step or in a list, both must match.
         ("0 0 9 13 * ?", "12-13T09:00:00"),
         ("0 0 9 */2 * MON", "12-07T09:00:00 12-21T09:00:00"),
         ("0 0 9 1,*/10 * MON", "12-21T09:00:00"),
-        # Where a range ends and how a step goes on.
+        # The end of a range, and steps without an end.
         ("0 0 9 5-5/2 * *", "12-05T09:00:00"),
         ("0 0 9 * * 1/2", "11-25T09:00:00 11-27T09:00:00 11-30T09:00:00"),
         ("0 0 9 28/1 * *", "11-28T09:00:00 11-29T09:00:00 11-30T09:00:00 12-28T09:00:00"),
@@ -97,7 +99,7 @@ def test_the_next_times_are_those_of_kfps_controller(written: str, next_: str) -
 def test_a_leap_day_is_found_and_the_search_ends_as_in_kfps_controller() -> None:
     cron = parse_cron("0 0 29 2 *")
     assert [f"{time:%Y}" for time in cron.next_times(MONDAY)] == ["2028", "2032", "2036"]
-    assert cron.next_times(datetime(2097, 1, 1, tzinfo=UTC)) == []  # 2104, and 2100 has none
+    assert cron.next_times(datetime(2097, 1, 1, tzinfo=UTC)) == []  # the next is 2104
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_a_leap_day_is_found_and_the_search_ends_as_in_kfps_controller() -> None
         ),
     ],
 )
-def test_an_expression_is_shown_as_it_is_written_and_in_words(
+def test_an_expression_is_shown_as_written_and_in_words(
     written: str, shown: str, in_words: str
 ) -> None:
     cron = parse_cron(written)

@@ -1,4 +1,4 @@
-"""What `--dry-run` says, and the differences between two definitions of the pipeline."""
+"""The output of `--dry-run`, and the differences between two definitions of the pipeline."""
 
 import re
 from collections.abc import Callable
@@ -10,9 +10,11 @@ from cluster_support import command_line, connected, no_settings, real_command_l
 from kfp_server import KfpServer
 
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.cluster.diff import differences
-from pipeline.cluster.submission import experiment, upload, without_caching
-from pipeline.cluster.versions import Definition
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.uploads.caching import without_caching
+from pipeline.cluster.uploads.diff import differences
+from pipeline.cluster.uploads.upload import upload
+from pipeline.cluster.uploads.versions import Definition
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 
@@ -26,7 +28,7 @@ def compiled(*overrides: str, **images: str) -> str:
 
 
 def lines(*overrides: str, **images: str) -> list[str]:
-    """How the sample with other settings or images differs from the sample."""
+    """Return how the sample with other settings or images differs from the sample."""
     return differences(Definition.read(compiled()), Definition.read(compiled(*overrides, **images)))
 
 
@@ -34,10 +36,10 @@ def changes(server: KfpServer) -> int:
     return server.count("(POST|PUT|PATCH|DELETE) .*")
 
 
-# --- the differences ------------------------------------------------------------------------------
+# The differences.
 
 
-def test_what_is_the_same_has_no_differences() -> None:
+def test_equal_definitions_have_no_differences() -> None:
     assert lines() == []
 
 
@@ -67,13 +69,13 @@ def test_what_is_the_same_has_no_differences() -> None:
         ),
     ],
 )
-def test_parameters_and_settings_that_differ_are_told_one_by_one(
+def test_different_parameters_and_settings_are_listed_one_by_one(
     overrides: tuple[str, ...], expected: list[str]
 ) -> None:
     assert lines(*overrides) == expected
 
 
-def test_images_are_told_by_their_tags_and_once_for_all_steps_that_have_them() -> None:
+def test_different_images_are_listed_by_tag_once_for_all_their_steps() -> None:
     old = {step: f"ghcr.io/acme/{name}:abc" for step, name in STEP_IMAGES.items()}
     new = {**old, "train": "ghcr.io/acme/deep-retrieval-model:def"}
     both = (Definition.read(compiled(**images)) for images in (old, new))
@@ -117,7 +119,7 @@ def with_another_input(ir: dict[str, Any]) -> None:
         (with_another_input, "train: interface differs"),
     ],
 )
-def test_steps_code_and_texts_that_differ_are_named_without_their_content(
+def test_differences_in_code_and_texts_are_listed_without_their_content(
     change: Callable[[dict[str, Any]], None], expected: str
 ) -> None:
     new = Definition.read(compiled())
@@ -125,24 +127,24 @@ def test_steps_code_and_texts_that_differ_are_named_without_their_content(
     assert differences(Definition.read(compiled()), new) == [expected]
 
 
-def test_a_step_that_is_new_is_told_once() -> None:
+def test_a_new_step_is_listed_once() -> None:
     old = Definition.read(compiled())
     without_publish(old.ir)  # type: ignore[arg-type]
     assert differences(old, Definition.read(compiled())) == ["step publish: added"]
 
 
-def test_a_step_that_may_not_come_from_the_cache_any_more_is_told() -> None:
+def test_a_step_whose_caching_is_turned_off_is_listed() -> None:
     text = compiled()
     told = differences(Definition.read(text), Definition.read(without_caching(text)))
     assert "ingest" in told[0]
     assert "cachingOptions" in told[0]
 
 
-# --- the commands ---------------------------------------------------------------------------------
+# The commands.
 
 
 @pytest.mark.parametrize("arguments", [SUBMIT, CREATE])
-def test_on_an_empty_server_a_dry_run_says_what_would_be_made_and_makes_nothing(
+def test_on_an_empty_server_a_dry_run_lists_what_would_be_created_and_creates_nothing(
     real_command_line: Any, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     with KfpServer() as server:
@@ -151,14 +153,14 @@ def test_on_an_empty_server_a_dry_run_says_what_would_be_made_and_makes_nothing(
         assert "pipeline    deep-retrieval would be created" in printed
         assert re.search(r"version     sample-[0-9a-f]{12} would be uploaded", printed)
         assert "experiment  sample would be created" in printed
-        assert "There is no version of sample to compare with." in printed
+        assert "The server has no version of sample to compare with." in printed
         assert ("schedule    nightly would be created (cron 15 3 * * *)" in printed) == (
             arguments == CREATE
         )
         assert changes(server) == 0
 
 
-def test_a_dry_run_of_what_is_there_says_that_nothing_would_change(
+def test_a_dry_run_of_an_uploaded_pipeline_reports_no_change(
     real_command_line: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with KfpServer() as server:
@@ -169,12 +171,12 @@ def test_a_dry_run_of_what_is_there_says_that_nothing_would_change(
         for arguments in (SUBMIT, CREATE):
             assert real_command_line(server, *arguments, "--dry-run") == 0
             printed = capsys.readouterr().out
-            assert printed.count("is there already") == (3 if arguments == SUBMIT else 4)
+            assert printed.count(" exists") == (3 if arguments == SUBMIT else 4)
             assert printed.endswith("UTC:\n  nothing would change\n")
         assert (changes(server), len(server.runs)) == (done, runs)
 
 
-def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
+def test_a_dry_run_lists_the_differences_from_the_configs_latest_version(
     real_command_line: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with KfpServer(page_size=1) as server:
@@ -182,7 +184,7 @@ def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
             assert real_command_line(server, *SUBMIT, "--set", f"seed={seed}") == 0
             server.advance(60)
         cluster = connected(server)
-        # Later, and of other configs whose names begin alike.
+        # Later versions, of other configs whose names start alike.
         for name in ("sample-2", "samples", "sample-0123456789ab"):
             upload(cluster, name, f"{compiled()}# {name}\n")
         done = changes(server)
@@ -190,7 +192,10 @@ def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
         assert real_command_line(server, *SUBMIT, *more, "--dry-run") == 0
         printed = capsys.readouterr().out
         latest = server.versions[1]["name"]
-        assert f"Compared with {latest}, its latest version, of 2026-11-24 03:11 UTC:" in printed
+        assert (
+            f"Compared with the latest version of this config, {latest}, of 2026-11-24 03:11 UTC:"
+            in printed
+        )
         assert printed.endswith(
             "UTC:\n  parameter seed: 2 -> 3\n  train: nodeSelector.labels.pool none -> gpu\n"
         )
@@ -203,10 +208,10 @@ def test_a_dry_run_tells_the_differences_from_the_configs_latest_version(
         (("--cron", "0 4 * * *"), "would be replaced (cron 15 3 * * * -> cron 0 4 * * *)"),
         (("--param", "seed=3"), "would be replaced (cron 15 3 * * *)"),
         (("--set", "seed=3"), "would be replaced (cron 15 3 * * *)"),
-        (("--paused",), "is there already, and would be paused"),
+        (("--paused",), "exists, and would be paused"),
     ],
 )
-def test_a_dry_run_of_a_schedule_says_what_would_become_of_the_one_of_its_name(
+def test_a_dry_run_of_a_schedule_says_what_would_happen_to_the_one_with_its_name(
     real_command_line: Any,
     capsys: pytest.CaptureFixture[str],
     changed: tuple[str, ...],
@@ -240,7 +245,7 @@ def test_a_dry_run_starts_no_run_that_could_be_followed(
         assert server.requests == []
 
 
-def test_a_definition_is_read_as_the_server_sends_it_with_and_without_settings() -> None:
+def test_a_definition_from_the_server_is_read_with_and_without_kubernetes_settings() -> None:
     class Version:
         def __init__(self, specification: dict[str, Any]):
             self.pipeline_spec = specification

@@ -1,4 +1,4 @@
-"""notify in a run on a cluster: it asks Kubeflow which step failed, and lives without an answer."""
+"""notify in a cluster run: it asks Kubeflow which step failed, and works without an answer."""
 
 import json
 import time
@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import yaml
-from argo_run import ArgoRun, Pod, RunServer, Story
+from argo_run import ArgoRun, Pod, Story
 from cluster_support import connected, no_settings
-from kfp_server import Fault, status
+from faulty_http import Fault, status
+from run_server import RunServer
 
-from components.notify.job import notify
+from components.notify.job import FinalStatus, notify
 from components.notify.kubeflow import Kubeflow
 from components.shared.runtime.images import STEP_IMAGES
 from components.shared.runtime.progress import progress_lines
-from pipeline.cluster.submission import experiment, start_run, upload
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.start import start_run
+from pipeline.cluster.uploads.upload import upload
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 
@@ -29,7 +32,7 @@ BAD = Pod(20, 2, "Failed", "[train] error: train.batch_size: 0 is no size\n")
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunServer]:
     monkeypatch.delenv("DEEP_RETRIEVAL_WEBHOOK", raising=False)
-    # A proxy that is not there: the API server is in the same cluster.
+    # An unreachable proxy: notify must not use it inside the cluster.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     with RunServer() as server:
@@ -37,7 +40,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunServer]:
 
 
 def played(server: RunServer, story: Story | None = None, seconds: float = 1000.0) -> str:
-    """Starts a run and plays it to some time; returns its id."""
+    """Start a run and play it up to a time; return its id."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("http_proxy")
         cluster = connected(server)
@@ -52,8 +55,8 @@ def told(server: RunServer, run_id: str, state: str = "FAILED", **options: Any) 
     kubeflow = Kubeflow(server.url, sleep=server.clock.sleep, **options)
     with progress_lines("notify"):
         return notify(
-            name="shop", run="r-7", run_id=run_id, layer_stacks=STACKS, state=state,
-            group="exit-handler-1", kubeflow=kubeflow,
+            name="shop", run="r-7", run_id=run_id, layer_stacks=STACKS,
+            status=FinalStatus(state, group="exit-handler-1"), kubeflow=kubeflow,
         )  # fmt: skip
 
 
@@ -73,7 +76,28 @@ def test_the_failed_step_and_its_error_are_named(
     )
 
 
-def test_an_attempt_that_was_retried_with_success_is_not_named(server: RunServer) -> None:
+FETCH_FAILS = Story(pods={"fetch-published-2": [Pod(5, 2, "Failed")]})
+
+
+def test_a_step_has_the_name_that_the_ui_shows(server: RunServer) -> None:
+    run_id = played(server, FETCH_FAILS)
+
+    assert told(server, run_id)["step"] == "fetch_base"
+
+
+@pytest.mark.parametrize(
+    "fault", [status(404), status(200, "[]"), status(200, '{"pipeline_spec": 7}'), Fault("drop")]
+)
+def test_without_the_pipelines_version_a_step_has_its_tasks_name(
+    fault: Fault, server: RunServer
+) -> None:
+    run_id = played(server, FETCH_FAILS)
+    server.fail("GET .*/versions/.*", fault, nth=0)
+
+    assert told(server, run_id)["step"] == "fetch_published_2"
+
+
+def test_an_attempt_that_was_retried_successfully_is_not_named(server: RunServer) -> None:
     lost = Pod(5, 2, "Error", "[ingest] error: lost\n")
 
     run_id = played(server, Story(pods={"ingest": [lost, Pod()], "export": [Pod(5, 2, "Failed")]}))
@@ -81,7 +105,7 @@ def test_an_attempt_that_was_retried_with_success_is_not_named(server: RunServer
     assert told(server, run_id)["step"] == "export"
 
 
-def test_a_run_that_has_succeeded_is_not_asked_for(server: RunServer) -> None:
+def test_a_successful_run_is_not_requested(server: RunServer) -> None:
     run_id = played(server)
     before = len(server.requests)
 
@@ -89,7 +113,7 @@ def test_a_run_that_has_succeeded_is_not_asked_for(server: RunServer) -> None:
     assert len(server.requests) == before
 
 
-def test_a_driver_that_failed_left_the_state_as_it_was(
+def test_a_failed_driver_is_found_although_the_state_is_still_running(
     server: RunServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fatal = "F1124 03:12:06.7 1 main.go:126] KFP driver: driver.Container(x) failed: no secret\n"
@@ -103,12 +127,12 @@ def test_a_driver_that_failed_left_the_state_as_it_was(
     }
 
 
-def test_a_preempted_driver_that_has_broken_the_run_is_recognized(server: RunServer) -> None:
+def test_a_run_broken_by_a_preempted_driver_is_recognized(server: RunServer) -> None:
     twice = 'two tasks have the same task name "ingest_4", id1=4 id2=7\n'
     run_id = played(server, Story(pods={"adapt-driver": [Pod(3, 1, "Failed", twice)]}))
 
     assert told(server, run_id, "RUNNING")["error"] == (
-        "Kubeflow has two records of ingest; start the run again"
+        "Kubeflow has two records of ingest; start a new run"
     )
 
 
@@ -119,7 +143,7 @@ def test_a_state_that_was_not_recorded_is_looked_up(state: str, server: RunServe
     assert told(server, run_id, state)["state"] == "SUCCEEDED"
 
 
-def test_an_api_server_that_hears_of_the_failure_late_is_asked_again(server: RunServer) -> None:
+def test_an_api_server_that_learns_of_the_failure_late_is_asked_again(server: RunServer) -> None:
     argo = ArgoRun(
         next(iter(yaml.safe_load_all(SAMPLE))), Story(pods={"train[1]": [Pod(0, 0, "Failed")]})
     )
@@ -144,7 +168,7 @@ def test_an_api_server_that_hears_of_the_failure_late_is_asked_again(server: Run
         Fault("cut"),
     ],
 )
-def test_a_kubeflow_that_does_not_answer_leaves_a_step_failed(
+def test_without_an_answer_from_kubeflow_a_step_failed(
     fault: Fault, server: RunServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_id = played(server, Story(pods={"train[1]": [BAD]}))
@@ -155,11 +179,11 @@ def test_a_kubeflow_that_does_not_answer_leaves_a_step_failed(
     }  # fmt: skip
 
     warning, line = capsys.readouterr().out.splitlines()
-    assert warning.startswith("[notify] warning: which step failed is not known: ")
+    assert warning.startswith("[notify] warning: cannot tell which step failed: ")
     assert line == f"[notify] shop: run r-7 failed: a step failed (run {run_id})"
 
 
-def test_a_kubeflow_that_never_answers_costs_no_more_than_its_time(server: RunServer) -> None:
+def test_waiting_for_kubeflow_ends_in_time(server: RunServer) -> None:
     run_id = played(server, Story(pods={"train[1]": [BAD]}))
     server.fail("GET .*/runs/.*", Fault("hang"), nth=0)
     began = time.monotonic()
@@ -169,7 +193,7 @@ def test_a_kubeflow_that_never_answers_costs_no_more_than_its_time(server: RunSe
     assert time.monotonic() - began < 3
 
 
-def test_a_log_that_cannot_be_read_leaves_the_step(server: RunServer) -> None:
+def test_without_a_log_the_step_is_still_named(server: RunServer) -> None:
     run_id = played(server, Story(pods={"train[1]": [BAD]}))
     server.pods_alive = server.archived = False
 
@@ -178,7 +202,7 @@ def test_a_log_that_cannot_be_read_leaves_the_step(server: RunServer) -> None:
     assert (result["step"], result["error"]) == ("train [64, 32]", "")
 
 
-def test_a_token_is_sent_where_the_pod_has_one(server: RunServer, tmp_path: Path) -> None:
+def test_a_pods_token_is_sent(server: RunServer, tmp_path: Path) -> None:
     run_id = played(server, Story(pods={"train[1]": [BAD]}))
     server.tokens = {"a-token"}
     (tmp_path / "token").write_text("a-token\n")
@@ -219,7 +243,7 @@ def test_a_token_is_sent_where_the_pod_has_one(server: RunServer, tmp_path: Path
         ({}, "launch --ml_pipeline_server_address", "http://ml-pipeline.kubeflow:8888"),
     ],
 )
-def test_the_api_server_is_found_as_the_pod_knows_it(
+def test_the_api_server_is_found_from_the_pods_environment_and_command(
     environ: dict[str, str], command: str, address: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "cmdline"

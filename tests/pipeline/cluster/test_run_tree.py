@@ -1,4 +1,4 @@
-"""Reading the pipeline's own steps from a run: which task is which, and what became of it."""
+"""The pipeline's own steps in a run: how they are found, and their states."""
 
 import time
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ import yaml
 from argo_run import ArgoRun, Node, Pod, Story
 
 from components.shared.kubeflow.argo_nodes import pod_names
-from components.shared.kubeflow.run_steps import Step, failed_steps, read_steps, title
+from components.shared.kubeflow.run_shape import RunShape
+from components.shared.kubeflow.run_steps import read_steps
+from components.shared.kubeflow.step import Step, failed_steps, title
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.cluster.run_shape import RunShape
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
@@ -36,12 +37,12 @@ def read(argo: ArgoRun, seconds: float = 10_000.0) -> dict[str, Step]:
         ("workflow-retry.launch(1:fail)(0)", "1861571805"),
     ],
 )
-def test_names_are_hashed_as_argo_does(name: str, node_id: str) -> None:
+def test_names_are_hashed_as_in_argo(name: str, node_id: str) -> None:
     assert str(Node(name, "", "", "", []).hash) == node_id
 
 
 def test_a_child_with_argos_own_id_is_found() -> None:
-    # A run of one step, with the ids that Argo's tests have, has no other way to be read.
+    # A run of one step with ids as in Argo's tests can be read in no other way.
     tasks = [
         {"display_name": "wf", "child_tasks": [{"pod_name": _id("wf.train")}]},
         {"display_name": "train", "state": "SUCCEEDED",
@@ -95,7 +96,7 @@ def test_at_any_time_steps_are_in_one_of_their_states(defaults: bool) -> None:
 
 
 @pytest.mark.parametrize("defaults", DEFAULTS)
-def test_steps_that_are_cached_are_told_from_those_that_run(defaults: bool) -> None:
+def test_cached_steps_are_distinguished_from_steps_that_ran(defaults: bool) -> None:
     cached = ["ingest", "train[0]", "train[2]", "export"]
 
     steps = read(ArgoRun(IR, Story(cached=cached), template_defaults=defaults))
@@ -111,7 +112,7 @@ def test_steps_that_are_cached_are_told_from_those_that_run(defaults: bool) -> N
 @pytest.mark.parametrize("defaults", DEFAULTS)
 @pytest.mark.parametrize("step", ["ingest", "adapt", "train[1]", "select-model", "publish"])
 @pytest.mark.parametrize("kind", ["step", "driver"])
-def test_the_step_that_failed_is_found_by_any_reader(kind: str, step: str, defaults: bool) -> None:
+def test_the_failed_step_or_driver_is_found(kind: str, step: str, defaults: bool) -> None:
     task, bracket, item = step.partition("[")
     key = step if kind == "step" else f"{task}-driver{bracket}{item}"
     bad = Pod(5, 1, "Failed")
@@ -127,7 +128,7 @@ def test_the_step_that_failed_is_found_by_any_reader(kind: str, step: str, defau
     assert node.pod_name in pod_names(found, is_driver=kind == "driver")
 
 
-def test_a_group_that_was_begun_again_counts_from_its_last_attempt() -> None:
+def test_a_restarted_group_has_the_state_of_its_last_attempt() -> None:
     story = Story(pods={"train[1]": [Pod(9, 2, "Error")] * 4 + [Pod(9)]})
 
     argo = ArgoRun(IR, story)
@@ -155,7 +156,7 @@ def test_a_run_is_read_fast() -> None:
 
 
 def wide(count: int) -> list[dict[str, Any]]:
-    """Very many steps beside each other."""
+    """Return a run with very many parallel steps."""
     names = [f"s{number}" for number in range(count)]
     tasks: list[dict[str, Any]] = [
         {"display_name": "wf", "child_tasks": [{"pod_name": _id(f"wf.{name}")} for name in names]}
@@ -168,7 +169,7 @@ def wide(count: int) -> list[dict[str, Any]]:
 
 
 def deep(count: int) -> list[dict[str, Any]]:
-    """Groups in groups without end."""
+    """Return a run with very deeply nested groups."""
     names = ["wf" + ".a" * number for number in range(count)]
     return [{"display_name": "a", "child_tasks": [{"pod_name": _id(name)}]} for name in names[1:]]
 
@@ -209,11 +210,11 @@ def test_a_run_of_any_size_is_read_in_seconds(tasks: list[dict[str, Any]]) -> No
         },
     ],
 )
-def test_what_is_no_run_has_no_steps_and_raises_nothing(run: Mapping[str, Any]) -> None:
+def test_a_malformed_run_has_no_steps_and_raises_nothing(run: Mapping[str, Any]) -> None:
     assert failed_steps(read_steps(run)) == []
 
 
-# What the compiled pipeline says.
+# The compiled pipeline.
 
 
 def test_steps_are_read_from_the_compiled_pipeline_in_their_order() -> None:
@@ -234,7 +235,7 @@ def test_attempts_and_pods_names_follow_the_settings() -> None:
     config = PipelineConfig.model_validate({**values, "cluster": cluster})
     ir, platform = yaml.safe_load_all(compile_pipeline(config, STEP_IMAGES))
 
-    # As YamlStringToPipelineSpecStruct of KFP's api_util.go returns a version with two documents.
+    # YamlStringToPipelineSpecStruct in KFP's api_util.go returns two documents in this form.
     shape = RunShape.of({"pipeline_spec": ir, "platform_spec": platform})
     by_name = {of.name: of for of in shape.steps.values()}
 
@@ -248,7 +249,7 @@ CIRCLE = {"root": {"dag": {"tasks": {"a": None, "b": {"dependentTasks": ["b"]}}}
 
 
 @pytest.mark.parametrize("specification", [None, "text", [], {"root": 7}, CIRCLE])
-def test_what_is_no_pipeline_is_passed_over(specification: Any) -> None:
+def test_a_malformed_pipeline_has_no_known_steps(specification: Any) -> None:
     shape = RunShape.of(specification)
 
     assert shape.items == {}

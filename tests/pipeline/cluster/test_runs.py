@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
-from argo_run import ArgoRun, Pod, RunServer, Story
+from argo_run import ArgoRun, Pod, Story
 from cluster_support import by, clear, connected, no_settings
+from run_server import RunServer
 
 from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cli.main import main
-from pipeline.cluster import api
-from pipeline.cluster.runs import duration
-from pipeline.cluster.submission import experiment, start_run, upload
+from pipeline.cluster.client import cluster as client
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.lookup import duration
+from pipeline.cluster.runs.start import start_run
+from pipeline.cluster.uploads.upload import upload
 from pipeline.compilation import compile_pipeline
 from pipeline.config.loading import load_config
 
@@ -43,16 +46,16 @@ def server() -> Iterator[RunServer]:
 @pytest.fixture
 def command(server: RunServer, monkeypatch: pytest.MonkeyPatch) -> Command:
     def run(*arguments: str) -> int:
-        connect = functools.partial(api.connect, **by(server.clock, server))
+        connect = functools.partial(client.connect, **by(server.clock, server))
         with monkeypatch.context() as patch:
-            patch.setattr(api, "connect", connect)
+            patch.setattr(client, "connect", connect)
             return main([*arguments, "--host", server.url])
 
     return run
 
 
 def played(server: RunServer, story: Story | None = None, name: str = "sample") -> str:
-    """Starts a run and plays it; returns its id."""
+    """Start a run and play it; return its id."""
     cluster = connected(server)
     uploaded = upload(cluster, "sample", SAMPLE)
     run = start_run(cluster, uploaded, experiment(cluster, name), name)
@@ -174,7 +177,7 @@ def test_a_run_in_which_nothing_failed_is_listed_by_its_steps(
         (["--attempt", "1"], "--attempt goes with a step"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_with_what_can(
+def test_an_impossible_choice_is_refused_with_the_possible_ones(
     arguments: list[str],
     says: str,
     server: RunServer,
@@ -201,7 +204,7 @@ def test_a_step_from_the_cache_has_no_log(
     assert "adapt was reused from the cache" in capsys.readouterr().out
 
 
-def test_a_log_that_is_gone_is_one_message_with_the_command_of_kubectl(
+def test_a_missing_log_is_one_message_with_the_kubectl_command(
     server: RunServer, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.pods_alive = server.archived = False
@@ -245,7 +248,7 @@ def test_logs_are_read_with_the_credentials_of_the_api(
     assert capsys.readouterr().out.startswith("[ingest] 3,000 rows\n")
 
 
-def test_many_users_have_pods_in_namespaces_of_their_own(
+def test_in_a_multi_user_installation_pods_are_in_the_users_namespace(
     command: Command, server: RunServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.multi_user = True
@@ -306,7 +309,7 @@ def test_runs_of_other_pipelines_and_experiments_are_left_out(
     [
         ([], 2, "give --cluster"),
         (["--cluster", "--limit", "0"], 2, "--limit 0"),
-        (["--cluster", "--experiment", "none"], 2, "there is no such experiment"),
+        (["--cluster", "--experiment", "none"], 2, "no experiment has this name"),
     ],
 )
 def test_runs_that_cannot_be_listed(
@@ -323,7 +326,7 @@ def test_runs_that_cannot_be_listed(
     assert says in capsys.readouterr().err
 
 
-def test_a_cluster_without_the_pipeline_or_without_runs_is_told_apart(
+def test_a_cluster_without_the_pipeline_is_distinguished_from_one_without_runs(
     server: RunServer, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("runs", "--cluster") == 2

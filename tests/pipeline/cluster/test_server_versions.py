@@ -1,4 +1,4 @@
-"""The server's version is asked before anything is sent, and what it cannot do is said."""
+"""The server's version is checked before anything is sent."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from cluster_support import clear, command_line, connected, no_settings
 from kfp_server import KfpServer
 
 from components.shared.runtime.errors import InputError
-from pipeline.cluster.api import ClusterError
-from pipeline.cluster.server_versions import check_server, parse
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.client.server_versions import check_server, parse
 from pipeline.config.cluster import ClusterConfig
 
 __all__ = ["command_line", "no_settings"]  # fixtures
@@ -69,7 +69,7 @@ def test_a_setting_is_refused_where_it_would_be_dropped(
         assert capsys.readouterr().err == ""
 
 
-def test_a_schedule_needs_a_server_that_tells_runs_their_time() -> None:
+def test_a_schedule_needs_a_server_that_passes_the_scheduled_time() -> None:
     with KfpServer() as server:
         for version, refused in (("2.16.1", True), ("2.17.0", False)):
             server.version = version
@@ -83,7 +83,7 @@ def test_a_schedule_needs_a_server_that_tells_runs_their_time() -> None:
 
 
 @pytest.mark.parametrize("version", ["master", "", "\x1b[31mred"])
-def test_a_server_that_does_not_say_is_only_warned_of(
+def test_an_unknown_version_is_only_a_warning(
     version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with KfpServer() as server:

@@ -11,7 +11,9 @@ import yaml
 from cluster_support import (
     IR,
     LASTING,
+    LASTING_EFFECTS,
     PASSING,
+    PASSING_EFFECTS,
     SECRET,
     by,
     clear,
@@ -20,22 +22,18 @@ from cluster_support import (
     no_settings,
     real_command_line,
 )
-from kfp_server import Fault, KfpServer
+from faulty_http import Fault
+from kfp_server import KfpServer
 
 from components.shared.runtime.errors import InputError
 from pipeline.cli.main import main
-from pipeline.cluster import api
-from pipeline.cluster.api import ClusterError
-from pipeline.cluster.submission import (
-    Started,
-    experiment,
-    pipeline_parameters,
-    read_parameters,
-    start_run,
-    upload,
-    version_name,
-    without_caching,
-)
+from pipeline.cluster.client import cluster as client
+from pipeline.cluster.client.errors import ClusterError
+from pipeline.cluster.runs.experiments import experiment
+from pipeline.cluster.runs.start import RunSettings, Started, start_run
+from pipeline.cluster.uploads.caching import without_caching
+from pipeline.cluster.uploads.parameters import pipeline_parameters, read_parameters
+from pipeline.cluster.uploads.upload import upload, version_name
 
 __all__ = ["command_line", "no_settings", "real_command_line"]  # fixtures
 LOCAL = "--local-images"
@@ -62,9 +60,9 @@ def amounts(server: KfpServer) -> tuple[int, int, int, int]:
     )
 
 
-@pytest.mark.parametrize("kind", PASSING)
+@pytest.mark.parametrize("kind", PASSING_EFFECTS)
 @pytest.mark.parametrize("number", range(REQUESTS))
-def test_a_submission_outlives_a_passing_fault_and_makes_nothing_twice(
+def test_a_submission_survives_a_passing_fault_and_creates_nothing_twice(
     number: int, kind: str
 ) -> None:
     with KfpServer() as server:
@@ -76,7 +74,7 @@ def test_a_submission_outlives_a_passing_fault_and_makes_nothing_twice(
         assert len(server.clock.slept) == 1
 
 
-@pytest.mark.parametrize("kind", LASTING)
+@pytest.mark.parametrize("kind", LASTING_EFFECTS)
 @pytest.mark.parametrize("number", range(REQUESTS))
 def test_a_submission_that_is_refused_ends_at_once_and_can_be_repeated(
     number: int, kind: str
@@ -87,15 +85,15 @@ def test_a_submission_that_is_refused_ends_at_once_and_can_be_repeated(
             submit(server)
         assert clear(str(caught.value))
         assert server.clock.slept == []
-        # An answer that is no JSON may hide that the work was done; the server did none here.
+        # An answer other than JSON may hide that the request succeeded; here it did not.
         submit(server)
         assert amounts(server) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("kind", PASSING)
-def test_a_fault_that_stays_ends_in_one_message(kind: str) -> None:
+def test_a_lasting_fault_ends_in_one_message(kind: str) -> None:
     with KfpServer() as server:
-        # With the tests' clock two minutes are over soon; real ones would pass for no answer.
+        # The two minutes pass by the tests' clock; hanging requests must not take real time.
         server.fail(".*/runs", PASSING[kind], nth=0)
         server._released.set()
         with pytest.raises(ClusterError) as caught:
@@ -130,12 +128,12 @@ def test_a_version_without_a_display_name_is_found_by_its_name() -> None:
     with KfpServer() as server:
         cluster = connected(server)
         first = upload(cluster, "shop", IR)
-        del server.versions[0]["display_name"]  # as of a resource that was applied by kubectl
+        del server.versions[0]["display_name"]  # as for a resource that kubectl applied
         again = upload(cluster, "shop", IR)
         assert (again.version_id, again.is_new) == (first.version_id, False)
 
 
-def test_a_resource_without_the_webhooks_label_is_never_doubled_silently(
+def test_a_resource_without_the_webhooks_label_is_never_duplicated_silently(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     version = version_name("shop", IR)
@@ -148,14 +146,14 @@ def test_a_resource_without_the_webhooks_label_is_never_doubled_silently(
         assert clear(str(caught.value))
         assert server.versions == []
         assert server.clock.slept == []
-        server.unlisted = {version}  # which the server lets pass
+        server.unlisted = {version}  # the server accepts this
         assert upload(cluster, "shop", IR).is_new
         assert "kubectl get pipelineversions" in capsys.readouterr().err
         upload(cluster, "shop", IR)
         assert capsys.readouterr().err == ""
 
 
-def test_what_is_uploaded_is_the_compiled_text() -> None:
+def test_the_compiled_text_is_uploaded() -> None:
     with KfpServer() as server:
         upload(connected(server), "shop", IR)
         assert [request.body for request in server.requests if request.body][-1] == IR
@@ -170,9 +168,7 @@ def test_a_run_names_its_version_and_its_settings() -> None:
             uploaded,
             experiment(cluster, "team"),
             "shop",
-            parameters={"seed": 7},
-            service_account="trainer",
-            pipeline_root="s3://bucket/root",
+            RunSettings({"seed": 7}, "trainer", "s3://bucket/root"),
             random_text=lambda: "abc123",
         )
         sent = server.runs[0]
@@ -189,7 +185,7 @@ def test_a_run_names_its_version_and_its_settings() -> None:
         assert run.link == f"https://ui.example.com/#/runs/details/{run.run_id}"
 
 
-def test_each_user_has_an_own_pipeline_and_experiment() -> None:
+def test_each_user_has_their_own_pipeline_and_experiment() -> None:
     with KfpServer(multi_user=True) as server:
         submit(server, namespace="team-a")
         submit(server, namespace="team-b")
@@ -207,7 +203,7 @@ def test_an_archived_experiment_is_refused() -> None:
             experiment(cluster, "old")
 
 
-def test_parameters_are_read_as_the_pipeline_types_them() -> None:
+def test_parameters_are_read_with_the_pipelines_types() -> None:
     pairs = [
         "seed=7",
         "rate=1",
@@ -238,18 +234,18 @@ def test_parameters_are_read_as_the_pipeline_types_them() -> None:
         ("seed=1.5", "a whole number"),
         ("verbose=1", "true or false"),
         ("layer_stacks=32", "a list"),
-        ("source=[", "no YAML"),
+        ("source=[", "not YAML"),
         ("source={day: 2026-01-01}", "JSON"),
         ("rate=.nan", "JSON"),
     ],
 )
-def test_a_wrong_parameter_is_named_with_what_is_allowed(pair: str, says: str) -> None:
+def test_a_wrong_parameter_is_named_with_the_allowed_type(pair: str, says: str) -> None:
     with pytest.raises(InputError, match=re.escape(f"--param {pair}")) as caught:
         read_parameters([pair], IR)
     assert says in str(caught.value)
 
 
-def test_without_caching_no_task_is_cached_in_loops_neither() -> None:
+def test_without_caching_no_task_is_cached_not_even_in_loops() -> None:
     changed = yaml.safe_load(without_caching(IR))
     assert changed["root"]["dag"]["tasks"]["ingest"]["cachingOptions"] == {"enableCache": False}
     loop = changed["components"]["comp-loop"]["dag"]["tasks"]
@@ -281,10 +277,10 @@ def test_submit_prints_where_the_run_is(
         assert server.experiments[0]["display_name"] == "sample"
 
 
-def test_submit_uploads_the_pipeline_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submit_uploads_the_compiled_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
     with KfpServer() as server:
-        options = functools.partial(api.connect, **by(server.clock, server))
-        monkeypatch.setattr(api, "connect", options)
+        options = functools.partial(client.connect, **by(server.clock, server))
+        monkeypatch.setattr(client, "connect", options)
         command = ["submit", "--host", server.url, "--registry", "registry.example.com/team"]
         assert main([*command, "--config", "sample", "--no-cache"]) == 0
         specification = server.versions[0]["pipeline_spec"]
@@ -304,7 +300,7 @@ def test_submit_uploads_the_pipeline_as_it_is_compiled(monkeypatch: pytest.Monke
 
 
 def ended(state: str) -> dict[str, Any]:
-    """A run whose only step ended in a state."""
+    """Return a run whose only step ended in a state."""
     task = {"task_id": "1", "display_name": "ingest", "state": state}
     return {"state": state, "run_details": {"task_details": [task]}}
 
@@ -345,7 +341,7 @@ def test_watch_follows_a_run_and_uploads_nothing(
         (("--watch", "id", "--no-cache"), "--watch"),
     ],
 )
-def test_wrong_input_gives_2_and_reaches_no_server(
+def test_wrong_input_returns_2_and_reaches_no_server(
     command_line: Any,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
@@ -381,7 +377,7 @@ def test_no_cache_uploads_a_version_without_caching(command_line: Any) -> None:
         assert tasks["ingest"]["cachingOptions"] == {"enableCache": False}
 
 
-def test_a_refusal_gives_1_and_one_message_without_secrets(
+def test_a_refusal_returns_1_with_one_message_without_secrets(
     command_line: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KFP_TOKEN", SECRET)
@@ -410,7 +406,7 @@ def test_a_secret_cannot_be_given_on_the_command_line(
 
 
 @pytest.mark.parametrize("cut", [Fault("cut"), Fault("drop_after")])
-def test_a_cut_upload_is_looked_for_before_it_is_repeated(cut: Fault) -> None:
+def test_a_truncated_upload_is_looked_up_before_it_is_repeated(cut: Fault) -> None:
     with KfpServer() as server:
         cluster = connected(server)
         server.fail("POST .*upload_version", cut)
@@ -426,7 +422,7 @@ def test_the_names_of_two_runs_differ() -> None:
         assert len(names) == 3
 
 
-def test_the_pipeline_as_it_is_compiled_is_uploaded_once_and_runs_get_its_own_parameters(
+def test_the_compiled_pipeline_is_uploaded_once_and_runs_get_its_parameters(
     real_command_line: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "pipeline.yaml"
@@ -442,7 +438,7 @@ def test_the_pipeline_as_it_is_compiled_is_uploaded_once_and_runs_get_its_own_pa
             assert run["runtime_config"].get("parameters", {}) == {}
 
 
-def test_an_accelerator_brings_the_image_with_cuda(real_command_line: Any) -> None:
+def test_an_accelerator_selects_the_image_with_cuda(real_command_line: Any) -> None:
     with KfpServer() as server:
         assert real_command_line(server, "submit", "--config", "movielens-25m", LOCAL) == 0
         text = json.dumps(server.versions[0]["pipeline_spec"])

@@ -13,7 +13,7 @@ from components.shared.runtime.errors import InputError
 from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cli.main import main
 from pipeline.compilation import compile_pipeline
-from pipeline.config.cluster import ClusterConfig, StepScheduling
+from pipeline.config.cluster import ClusterConfig, StepPlacement
 from pipeline.config.loading import load_config, shipped_configs
 from pipeline.config.pipeline import PipelineConfig
 
@@ -36,7 +36,7 @@ def config_file(folder: Path, **values: Any) -> str:
 # --- cluster: what is refused ---------------------------------------------------------------------
 
 REFUSED = [
-    ("steps.trian.cpu_limit='4'", "steps", ["no step trian", *STEP_IMAGES]),
+    ("steps.trian.cpu_limit='4'", "steps", ["no step is named trian", *STEP_IMAGES]),
     ("steps.train.cpu_limit=four", "steps.train.cpu_limit", ["'four'"]),
     ("steps.train.cpu_limit='2.5.1'", "steps.train.cpu_limit", ["'2.5.1'"]),
     ("defaults.cpu_request='-1'", "defaults.cpu_request", ["'-1'"]),
@@ -57,7 +57,7 @@ REFUSED = [
     (
         "defaults.tolerations=[{key: pool}, {key: pool, value: gpu}]",
         "defaults.tolerations.1",
-        ["Exists has none"],
+        ["Exists takes no value"],
     ),
     (
         "defaults.tolerations=[{operator: Equal, value: gpu}]",
@@ -107,7 +107,7 @@ def test_an_unknown_key_is_told_which_are_known(key: str) -> None:
     message = refusal(f"cluster.{key}")
     name, model = {
         "gpu": ("cluster.gpu", ClusterConfig),
-        "steps.train.gpu": ("cluster.steps.train.gpu", StepScheduling),
+        "steps.train.gpu": ("cluster.steps.train.gpu", StepPlacement),
     }.get(key.removesuffix("=1"), ("cluster.defaults.secrets.0.name", None))
     allowed = "secret, env" if model is None else ", ".join(model.model_fields)
     assert f"{name}: unknown key. Allowed here: {allowed}" in message
@@ -252,7 +252,7 @@ def test_a_secret_that_is_a_number_is_not_shown_either() -> None:
 
 def test_a_config_that_has_no_section_asks_for_nothing() -> None:
     assert load_config("sample").cluster == ClusterConfig()
-    assert all(ClusterConfig().of(step) == StepScheduling() for step in STEP_IMAGES)
+    assert all(ClusterConfig().of(step) == StepPlacement() for step in STEP_IMAGES)
 
 
 def test_values_may_come_from_the_command_line_one_by_one() -> None:

@@ -1,4 +1,4 @@
-"""Why a step failed, from the end of its log; and text from outside, made fit to print."""
+"""The error in a step's log, and text from servers, made safe to print."""
 
 import pytest
 
@@ -16,14 +16,14 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "job.py", line 7, in tra
         ("[train] epoch 1\n", "", ""),
         ("[train] error: no disk\n", "no disk", "no disk"),
         ("[train] error: first\n[train] done\n[train] error: last\n", "last", "last"),
-        # Lines of the same message.
+        # Further lines of the same message.
         (
             "[ingest] error: 2 problems:\n[ingest]   a: wrong\n[ingest]   b: wrong\n" + EXITED,
             "2 problems: a: wrong b: wrong",
             "2 problems: a: wrong b: wrong",
         ),
         ("[a] error: of a\n[b] of b\n", "of a", "of a"),
-        # A step that starts again prints `failed`, and `error` at the end only.
+        # A step that starts again prints `failed`; only the last attempt prints `error`.
         (
             "[train] failed: no disk\n[train] starts again in 5 s: attempt 2 of 2\n"
             "[train] error: still no disk\n",
@@ -53,7 +53,7 @@ def test_the_reason_is_found_at_the_end_of_a_log(log: str, own: str, error: str)
     assert error_in(log) == error
 
 
-def test_a_reason_is_cut_to_a_length() -> None:
+def test_a_reason_is_truncated() -> None:
     assert error_in(f"[train] error: {'x' * 5000}", 100) == "x" * 100 + "…"
 
 
@@ -84,7 +84,7 @@ def test_two_records_of_a_task_are_recognized(text: str, task: str | None) -> No
         ("größer", "größer"),
     ],
 )
-def test_text_from_outside_is_made_fit_to_print(text: str, line: str) -> None:
+def test_text_from_outside_is_made_safe_to_print(text: str, line: str) -> None:
     assert one_line(text) == line
     assert " ".join(printable(text).split()) == line
 

@@ -1,0 +1,1 @@
+"""Signs in to a KFP API server, sends requests, and checks the answers."""

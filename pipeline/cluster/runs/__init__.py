@@ -1,0 +1,1 @@
+"""Starts, finds and follows runs on a cluster, and reads their logs."""

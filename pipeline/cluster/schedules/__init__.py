@@ -1,0 +1,1 @@
+"""Schedules on a cluster: KFP's recurring runs, kept by name."""

@@ -1,0 +1,1 @@
+"""Pipelines and their versions on a KFP API server."""
