@@ -258,7 +258,7 @@ def test_a_date_that_is_none_does_not_stop_a_good_answer(run: Any) -> None:
 def test_an_empty_list_is_an_answer(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with Hostile(answer("{}"), healthy=True) as server:
         assert run(server)[0] == 0
-        assert capsys.readouterr().out == "there is no schedule\n"
+        assert capsys.readouterr().out == "no schedules\n"
 
 
 def test_a_compressed_answer_within_the_limits_is_read(run: Any) -> None:

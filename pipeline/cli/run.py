@@ -1,0 +1,103 @@
+"""The command `deep-retrieval run`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from pipeline.cli.options import (
+    DEFAULT_CONFIG,
+    DEFAULT_IMAGES,
+    ConfigOptions,
+    ImageOptions,
+    OutputFolder,
+)
+from pipeline.cli.output import Json, print_json, progress_on_stderr
+
+if TYPE_CHECKING:
+    from pipeline.config.pipeline import PipelineConfig
+    from pipeline.local.docker_runner import Containers
+    from pipeline.local.runner import RunResult
+
+run_app = App(
+    name="run",
+    help_epilogue="""\
+Examples:
+  deep-retrieval run --config sample
+  deep-retrieval run --config movielens-100k --set source.path=ml-100k.zip
+  deep-retrieval run --config my-shop.yaml --set layer_stacks='[[64]]'""",
+)
+
+
+@run_app.default
+def run(
+    *,
+    config: ConfigOptions = DEFAULT_CONFIG,
+    output: OutputFolder = "runs",
+    no_reuse: Annotated[
+        bool, Parameter(help="run every step, even if a result could be reused")
+    ] = False,
+    runner: Annotated[
+        Literal["subprocess", "docker"],
+        Parameter(help="run steps as processes of this environment, or in containers"),
+    ] = "subprocess",
+    memory: Annotated[
+        str | None, Parameter(help="with --runner docker: a container's memory limit, e.g. 8g")
+    ] = None,
+    images: ImageOptions = DEFAULT_IMAGES,
+    as_json: Json = False,
+) -> int:
+    """Run the pipeline and print its metrics; return 1 if a step failed."""
+    loaded = config.load()
+    import sys
+
+    from pipeline.local.runner import RunFailed, run_locally
+    from pipeline.local.summary import summarize
+
+    containers = None
+    if runner == "docker":
+        containers, loaded = _in_containers(config, loaded, images, memory)
+    try:
+        with progress_on_stderr(as_json):
+            result = run_locally(loaded, output, reuse=not no_reuse, containers=containers)
+    except RunFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if as_json:
+        print_json(_as_json(result))
+    else:
+        print(summarize(result))
+    return 0
+
+
+def _in_containers(
+    options: ConfigOptions, config: "PipelineConfig", images: ImageOptions, memory: str | None
+) -> "tuple[Containers, PipelineConfig]":
+    """Return the containers, and the config with MovieLens downloaded, which steps cannot do."""
+    from components.ingest.config import MovieLensSource
+    from pipeline.images import step_images
+    from pipeline.local.docker_runner import Containers
+
+    containers = Containers(
+        step_images(images.registry, gpu=images.gpu), gpu=images.gpu, memory=memory
+    )
+    if isinstance(config.source, MovieLensSource) and config.source.path is None:
+        folder = Path(config.source.download_dir).expanduser()
+        archive = containers.fetch(config.source.version, folder)
+        config = options.load(f"source.path={archive}")
+    return containers, config
+
+
+def _as_json(result: "RunResult") -> dict[str, Any]:
+    headline = result.evaluation["headline"]
+    return {
+        "folder": result.folder,
+        "report": result.folder / "report.html",
+        "export": result.folder / "export",
+        "good_enough": headline["good_enough"],
+        "headline": headline,
+        "metrics": result.evaluation["metrics"],
+        "publication": result.publication,
+        "steps": [vars(step) for step in result.steps],
+        "seconds": result.seconds,
+    }
