@@ -1,5 +1,7 @@
 """The command `deep-retrieval run`."""
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -7,7 +9,6 @@ from cyclopts import App, Parameter
 
 from pipeline.cli.options import (
     DEFAULT_CONFIG,
-    DEFAULT_IMAGES,
     ConfigOptions,
     ImageOptions,
     OutputFolder,
@@ -29,6 +30,28 @@ Examples:
 )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunnerOptions(ImageOptions):
+    """The options that say how steps run.
+
+    Args:
+        runner: Whether steps are processes or containers.
+        memory: A container's memory limit, as docker takes it; no limit by default.
+    """
+
+    runner: Annotated[
+        Literal["subprocess", "docker"],
+        Parameter(help="run steps as processes of this environment, or in containers"),
+    ] = "subprocess"
+    memory: Annotated[
+        str | None, Parameter(help="with --runner docker: a container's memory limit, e.g. 8g")
+    ] = None
+
+
+_DEFAULT_RUNNER = RunnerOptions()
+
+
 @run_app.default
 def run(
     *,
@@ -37,28 +60,19 @@ def run(
     no_reuse: Annotated[
         bool, Parameter(help="run every step, even if a result could be reused")
     ] = False,
-    runner: Annotated[
-        Literal["subprocess", "docker"],
-        Parameter(help="run steps as processes of this environment, or in containers"),
-    ] = "subprocess",
-    memory: Annotated[
-        str | None, Parameter(help="with --runner docker: a container's memory limit, e.g. 8g")
-    ] = None,
-    images: ImageOptions = DEFAULT_IMAGES,
+    runner: RunnerOptions = _DEFAULT_RUNNER,
     as_json: Json = False,
 ) -> int:
     """Run the pipeline and print its metrics; return 1 if a step failed."""
     loaded = config.load()
-    import sys
-
     from pipeline.local.runner import RunFailed, run_locally
     from pipeline.local.summary import summarize
 
     containers = None
-    if runner == "docker":
-        containers, loaded = _in_containers(config, loaded, images, memory)
     try:
         with progress_on_stderr(as_json):
+            if runner.runner == "docker":
+                containers, loaded = _in_containers(config, loaded, runner)
             result = run_locally(loaded, output, reuse=not no_reuse, containers=containers)
     except RunFailed as error:
         print(f"error: {error}", file=sys.stderr)
@@ -71,7 +85,7 @@ def run(
 
 
 def _in_containers(
-    options: ConfigOptions, config: "PipelineConfig", images: ImageOptions, memory: str | None
+    options: ConfigOptions, config: "PipelineConfig", runner: RunnerOptions
 ) -> "tuple[Containers, PipelineConfig]":
     """Return the containers, and the config with MovieLens downloaded, which steps cannot do."""
     from components.ingest.config import MovieLensSource
@@ -79,7 +93,7 @@ def _in_containers(
     from pipeline.local.docker_runner import Containers
 
     containers = Containers(
-        step_images(images.registry, gpu=images.gpu), gpu=images.gpu, memory=memory
+        step_images(runner.registry, gpu=runner.gpu), gpu=runner.gpu, memory=runner.memory
     )
     if isinstance(config.source, MovieLensSource) and config.source.path is None:
         folder = Path(config.source.download_dir).expanduser()

@@ -1,7 +1,7 @@
 """The command `deep-retrieval schedule`."""
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from dataclasses import replace
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Group, Parameter
@@ -15,12 +15,12 @@ from pipeline.cli.cluster.options import (
     PipelineOptions,
     cluster_command,
 )
+from pipeline.cli.cluster.timing import DEFAULT_TIMING, TimingOptions, parse_time
 from pipeline.cli.output import Json, print_json, print_table
 
 if TYPE_CHECKING:
     from pipeline.cluster.api import Cluster
     from pipeline.cluster.schedules import Schedule
-    from pipeline.cluster.triggers import Trigger
 
 # The time zone of times beside UTC; None means this machine's.
 LOCAL_ZONE: tzinfo | None = None
@@ -40,73 +40,6 @@ _Experiment = Annotated[
 ]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class TimingOptions:
-    """The options that say when a schedule runs.
-
-    Args:
-        cron: A cron expression of five or six fields.
-        interval: The time between runs; either this or `cron`.
-        start: The time before which nothing runs.
-        end: The time after which nothing runs.
-        catchup: Whether each missed run is made up for.
-        paused: Whether the schedule is created without being turned on.
-    """
-
-    cron: Annotated[
-        str | None,
-        Parameter(
-            help="minute hour day month weekday, e.g. '15 3 * * MON-FRI'; with six fields, seconds "
-            "come first; or @hourly, @daily, @weekly, @monthly, @yearly"
-        ),
-    ] = None
-    interval: Annotated[
-        str | None, Parameter(help="time between runs, e.g. 90m, 6h or 1d; at least 60s")
-    ] = None
-    start: Annotated[
-        str | None, Parameter(metavar="TIME", help="not before, e.g. 2026-12-01T00:00Z")
-    ] = None
-    end: Annotated[
-        str | None, Parameter(metavar="TIME", help="not after, e.g. 2027-06-30T00:00Z")
-    ] = None
-    catchup: Annotated[
-        bool, Parameter(help="run every missed run, one after the other (default: only the last)")
-    ] = False
-    paused: Annotated[bool, Parameter(help="create the schedule paused")] = False
-
-    def trigger(self) -> "Trigger":
-        """Return the trigger of `cron` or `interval`.
-
-        Raises:
-            InputError: If not exactly one of them is given, or it cannot be read.
-        """
-        from pipeline.cluster.cron import parse_cron
-        from pipeline.cluster.triggers import parse_interval
-
-        if self.cron is not None and self.interval is not None:
-            raise InputError("--cron and --interval exclude each other: give one of them.")
-        if self.cron is not None:
-            return parse_cron(self.cron)
-        if self.interval is not None:
-            return parse_interval(self.interval)
-        raise InputError("give --cron or --interval, e.g. --cron '15 3 * * *' or --interval 6h.")
-
-    def limits(self) -> tuple[datetime | None, datetime | None]:
-        """Return start and end in UTC, None for those not given.
-
-        Raises:
-            InputError: If one of them is not a time, or the end is not after the start.
-        """
-        start, end = _time("--start", self.start), _time("--end", self.end)
-        if start and end and end <= start:
-            raise InputError(f"--end {self.end}: it must be later than --start {self.start}.")
-        return start, end
-
-
-_DEFAULT_TIMING = TimingOptions()
-
-
 @schedule_app.command(
     help="Create or replace a schedule.\n\nUploads the pipeline if its content is new. A schedule "
     "of the same name is replaced without a gap, and left alone if it is the same. Each run sees "
@@ -124,7 +57,7 @@ def create(
     /,
     *,
     pipeline: PipelineOptions = DEFAULT_PIPELINE,
-    timing: TimingOptions = _DEFAULT_TIMING,
+    timing: TimingOptions = DEFAULT_TIMING,
     dry_run: Annotated[bool, Parameter(help="print what would change, and change nothing")] = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
@@ -276,7 +209,7 @@ def run(
     from pipeline.cluster.versions import definition_of
 
     cluster = connection.connect()
-    started, found, parameters = run_once(cluster, name, _time("--at", at), experiment)
+    started, found, parameters = run_once(cluster, name, parse_time("--at", at), experiment)
     print(
         f"run       {started.name} started\n  id      {started.run_id}\n  details {started.link}",
         flush=True,
@@ -343,16 +276,6 @@ def delete(
     schedules.delete(connection.connect(), name, experiment)
     print(f"schedule  {name} deleted")
     return 0
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(f"{option} {text}: write e.g. 2026-12-01T03:00Z or 2026-12-01.") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _print(cluster: "Cluster", schedule: "Schedule") -> None:
