@@ -23,7 +23,7 @@ for line in sorted({f'{d.name}=={d.version}' for d in distributions()}):
 endef
 export LIST_PACKAGES
 
-.PHONY: help run test test-all lint format compile images sbom audit golden bench pins release clean
+.PHONY: help run test test-all lint format compile images sbom audit golden schema bench pins release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ audit: sbom ## check the images' packages for known vulnerabilities (PyPI's advi
 
 golden: $(VENV)/.dev ## accept the compiled pipeline as the new reference for the tests
 	$(BIN)/python tests/pipeline/golden.py
+
+schema: $(VENV)/.dev ## write the JSON schema of the config, for editors
+	$(BIN)/python -m pipeline.config.schema
 
 bench: $(VENV)/.run ## time each step on MovieLens 100K (MOVIELENS_100K=ml-100k.zip)
 	$(BIN)/python tests/benchmarks/steps.py

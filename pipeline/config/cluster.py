@@ -35,11 +35,14 @@ def _matching(pattern: str, advice: str) -> list[Any]:
             raise ValueError(f"{text!r} is not valid: {advice}")
         return text
 
-    return [BeforeValidator(_as_text), AfterValidator(check)]
+    return [
+        BeforeValidator(_as_text, json_schema_input_type=str | int | float),
+        AfterValidator(check),
+    ]
 
 
 # The forms of quantities and names in kfp 2.17 and Kubernetes.
-Text = Annotated[str, BeforeValidator(_as_text)]
+Text = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int | float)]
 Cpu = Annotated[str, *_matching(r"\d+(\.\d+)?m?", "write CPUs as 4, 0.5 or 500m")]
 Memory = Annotated[
     str, *_matching(r"\d+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?", "write memory as 8Gi or 500Mi")

@@ -1,261 +1,310 @@
 """The command `deep-retrieval schedule`."""
 
-import argparse
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Annotated, Any
 
-from components.resolve.job import SCHEDULED
+from cyclopts import App, Group, Parameter
+
 from components.shared.runtime.errors import InputError
 from pipeline.cli.cluster.options import (
     CONNECTING,
-    AddOptions,
-    add_connection,
-    add_pipeline,
+    DEFAULT_CONNECTION,
+    DEFAULT_PIPELINE,
+    ConnectionOptions,
+    PipelineOptions,
     cluster_command,
-    connect,
-    follow_run,
-    prepared,
-    service_account,
 )
+from pipeline.cli.cluster.timing import DEFAULT_TIMING, TimingOptions, parse_time
+from pipeline.cli.output import Json, print_json, print_table
 
 if TYPE_CHECKING:
     from pipeline.cluster.client.cluster import Cluster
     from pipeline.cluster.schedules.schedule import Schedule
 
-# For times beside UTC; none means this machine's.
+# The time zone of times beside UTC; None means this machine's.
 LOCAL_ZONE: tzinfo | None = None
 
-
-def add_schedule(subparsers: Any, *, add_config: AddOptions, add_images: AddOptions) -> None:
-    """Adds `schedule` to the command's parser."""
-    schedule_ = subparsers.add_parser(
-        "schedule",
-        help="run the pipeline on a cluster again and again",
-        description="Keeps schedules (KFP's recurring runs) by name.",
-        epilog="See 'deep-retrieval schedule create --help'.",
-    )
-    actions = schedule_.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser(
-        "create",
-        help="make the schedule of a name what it should be",
-        description="Uploads the pipeline, if its content is new, and makes the schedule. One of "
-        "the same name is replaced without a gap, and left alone if it is the same. Each run sees "
-        "the data up to its own time, and reuses no results of previous runs on other data. "
-        "KFP reads cron in UTC, unless its administrator has set CRON_SCHEDULE_TIMEZONE.",
-        epilog="Examples:\n"
-        "  deep-retrieval schedule create nightly --config my-shop.yaml --cron '15 3 * * *'\n"
-        "  deep-retrieval schedule create by-day --config my-shop.yaml --interval 6h --paused\n"
-        f"{CONNECTING}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    create.add_argument("name", metavar="NAME", help="the schedule's name")
-    add_pipeline(create, add_config, add_images)
-    trigger = create.add_mutually_exclusive_group(required=True)
-    trigger.add_argument(
-        "--cron",
-        help="minute hour day month weekday, e.g. '15 3 * * MON-FRI'; six fields have seconds "
-        "first; or @hourly, @daily, @weekly, @monthly, @yearly",
-    )
-    trigger.add_argument("--interval", help="the time in between, e.g. 90m, 6h or 1d; at least 60s")
-    create.add_argument("--start", metavar="TIME", help="not before, e.g. 2026-12-01T00:00Z")
-    create.add_argument("--end", metavar="TIME", help="not after, e.g. 2027-06-30T00:00Z")
-    create.add_argument(
-        "--catchup",
-        action="store_true",
-        help="run all that was missed, one after the other (default: only the last)",
-    )
-    create.add_argument("--paused", action="store_true", help="make it, but leave it off")
-    create.add_argument(
-        "--dry-run", action="store_true", help="say what would change, and change nothing"
-    )
-    add_connection(create)
-
-    for action, help_ in (
-        ("list", "list the schedules"),
-        ("show", "show a schedule: when it runs next, and with what data"),
-        ("run", "start a run now as the schedule would, also for a past time"),
-        ("pause", "turn a schedule off"),
-        ("resume", "turn a schedule on; the last run that it has missed starts at once"),
-        ("delete", "delete a schedule; its runs stay"),
-    ):
-        parser = actions.add_parser(
-            action,
-            help=help_,
-            description=f"{help_[0].upper()}{help_[1:]}.",
-            epilog=CONNECTING,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if action != "list":
-            parser.add_argument("name", metavar="NAME", help="the schedule's name")
-        parser.add_argument("--experiment", help="only of this experiment (default: of all)")
-        if action == "run":
-            parser.add_argument(
-                "--at",
-                metavar="TIME",
-                help="take the data before this time, e.g. 2026-11-20T03:15Z (default: now)",
-            )
-            parser.add_argument("--wait", action="store_true", help="follow the run to its end")
-        add_connection(parser)
+schedule_app = App(
+    name="schedule",
+    group_commands=Group("Actions"),
+    help_epilogue="""\
+Examples:
+  deep-retrieval schedule create nightly --config my-shop.yaml --cron '15 3 * * *'
+  deep-retrieval schedule show nightly
+  deep-retrieval schedule create --help""",
+)
+_Name = Annotated[str, Parameter(help="the schedule's name")]
+_Experiment = Annotated[
+    str | None, Parameter(help="only schedules of this experiment (default: all)")
+]
 
 
+@schedule_app.command(
+    help="Create or replace a schedule.\n\nUploads the pipeline if its content is new. A schedule "
+    "of the same name is replaced without a gap, and left alone if it is the same. Each run sees "
+    "the data up to its own time, and reuses no results of previous runs on other data. KFP reads "
+    "cron in UTC, unless its administrator has set CRON_SCHEDULE_TIMEZONE.",
+    help_epilogue=f"""\
+Examples:
+  deep-retrieval schedule create nightly --config my-shop.yaml --cron '15 3 * * *'
+  deep-retrieval schedule create by-day --config my-shop.yaml --interval 6h --paused
+{CONNECTING}""",
+)
 @cluster_command
-def schedule(options: argparse.Namespace) -> int:
-    """Creates, lists, shows, runs, pauses, resumes or deletes schedules.
-
-    Returns:
-        0; 1 if the server refused or cannot be reached, or the run that was
-        waited for failed; 130 after Ctrl-C while it was followed.
-
-    Raises:
-        InputError: If the input cannot be used.
-    """
-    return _ACTIONS[options.action](options)
-
-
-def _create(options: argparse.Namespace) -> int:
+def create(
+    name: _Name,
+    /,
+    *,
+    pipeline: PipelineOptions = DEFAULT_PIPELINE,
+    timing: TimingOptions = DEFAULT_TIMING,
+    dry_run: Annotated[bool, Parameter(help="print what would change, and change nothing")] = False,
+    connection: ConnectionOptions = DEFAULT_CONNECTION,
+) -> int:
+    """Create a schedule or replace it; return 1 if the server refused or is unreachable."""
+    from components.resolve.job import SCHEDULED
+    from pipeline.cluster import dry_run as plan
     from pipeline.cluster.client.server_versions import check_server
-    from pipeline.cluster.dry_run import dry_run
     from pipeline.cluster.runs.experiments import experiment
-    from pipeline.cluster.schedules.cron import parse_cron
-    from pipeline.cluster.schedules.replacement import create
+    from pipeline.cluster.schedules import replacement
     from pipeline.cluster.schedules.schedule import DATA_UNTIL
     from pipeline.cluster.schedules.spec import ScheduleSpec
-    from pipeline.cluster.schedules.triggers import parse_interval
     from pipeline.cluster.uploads.parameters import check_size
     from pipeline.cluster.uploads.upload import Uploaded, upload
 
-    trigger = parse_cron(options.cron) if options.cron else parse_interval(options.interval)
-    start, end = _time("--start", options.start), _time("--end", options.end)
-    if start and end and end <= start:
-        raise InputError(f"--end {options.end}: it must be later than --start {options.start}.")
-    config, compiled, parameters = prepared(options)
+    trigger = timing.trigger()
+    start, end = timing.limits()
+    config, compiled, parameters = pipeline.compiled()
     if config.source.kind == "files" and config.source.columns.timestamp is None:
         print("each run takes the whole log, as source.columns.timestamp is not set")
     else:
         parameters = {DATA_UNTIL: SCHEDULED, **parameters}
     check_size(parameters)
-    cluster = connect(options)
+    cluster = connection.connect()
     check_server(cluster, config.cluster, scheduled=SCHEDULED in parameters.values())
     if end and end <= cluster.now():
-        raise InputError(f"--end {options.end}: it is in the past.")
+        raise InputError(f"--end {timing.end}: it is in the past.")
     spec = ScheduleSpec(
-        name=options.name,
+        name=name,
         experiment_id="",
         uploaded=Uploaded("", "", "", is_new=False),
         trigger=trigger,
         start=start,
         end=end,
-        catchup=options.catchup,
+        catchup=timing.catchup,
         parameters=parameters,
-        service_account=service_account(options, config),
+        service_account=pipeline.account(config),
         pipeline_root=config.cluster.pipeline_root,
-        paused=options.paused,
+        paused=timing.paused,
     )
-    experiment_name = options.experiment or config.name
-    if options.dry_run:
-        for line in dry_run(cluster, config.name, compiled, experiment_name, spec):
+    experiment_name = pipeline.experiment or config.name
+    if dry_run:
+        for line in plan.dry_run(cluster, config.name, compiled, experiment_name, spec):
             print(line)
         return 0
     uploaded = upload(cluster, config.name, compiled)
     print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'exists'}")
     spec = replace(spec, uploaded=uploaded, experiment_id=experiment(cluster, experiment_name))
-    made, done = create(cluster, spec)
-    print(f"schedule  {options.name} {done}")
-    _show_one(cluster, made)
+    made, done = replacement.create(cluster, spec)
+    print(f"schedule  {name} {done}")
+    _print(cluster, made)
     return 0
 
 
-def _time(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(f"{option} {text}: write e.g. 2026-12-01T03:00Z or 2026-12-01.") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+def _epilogue(*examples: str) -> str:
+    lines = "\n".join(f"  deep-retrieval schedule {example}" for example in examples)
+    return f"Examples:\n{lines}\n{CONNECTING}"
 
 
-def _list(options: argparse.Namespace) -> int:
+@schedule_app.command(
+    name="list",
+    help="List the schedules.",
+    help_epilogue=_epilogue("list", "list --experiment my-shop --json"),
+)
+@cluster_command
+def list_(
+    *,
+    experiment: _Experiment = None,
+    as_json: Json = False,
+    connection: ConnectionOptions = DEFAULT_CONNECTION,
+) -> int:
+    """List the schedules; return 1 if the server refused or is unreachable."""
     from pipeline.cluster.schedules.describe import TIME_ZONE_NOTE, problems, when
     from pipeline.cluster.schedules.lookup import list_all
     from pipeline.cluster.uploads.versions import Definition, definition_of
 
-    cluster = connect(options)
+    cluster = connection.connect()
+    found = list_all(cluster, experiment)
+    if as_json:
+        print_json([_as_json(cluster, one) for one in found])
+        return 0
     known: dict[str, Definition] = {}
-    found = list_all(cluster, options.experiment)
+    rows = []
     for one in found:
         if one.version_id not in known:
             known[one.version_id], _ = definition_of(cluster, one.pipeline_id, one.version_id)
-        marks = "".join(f" [{problem.mark}]" for problem in problems(one, known[one.version_id]))
-        print(f"{one.name:<30} {'on' if one.is_on else 'paused':<7} {when(one)}{marks}")
-    print(TIME_ZONE_NOTE if found else "there is no schedule")
+        marks = " ".join(f"[{problem.mark}]" for problem in problems(one, known[one.version_id]))
+        rows.append((one.name, "on" if one.is_on else "paused", when(one), marks))
+    lines = (
+        f"{name:<30} {state:<7} {when_}{marks and ' ' + marks}"
+        for name, state, when_, marks in rows
+    )
+    if rows:
+        print_table(("name", "state", "when", "problems"), rows, lines)
+    print(TIME_ZONE_NOTE if found else "no schedules")
     return 0
 
 
-def _show(options: argparse.Namespace) -> int:
+@schedule_app.command(
+    help="Show a schedule: when it runs next, and with what data.",
+    help_epilogue=_epilogue("show nightly", "show nightly --json"),
+)
+@cluster_command
+def show(
+    name: _Name,
+    /,
+    *,
+    experiment: _Experiment = None,
+    as_json: Json = False,
+    connection: ConnectionOptions = DEFAULT_CONNECTION,
+) -> int:
+    """Show the schedules of a name; return 1 if the server refused or is unreachable."""
     from pipeline.cluster.schedules.lookup import find
 
-    cluster = connect(options)
-    for found in find(cluster, options.name, options.experiment):
-        _show_one(cluster, found)
+    cluster = connection.connect()
+    found = find(cluster, name, experiment)
+    if as_json:
+        print_json([_as_json(cluster, one) for one in found])
+        return 0
+    for one in found:
+        _print(cluster, one)
     return 0
 
 
-def _show_one(cluster: "Cluster", found: "Schedule") -> None:
-    from pipeline.cluster.schedules.describe import describe
-    from pipeline.cluster.uploads.versions import definition_of
+@schedule_app.command(
+    help="Start a run now as the schedule would, or for a past time.",
+    help_epilogue=_epilogue("run nightly --wait", "run nightly --at 2026-11-20T03:15Z"),
+)
+@cluster_command
+def run(
+    name: _Name,
+    /,
+    *,
+    experiment: _Experiment = None,
+    at: Annotated[
+        str | None,
+        Parameter(
+            metavar="TIME",
+            help="use the data before this time, e.g. 2026-11-20T03:15Z (default: now)",
+        ),
+    ] = None,
+    wait: Annotated[bool, Parameter(help="follow the run to its end")] = False,
+    connection: ConnectionOptions = DEFAULT_CONNECTION,
+) -> int:
+    """Start a run.
 
-    definition, version = definition_of(cluster, found.pipeline_id, found.version_id)
-    for line in describe(found, definition, version, cluster.now(), cluster.link, LOCAL_ZONE):
-        print(line)
-
-
-def _run(options: argparse.Namespace) -> int:
+    Returns:
+        0; 1 if the server refused or is unreachable, or the run failed; 130 after
+        Ctrl-C while it was followed.
+    """
     from pipeline.cluster.schedules.describe import takes
     from pipeline.cluster.schedules.run_once import run_once
     from pipeline.cluster.uploads.versions import definition_of
 
-    cluster = connect(options)
-    at = _time("--at", options.at)
-    run, found, parameters = run_once(cluster, options.name, at, options.experiment)
-    print(f"run       {run.name} started\n  id      {run.run_id}\n  details {run.link}", flush=True)
+    cluster = connection.connect()
+    started, found, parameters = run_once(cluster, name, parse_time("--at", at), experiment)
+    print(
+        f"run       {started.name} started\n  id      {started.run_id}\n  details {started.link}",
+        flush=True,
+    )
     definition, _ = definition_of(cluster, found.pipeline_id, found.version_id)
     print(f"  data    {takes(cluster.now(), parameters, definition)}", flush=True)
-    return follow_run(options, cluster, run.run_id) if options.wait else 0
+    return connection.follow(cluster, started.run_id) if wait else 0
 
 
-def _pause(options: argparse.Namespace) -> int:
-    from pipeline.cluster.schedules.changes import pause
+@schedule_app.command(
+    help="Turn a schedule off.", help_epilogue=_epilogue("pause nightly", "resume nightly")
+)
+@cluster_command
+def pause(
+    name: _Name,
+    /,
+    *,
+    experiment: _Experiment = None,
+    connection: ConnectionOptions = DEFAULT_CONNECTION,
+) -> int:
+    """Turn a schedule off; return 1 if the server refused or is unreachable."""
+    from pipeline.cluster.schedules import changes
 
-    cluster = connect(options)
-    _show_one(cluster, pause(cluster, options.name, options.experiment))
+    cluster = connection.connect()
+    _print(cluster, changes.pause(cluster, name, experiment))
     return 0
 
 
-def _resume(options: argparse.Namespace) -> int:
-    from pipeline.cluster.schedules.changes import resume
+@schedule_app.command(
+    help="Turn a schedule on. The last run that it has missed starts at once.",
+    help_epilogue=_epilogue("resume nightly", "show nightly"),
+)
+@cluster_command
+def resume(
+    name: _Name,
+    /,
+    *,
+    experiment: _Experiment = None,
+    connection: ConnectionOptions = DEFAULT_CONNECTION,
+) -> int:
+    """Turn a schedule on; return 1 if the server refused or is unreachable."""
+    from pipeline.cluster.schedules import changes
 
-    cluster = connect(options)
-    _show_one(cluster, resume(cluster, options.name, options.experiment))
+    cluster = connection.connect()
+    _print(cluster, changes.resume(cluster, name, experiment))
     return 0
 
 
-def _delete(options: argparse.Namespace) -> int:
-    from pipeline.cluster.schedules.changes import delete
+@schedule_app.command(
+    help="Delete a schedule; its runs stay.",
+    help_epilogue=_epilogue("delete nightly", "delete nightly --experiment my-shop"),
+)
+@cluster_command
+def delete(
+    name: _Name,
+    /,
+    *,
+    experiment: _Experiment = None,
+    connection: ConnectionOptions = DEFAULT_CONNECTION,
+) -> int:
+    """Delete a schedule; return 1 if the server refused or is unreachable."""
+    from pipeline.cluster.schedules import changes
 
-    delete(connect(options), options.name, options.experiment)
-    print(f"schedule  {options.name} deleted")
+    changes.delete(connection.connect(), name, experiment)
+    print(f"schedule  {name} deleted")
     return 0
 
 
-_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "create": _create,
-    "list": _list,
-    "show": _show,
-    "run": _run,
-    "pause": _pause,
-    "resume": _resume,
-    "delete": _delete,
-}
+def _print(cluster: "Cluster", schedule: "Schedule") -> None:
+    from pipeline.cluster.schedules.describe import describe
+    from pipeline.cluster.uploads.versions import definition_of
+
+    definition, version = definition_of(cluster, schedule.pipeline_id, schedule.version_id)
+    for line in describe(schedule, definition, version, cluster.now(), cluster.link, LOCAL_ZONE):
+        print(line)
+
+
+def _as_json(cluster: "Cluster", schedule: "Schedule") -> dict[str, Any]:
+    from pipeline.cluster.schedules.describe import problems, when
+    from pipeline.cluster.uploads.versions import definition_of
+
+    definition, version = definition_of(cluster, schedule.pipeline_id, schedule.version_id)
+    return {
+        "id": schedule.id,
+        "name": schedule.name,
+        "is_on": schedule.is_on,
+        "when": when(schedule),
+        "next": [time.isoformat() for time in schedule.next_times(cluster.now()) if schedule.is_on],
+        "version": version,
+        "parameters": schedule.parameters,
+        "service_account": schedule.run.service_account,
+        "catchup": not schedule.run.no_catchup,
+        "problems": [problem.text for problem in problems(schedule, definition)],
+        "details": cluster.link(f"recurringrun/details/{schedule.id}"),
+    }

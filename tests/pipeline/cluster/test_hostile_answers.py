@@ -272,7 +272,7 @@ def test_an_invalid_date_header_does_not_spoil_an_answer(run: Any) -> None:
 def test_an_empty_list_is_an_answer(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with Hostile(answer("{}"), healthy=True) as server:
         assert run(server)[0] == 0
-        assert capsys.readouterr().out == "there is no schedule\n"
+        assert capsys.readouterr().out == "no schedules\n"
 
 
 def test_a_compressed_answer_within_the_limits_is_read(run: Any) -> None:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from components.shared.runtime.errors import InputError
 from pipeline.cli.main import main
-from pipeline.config.loading import _override, load_config, shipped_configs
+from pipeline.config.loading import load_config, shipped_configs
+from pipeline.config.overrides import apply_override
 from pipeline.config.pipeline import PipelineConfig
 
 
@@ -69,9 +70,9 @@ def test_a_config_file_is_read(tmp_path: Path) -> None:
         ("evaluate.headline=hit_rate_at_7_raw", ["evaluate", "7", "ks"]),
         ("evaluate.headline=accuracy", ["evaluate.headline", "accuracy"]),
         ("name=My Config", ["name", "My Config"]),
-        ("train.epochs.more=1", ["train.epochs.more", "nothing is below"]),
+        ("train.epochs.more=1", ["train.epochs.more", "has no keys below it"]),
         ("train.epochs", ["key=value"]),
-        ("train.epochs=[1", ["no YAML"]),
+        ("train.epochs=[1", ["not valid YAML"]),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_what_is_allowed(
@@ -172,7 +173,7 @@ def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str) -> None
 def test_yaml_tags_that_would_run_code_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: !!python/object/apply:os.system ['true']\n")
-    with pytest.raises(InputError, match="no YAML"):
+    with pytest.raises(InputError, match="not valid YAML"):
         load_config(str(path))
 
 
@@ -247,7 +248,7 @@ def test_credentials_in_a_url_are_refused_by_key_and_never_repeated(
     files = [FILES] if key in ("source.interactions", "source.candidates") else []
     values = yaml.safe_load(load_config(config).to_yaml())
     for override in [*files, f"{key}={url}"]:
-        _override(values, override)
+        apply_override(values, override)
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     options = [
         ["--config", str(tmp_path / "mine.yaml")],
@@ -333,7 +334,8 @@ def test_a_yaml_error_says_what_and_where(tmp_path: Path) -> None:
         load_config(str(path))
 
     assert str(caught.value) == (
-        f"{path} is no YAML: expected ',' or '}}', but got '<stream end>', in line 3, column 1."
+        f"{path} is not valid YAML: expected ',' or '}}', but got '<stream end>', at line 3, "
+        "column 1."
     )
 
 

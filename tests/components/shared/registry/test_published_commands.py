@@ -1,5 +1,6 @@
 """`deep-retrieval published` and `deep-retrieval rollback`."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -47,6 +48,25 @@ def test_every_move_is_a_line_and_the_last_one_is_marked(
     assert second.split()[2:] == ["publish", blue, "<-", "latest"]
 
 
+def test_the_history_is_json_if_asked_for(
+    place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["published", "--location", place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "location": place, "latest": None, "history": [],
+    }  # fmt: skip
+    red, blue = publish(place, "red"), publish(place, "blue")
+
+    assert main(["published", "--location", place, "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["latest"] == blue
+    assert [(move["number"], move["version"], move["previous"]) for move in found["history"]] == [
+        (1, red, None),
+        (2, blue, red),
+    ]
+
+
 def test_a_version_that_is_the_latest_twice_is_marked_once(
     place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,7 +90,7 @@ def test_a_rollback_says_what_is_the_latest_and_what_was(
     assert main(["rollback", "--location", place]) == 0
 
     assert capsys.readouterr().out == (
-        f"{red} is the latest version at {place} now; before it was {blue}\n"
+        f"{red} is now the latest version at {place}, in place of {blue}\n"
     )
     latest = PublishedModels.at(place).latest()
     assert latest is not None
@@ -84,7 +104,7 @@ def test_a_rollback_goes_to_the_version_that_is_asked_for(
 
     assert main(["rollback", "--location", place, "--to", red]) == 0
 
-    assert f"{red} is the latest version" in capsys.readouterr().out
+    assert f"{red} is now the latest version" in capsys.readouterr().out
     assert [move.version for move in PublishedModels.at(place).history()][-2:] == [green, red]
 
 
@@ -171,11 +191,7 @@ def test_an_entry_that_cannot_be_read_is_named(
 def test_without_a_location_the_command_says_what_it_is(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main([command])
-
-    assert caught.value.code == 2
-    assert "--location" in capsys.readouterr().err
+    assert "--location is required" in assert_refused(capsys, [command])
 
 
 @pytest.mark.parametrize("command", ["published", "rollback"])
