@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.ingest.config import MovieLensSource
 from components.shared.runtime.errors import InputError, describe_os_error
+from components.shared.runtime.files import beside
 from pipeline.cli import cluster as cluster_commands
 from pipeline.config.loading import load_config, shipped_configs
 
@@ -338,9 +339,9 @@ def _compile(options: argparse.Namespace) -> int:
         if options.kubernetes
         else compile_pipeline(config, images)
     )
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
+    with beside(target) as aside:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(target)
     print(f"wrote {target}; its images:")
     for image in sorted(set(images.values())):
         print(f"  {image}")

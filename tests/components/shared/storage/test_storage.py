@@ -220,7 +220,7 @@ def test_a_folder_can_be_written_in_several_ways(
     "url", ["nonsense://bucket/models", "http://example.com/models", "simplecache::s3://b/models"]
 )
 def test_a_protocol_without_exclusive_creation_is_refused(url: str) -> None:
-    with pytest.raises(InputError, match=r"(Locations are folders|Use a folder), s3://") as caught:
+    with pytest.raises(InputError, match=r"Use a folder, s3://") as caught:
         Location(url)
 
     assert str(caught.value).startswith(url)
@@ -270,7 +270,7 @@ def test_without_credentials_the_message_says_so(
         monkeypatch.delenv(name)
     place = f"s3://{s3.bucket}/models"
 
-    with pytest.raises(InputError, match="there are no credentials for it") as caught:
+    with pytest.raises(InputError, match="no credentials were found for it") as caught:
         ACTS[act](Location(place), local_folder)
 
     assert str(caught.value).startswith(f"{place}: ")
