@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.shared.registry.published_models import (
-    Move,
-    Published,
-    PublishedModels,
-    version_name,
-)
+from components.shared.contracts.statistics import Statistics
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.manifest import version_name
+from components.shared.registry.published import Published
+from components.shared.registry.published_models import PublishedModels
 from components.shared.runtime.files import read_json, write_json
 from components.shared.storage.credentials import refuse_credentials
 
@@ -74,7 +73,7 @@ def publish(
         logger.info("nothing is published, as publish.location is not set")
     else:
         models = PublishedModels.at(location)
-        before = Published.read(published).move
+        before = Published.read(published).entry
         with tempfile.TemporaryDirectory(prefix="publish-") as scratch:
             folder = Path(scratch)
             _gather(folder, encoded=encoded, model=model, export=export, evaluation=evaluation)
@@ -82,7 +81,7 @@ def publish(
                 {
                     **lineage,
                     "revision": os.environ.get(REVISION, "unknown"),
-                    "data": read_json(Path(tables) / "statistics.json"),
+                    "data": Statistics.read(tables).model_dump(mode="json"),
                     "compared_with": before.version if before else None,
                     "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 },
@@ -91,7 +90,7 @@ def publish(
             version = version_name(folder, name, _IDENTITY)
             latest = models.latest()
             if latest is None or latest.version != version:
-                models.check_last(before)  # before all is uploaded
+                models.check_latest(before)  # before all is uploaded
                 models.add(folder, name, _IDENTITY)
         move = _point(models, version, before)
         outcome |= {"version": move.version, "number": move.number, "previous": move.previous}
@@ -114,14 +113,14 @@ def _gather(folder: Path, *, encoded: str, model: str, export: str, evaluation: 
     shutil.copyfile(Path(evaluation) / "evaluation.json", folder / "evaluation.json")
 
 
-def _point(models: PublishedModels, version: str, before: Move | None) -> Move:
+def _point(models: PublishedModels, version: str, before: HistoryEntry | None) -> HistoryEntry:
     latest = models.latest()
     if latest is not None and latest.version == version:
         # This step was here before, and was stopped before it could say so.
-        models.repeat_latest()
+        models.update_latest_file()
         logger.info(f"{version} is the latest version already")
         return latest
-    move = models.point(version, before, "publish")
+    move = models.make_latest(version, before, "publish")
     logger.info(f"{version} is the latest version at {models.location} now"
                    + (f"; before it was {move.previous}" if move.previous else ""))  # fmt: skip
     return move

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from components.shared.contracts.tables import LABEL
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.retrieval.towers import CandidateModel, QueryModel, shared_embeddings
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json, written_aside

@@ -59,10 +59,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.shared.contracts.split import Part
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import beside
 
-SPLITS = ("train", "validation", "test")
+SPLITS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 CANDIDATE_INDEX = "candidate_index"

@@ -9,7 +9,9 @@ import pytest
 from components.fetch_published.component import fetch_published as fetch_component
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
-from components.shared.registry.published_models import Move, Published, PublishedModels
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.published import Published
+from components.shared.registry.published_models import PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import write_json
 from components.shared.runtime.step import run_step
@@ -40,7 +42,7 @@ def models(
     return PublishedModels.at(location)
 
 
-def latest(models: PublishedModels) -> Move:
+def latest(models: PublishedModels) -> HistoryEntry:
     move = models.latest()
     assert move is not None
     return move
@@ -80,7 +82,7 @@ def test_a_version_comes_with_what_later_steps_need(
 
     move = latest(models)
     assert summary == {"version": move.version}
-    assert Published.read(folder) == Published(move=move)
+    assert Published.read(folder) == Published(entry=move)
     assert files(folder / "model") == files(sample_model)
     assert files(folder / "export") == {
         name
@@ -106,7 +108,7 @@ def test_the_entry_that_is_asked_for_is_fetched_though_a_later_one_is_live(
         shutil.copytree(part, gathered / name)
     (gathered / "model" / "history.json").write_text("{}")
     version = models.add(gathered, "sample", ("export", "model", "features"))
-    second = models.point(version, first, "publish")
+    second = models.make_latest(version, first, "publish")
     third = models.rollback()
     place = str(models.location)
 
@@ -114,7 +116,7 @@ def test_the_entry_that_is_asked_for_is_fetched_though_a_later_one_is_live(
         folder = tmp_path / f"fetched-{move.number}"
         summary = fetch_published(location=place, number=move.number, published=str(folder))
         assert summary == {"version": move.version}
-        assert Published.read(folder) == Published(move=move)
+        assert Published.read(folder) == Published(entry=move)
 
     assert [move.number for move in (first, second, third)] == [1, 2, 3]
     assert third.version == first.version != second.version
@@ -142,15 +144,13 @@ def test_the_log_of_the_component_says_what_the_version_is_fetched_for(
 
     move = latest(models)
     assert artifact.metadata["version"] == move.version
-    assert Published.read(artifact.path) == Published(move=move)
+    assert Published.read(artifact.path) == Published(entry=move)
     said = f"[fetch_published] fetched {move.version}, published at {move.time} ({purpose})"
     assert said in capsys.readouterr().out.splitlines()
 
 
-def test_an_entry_that_is_not_there_leaves_no_fetched_folder(
-    models: PublishedModels, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match=r"history/00000002\.json is not there") as caught:
+def test_a_missing_entry_leaves_no_fetched_folder(models: PublishedModels, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"history/00000002\.json does not exist") as caught:
         fetch_published(
             location=str(models.location), number=2, published=str(tmp_path / "published")
         )

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from killed_publish import MOMENTS, publish_in_process
-from pydantic import ValidationError
 
 from components.fetch_published.job import fetch_published
 from components.publish.job import REVISION, publish
-from components.shared.registry.published_models import Conflict, Move, PublishedModels
+from components.shared.contracts.statistics import Statistics
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.published_models import Conflict, PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json
 from components.shared.runtime.step import run_step
@@ -173,7 +174,7 @@ def test_what_is_good_enough_becomes_the_latest_version(
     assert latest is not None
     assert (latest.number, latest.version, latest.previous) == (1, version, None)
     assert latest.action == "publish"
-    assert Move.model_validate(step.read_json("latest.json")) == latest
+    assert HistoryEntry.model_validate(step.read_json("latest.json")) == latest
     assert step.publication == {
         "version": version, "location": location, "reasons": [], "number": 1, "previous": None
     }  # fmt: skip
@@ -223,17 +224,17 @@ def test_the_lineage_says_what_a_model_was_made_from(
     version = step.run()["version"]
 
     lineage = step.read_json(f"versions/{version}/lineage.json")
-    statistics = read_json(sample_tables / "statistics.json")
+    statistics = Statistics.read(sample_tables)
     assert lineage.pop("time").endswith("+00:00")
     assert lineage == {
         "run": "r-7",
         "images": {"train": "model:1"},
         "parameters": {"seed": 7},
         "revision": "0123abc",
-        "data": statistics,
+        "data": statistics.model_dump(mode="json"),
         "compared_with": None,
     }
-    assert statistics["fingerprint"]
+    assert statistics.fingerprint
 
 
 def test_without_a_revision_the_lineage_says_that_it_is_unknown(
@@ -324,7 +325,7 @@ def test_a_note_of_the_published_model_with_a_path_in_it_is_refused(
     move = {"number": 1, "version": "v-1", "previous": None, "action": "publish", "time": "2026"}
     write_json({"move": {**move, field: "../x"}}, tmp_path / "published" / "published.json")
 
-    with pytest.raises(ValidationError, match=r"'\.\./x' cannot be the name of a version"):
+    with pytest.raises(InputError, match=r"'\.\./x' cannot be the name of a version"):
         step.run()
 
     assert not (tmp_path / "models").exists()
@@ -366,7 +367,7 @@ def test_a_step_that_is_tried_again_publishes_once(step: Step) -> None:
 def assert_one_whole_version(step: Step, tmp_path: Path) -> None:
     (move,) = step.models.history()
     assert move.number == 1
-    assert Move.model_validate(step.read_json("latest.json")) == move
+    assert HistoryEntry.model_validate(step.read_json("latest.json")) == move
     assert step.models.versions() == [move.version]
     step.models.fetch(move.version, [""], tmp_path / "whole")
     assert step.publication["version"] == move.version
@@ -412,4 +413,4 @@ def test_a_run_that_a_killed_one_was_before_is_in_conflict_with_it(
     history = step.models.history()
     assert [move.number for move in history] == [1, 2]
     assert history[1].version == second
-    assert Move.model_validate(step.read_json("latest.json")) == history[1]
+    assert HistoryEntry.model_validate(step.read_json("latest.json")) == history[1]

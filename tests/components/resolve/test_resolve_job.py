@@ -26,7 +26,7 @@ def models(tmp_path: Path) -> PublishedModels:
         folder = tmp_path / content
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "history.json").write_text(content)
-        models.point(models.add(folder, "shop", ("model",)), models.latest(), "publish")
+        models.make_latest(models.add(folder, "shop", ("model",)), models.latest(), "publish")
     models.rollback()
     return models
 
@@ -99,12 +99,12 @@ def test_at_an_empty_location_nothing_is_published(tmp_path: Path, warm_start: b
 
 
 def test_the_live_version_is_the_one_of_the_last_entry(models: PublishedModels) -> None:
-    second = models.move(2)
+    second = models.entry(2)
 
     resolved = resolve(source=SAMPLE, location=str(models.location))
 
     assert resolved["published_number"] == 4
-    assert resolved["published_version"] == second.version == models.move(4).version
+    assert resolved["published_version"] == second.version == models.entry(4).version
 
 
 @pytest.mark.parametrize(("warm_start", "base"), [(True, 4), (False, 0)])
@@ -122,12 +122,12 @@ def test_a_version_that_is_published_meanwhile_changes_the_next_answer(
 ) -> None:
     before = resolve(source=SAMPLE, location=str(models.location), warm_start=True)
 
-    models.rollback(models.move(1).version)
+    models.rollback(models.entry(1).version)
     after = resolve(source=SAMPLE, location=str(models.location), warm_start=True)
 
     assert (before["published_number"], after["published_number"]) == (4, 5)
     assert after["base_number"] == 5
-    assert after["published_version"] == models.move(1).version != before["published_version"]
+    assert after["published_version"] == models.entry(1).version != before["published_version"]
 
 
 def test_nothing_is_written(models: PublishedModels, tmp_path: Path) -> None:
