@@ -1,4 +1,4 @@
-"""The built-in sample: a small world in which taste and popularity are known to exist."""
+"""The built-in sample: a small data set with planted taste and popularity."""
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,7 @@ from components.ingest.schemas import OCCUPATIONS, SAMPLE_SCHEMA
 from components.ingest.sources.log import FromTable, InteractionLog, with_origin
 from components.shared.contracts.tables import TIMESTAMP
 
-# What each genre's titles are made of, so that a title tells something about its genre.
+# The words of each genre's titles, so that a title is informative about its genre.
 _TITLES = {
     "Action": (("Iron", "Last", "Burning"), ("Strike", "Convoy", "Pursuit")),
     "Adventure": (("Lost", "Distant", "Hidden"), ("Island", "Passage", "Summit")),
@@ -27,18 +27,17 @@ _YEAR = 365 * 24 * 3600
 
 
 def open_sample(config: SampleSource, *, seed: int, batch_rows: int) -> InteractionLog:
-    """Makes the sample.
+    """Generate the sample.
 
-    A user's taste for a genre is the sum of what age, gender and occupation
-    plant and of something of their own; an item's appeal falls with its rank
-    (Zipf). Who sees what follows taste plus popularity, and the rating follows
-    taste, so both a popularity baseline and a personal model have something to
-    find.
+    A user's taste for a genre is the sum of the effects of age, gender and
+    occupation and of an individual part. An item's appeal decreases with its rank
+    (Zipf). Interactions follow taste and popularity, and ratings follow taste, so
+    both a popularity baseline and a personalized model have a signal to find.
 
     Args:
         config: The sizes.
-        seed: The same seed gives the same sample.
-        batch_rows: Rows of an Arrow batch.
+        seed: The seed of the random generator.
+        batch_rows: Number of rows of an Arrow batch.
     """
     rng = np.random.default_rng([seed, 0x5A3B1E])
     users, items = config.users, config.items

@@ -294,7 +294,7 @@ def test_without_timestamps_there_is_no_context(tmp_path: Path, setting: str, va
         run(tmp_path, write_source(tmp_path, random_log(1), columns=columns), **{setting: value})
 
     assert str(error.value) == (
-        f"ingest.{setting} goes by time, but source.columns.timestamp is not set."
+        f"ingest.{setting} needs timestamps, but source.columns.timestamp is not set."
     )
 
 
@@ -303,7 +303,7 @@ def test_without_timestamps_there_is_no_context(tmp_path: Path, setting: str, va
     [
         ({"history_length": 0}, "greater than or equal to 1"),
         ({"time_columns": ["minute"]}, "hour_of_day"),
-        ({"time_columns": ["hour_of_day", "hour_of_day"]}, "hour_of_day is there twice"),
+        ({"time_columns": ["hour_of_day", "hour_of_day"]}, "hour_of_day is listed twice"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:

@@ -214,7 +214,7 @@ def test_other_members_of_an_archive_do_not_matter(
 
 def prepared_or_error(data_dir: str) -> str:
     """Called in a process that has TensorFlow: the files of a data set, or the InputError."""
-    from components.ingest.sources.movielens import _prepared
+    from components.ingest.sources.movielens_prepared import _prepared
 
     try:
         return str(_prepared(Path(data_dir), "100k-movies").files)
@@ -320,10 +320,10 @@ def real(movielens_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.movielens
 def test_the_real_archive_has_its_published_counts(real: Ingested) -> None:
     statistics = real.statistics
-    assert sum(statistics["rows"].values()) == 100_000
-    assert (statistics["users"], statistics["candidates"]) == (943, 1682)
-    assert statistics["ratings"] == {"1": 6110, "2": 11370, "3": 27145, "4": 34174, "5": 21201}
-    assert statistics["rejects"] == {}
+    assert sum(statistics.rows.values()) == 100_000
+    assert (statistics.users, statistics.candidates) == (943, 1682)
+    assert statistics.ratings == {"1": 6110, "2": 11370, "3": 27145, "4": 34174, "5": 21201}
+    assert statistics.rejects == {}
     assert real.candidates[0]["movie_title"] == "Toy Story (1995)"
     assert real.candidates[0]["movie_genres"] == ["Animation", "Children", "Comedy"]
 
@@ -396,4 +396,4 @@ def test_no_cache_and_no_network_says_to_name_the_file(
     )
     assert message.startswith("InputError: http")
     assert "ml-100k.zip could not be downloaded (ConnectionError: no route to host)" in message
-    assert message.endswith("Fetch it yourself and name the file with source.path.")
+    assert message.endswith("Download it yourself, and set source.path to the file.")

@@ -90,6 +90,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
 
 
 def test_a_tiny_sample_is_usable(tiny: Ingested) -> None:
-    assert tiny.statistics["users"] == 20
+    assert tiny.statistics.users == 20
     assert len(tiny.candidates) == 10
     assert tiny.rejects == []

@@ -44,14 +44,14 @@ def test_no_row_is_in_two_splits_and_none_is_lost(
 
 
 def test_random_shares_are_near_the_fractions(by_split: dict[str, Ingested]) -> None:
-    rows = by_split["random"].statistics["rows"]
+    rows = by_split["random"].statistics.rows
     total = sum(rows.values())
     assert rows["test"] / total == pytest.approx(0.2, abs=0.03)
     assert rows["validation"] / total == pytest.approx(0.08, abs=0.02)
 
 
 def test_the_random_split_follows_other_fractions(tmp_path: Path) -> None:
-    rows = run(tmp_path, SAMPLE, test_fraction=0.5, validation_fraction=0.4).statistics["rows"]
+    rows = run(tmp_path, SAMPLE, test_fraction=0.5, validation_fraction=0.4).statistics.rows
     total = sum(rows.values())
     assert rows["test"] / total == pytest.approx(0.5, abs=0.03)
     assert rows["validation"] / total == pytest.approx(0.2, abs=0.03)

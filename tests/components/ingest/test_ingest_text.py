@@ -104,7 +104,7 @@ def test_text_in_another_encoding_names_the_row(tmp_path: Path) -> None:
 
 
 def test_lines_that_end_in_a_carriage_return_alone_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="lines: from row 1 on, lines cannot be told apart"):
+    with pytest.raises(InputError, match="lines: lines cannot be separated from row 1 on"):
         parse(tmp_path, b"1,x\r2,y\r", CSV)
 
 

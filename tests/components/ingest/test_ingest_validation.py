@@ -84,7 +84,7 @@ def test_rejects_are_typed_and_ordered(checked: Ingested) -> None:
 
 def test_statistics_count_the_rejects_by_reason(checked: Ingested) -> None:
     by_reason = collections.Counter(row["reason"] for row in checked.rejects)
-    assert checked.statistics["rejects"] == by_reason
+    assert checked.statistics.rejects == by_reason
     assert by_reason["missing user"] == 3
     assert checked.summary["rejects"] == len(BAD_LINES)
 
@@ -94,21 +94,21 @@ def test_the_rows_of_the_splits_and_the_rejects_are_the_rows_of_the_source(
 ) -> None:
     source_rows = len(log_rows()) - 1 + len(BAD_LINES) + len(GOOD_LINES)
     assert len(checked.interactions) + len(checked.rejects) == source_rows
-    assert checked.statistics["rows"] == {name: len(checked.split(name)) for name in SPLITS}
+    assert checked.statistics.rows == {name: len(checked.split(name)) for name in SPLITS}
     assert checked.summary["interactions"] == len(checked.interactions)
 
 
 def test_statistics_describe_what_was_kept(checked: Ingested) -> None:
     kept = checked.interactions
-    assert checked.statistics["users"] == len({row["user"] for row in kept}) == 11
-    assert checked.statistics["candidates"] == 11
+    assert checked.statistics.users == len({row["user"] for row in kept}) == 11
+    assert checked.statistics.candidates == 11
     ratings = collections.Counter(f"{row['rating']:g}" for row in kept)
-    assert checked.statistics["ratings"] == ratings
-    assert min(first for first, _ in checked.statistics["times"].values()) == 7
-    for split, (first, last) in checked.statistics["times"].items():
+    assert checked.statistics.ratings == ratings
+    assert min(first for first, _ in checked.statistics.times.values()) == 7
+    for split, (first, last) in checked.statistics.times.items():
         times = [row["ts"] for row in checked.split(split)]
         assert (first, last) == (min(times), max(times))
-    assert set(checked.statistics["times"]) == set(SPLITS)
+    assert set(checked.statistics.times) == set(SPLITS)
 
 
 @pytest.mark.parametrize("number", GOOD_LINES)
@@ -223,7 +223,7 @@ def test_duplicates_are_kept_where_asked_for(tmp_path: Path) -> None:
     ingested = run(tmp_path, source, duplicates="keep", max_reject_share=0)
     assert len(ingested.interactions) == 113
     assert ingested.rejects == []
-    assert ingested.statistics["rejects"] == {}
+    assert ingested.statistics.rejects == {}
 
 
 # --- ids ------------------------------------------------------------------------------------------

@@ -166,10 +166,10 @@ def test_exactly_the_rows_in_the_window_are_taken(tmp_path: Path, days: float | 
     for split in SPLITS:  # with the random split, each row keeps its part
         assert windowed.split(split) == inside(everything.split(split), since, until)
     assert windowed.candidates == everything.candidates
-    assert windowed.statistics["candidates"] == 11
+    assert windowed.statistics.candidates == 11
     for split in SPLITS:
         times = [row["ts"] for row in windowed.split(split)]
-        assert windowed.statistics["times"][split] == [min(times), max(times)]
+        assert windowed.statistics.times[split] == (min(times), max(times))
     assert windowed.summary["interactions"] == len(windowed.interactions)
 
 
@@ -219,7 +219,7 @@ def test_shards_make_no_difference(tmp_path: Path, shards: int) -> None:
     some = run(tmp_path / "some", source, "2026-01-09", window_days=5, shards=shards)
     for split in SPLITS:
         assert sorted_rows(some.split(split)) == sorted_rows(one.split(split))
-    assert some.statistics["rows"] == one.statistics["rows"]
+    assert some.statistics.rows == one.statistics.rows
 
 
 def test_batches_make_no_difference(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_rejects_are_those_of_the_whole_log(tmp_path: Path) -> None:
 
 def test_a_short_window_does_not_make_a_good_log_a_bad_one(tmp_path: Path) -> None:
     source = daily_source(tmp_path, (f"u1,1,many,{FIRST_DAY}",))
-    assert run(tmp_path / "full", source).statistics["rejects"]  # 1 of 111: below 1%
+    assert run(tmp_path / "full", source).statistics.rejects  # 1 of 111: below 1%
     windowed = run(tmp_path / "windowed", source, "2026-01-09", window_days=5)
     assert len(windowed.interactions) == 50
 
@@ -351,7 +351,7 @@ def test_a_log_without_times_has_no_window(tmp_path: Path) -> None:
         run(tmp_path, source, "2026-01-09")
     assert "source.columns.timestamp is not set" in str(error.value)
     assert left_over(tmp_path) == []
-    assert run(tmp_path / "all", source).statistics["rows"]["train"]
+    assert run(tmp_path / "all", source).statistics.rows["train"]
 
 
 # --- the fingerprint ------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ def test_a_log_without_times_has_no_window(tmp_path: Path) -> None:
 
 def fingerprint(folder: Path, source: Source, data_until: str = "", **config: Any) -> str:
     """What statistics.json says of the content."""
-    found = run(folder, source, data_until, **config).statistics["fingerprint"]
+    found = run(folder, source, data_until, **config).statistics.fingerprint
     assert isinstance(found, str)
     assert len(found) == 16
     int(found, 16)
