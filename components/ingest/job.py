@@ -80,6 +80,10 @@ def ingest(
             validation_fraction=settings.validation_fraction,
             times=statistics.times,
         ).write(tables_folder)
+    return _summary(statistics)
+
+
+def _summary(statistics: Statistics) -> dict[str, Any]:
     return {
         "interactions": sum(statistics.rows.values()),
         **{f"{split}_rows": rows for split, rows in statistics.rows.items()},

@@ -40,12 +40,22 @@ class InteractionLog:
 
 
 def with_origin(table: pa.Table, file: str, first_row: int = 1) -> pa.Table:
-    """Append the columns `_file` and `_row`, the origin of each row."""
-    rows = pa.array(np.arange(first_row, first_row + table.num_rows))
+    """Append the columns `_file` and `_row` to rows that are consecutive in a file."""
+    return with_row_numbers(table, file, np.arange(first_row, first_row + table.num_rows))
+
+
+def with_row_numbers(table: pa.Table, file: str, numbers: np.ndarray) -> pa.Table:
+    """Append the columns `_file` and `_row`, the origin of each row.
+
+    Args:
+        table: Some rows of a file.
+        file: The file's name in messages.
+        numbers: `(rows,) int64`, the rows' numbers; 1 is the first.
+    """
     files = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(table.num_rows, np.int32)), pa.array([file])
     )
-    return table.append_column(FILE, files).append_column(ROW, rows)
+    return table.append_column(FILE, files).append_column(ROW, pa.array(numbers))
 
 
 class FromTable(beam.PTransform):

@@ -4,14 +4,14 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from components.ingest.sources.log import FILE, ROW, Rejected
+from components.ingest.sources.log import FILE, ROW, Rejected, with_row_numbers
 from components.shared.contracts.tables import REJECTS_SCHEMA
 from components.shared.runtime.errors import InputError
 
@@ -128,23 +128,17 @@ def parse_block(block: TextBlock, layout: TextFormat) -> tuple[pa.Table, pa.Tabl
     with open(block.path, "rb") as file:
         file.seek(block.offset)
         data = file.read(block.length)
-    given_delimiter = layout.delimiter
-    if len(given_delimiter) > 1:  # pyarrow.csv only accepts one character
-        data = data.replace(given_delimiter.encode(), b"\x1f")
+    delimiter = layout.delimiter
+    if len(delimiter) > 1:  # pyarrow.csv only accepts one character
+        data = data.replace(delimiter.encode(), b"\x1f")
         layout = replace(layout, delimiter="\x1f")
     numbers = block.first_row + np.arange(data.count(b"\n") + (not data.endswith(b"\n")))
-    bad: list[tuple[int, str, str]] = []
+    bad: list[_BadLine] = []
     try:
         table, invalid = _parse(data, layout)
         if layout.quoted and table.num_rows + len(invalid) != len(numbers):
-            # pyarrow reads past the end of a line with an unclosed quote.
-            lines = data.removesuffix(b"\n").split(b"\n")
-            closed = np.array([line.count(b'"') % 2 == 0 for line in lines])
-            for index in np.flatnonzero(~closed):
-                line = lines[index].decode(layout.encoding)
-                bad.append((int(numbers[index]), "a quote is not closed", line))
-            numbers = numbers[closed]
-            table, invalid = _parse(b"\n".join(itertools.compress(lines, closed)) + b"\n", layout)
+            data, numbers, bad = _without_unclosed_quotes(data, numbers, layout.encoding)
+            table, invalid = _parse(data, layout)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise InputError(_undecodable(data, block, layout.encoding) or str(error)) from error
     if table.num_rows + len(invalid) != len(numbers):
@@ -156,24 +150,49 @@ def parse_block(block: TextBlock, layout: TextFormat) -> tuple[pa.Table, pa.Tabl
     for row in invalid:
         good[row.number - 1] = False
         reason = f"{row.actual_columns} fields instead of {row.expected_columns}"
-        bad.append(
-            (int(numbers[row.number - 1]), reason, row.text.replace("\x1f", given_delimiter))
-        )
-    numbers = numbers[good]
-    files = pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(table.num_rows, np.int32)), pa.array([block.name])
-    )
-    table = table.append_column(FILE, files).append_column(ROW, pa.array(numbers))
-    rejects = pa.table(
+        text = row.text.replace("\x1f", delimiter)
+        bad.append(_BadLine(int(numbers[row.number - 1]), reason, text))
+    return with_row_numbers(table, block.name, numbers[good]), _rejects(bad, block.name)
+
+
+class _BadLine(NamedTuple):
+    row: int
+    reason: str
+    text: str
+
+
+def _without_unclosed_quotes(
+    data: bytes, numbers: np.ndarray, encoding: str
+) -> tuple[bytes, np.ndarray, list[_BadLine]]:
+    """Remove the lines with an unclosed quote, because pyarrow reads past their ends.
+
+    Args:
+        data: Whole lines.
+        numbers: `(lines,) int64`, their numbers.
+        encoding: Their encoding.
+
+    Returns:
+        The other lines, their numbers, and the removed lines.
+    """
+    lines = data.removesuffix(b"\n").split(b"\n")
+    closed = np.array([line.count(b'"') % 2 == 0 for line in lines])
+    bad = [
+        _BadLine(int(numbers[index]), "a quote is not closed", lines[index].decode(encoding))
+        for index in np.flatnonzero(~closed)
+    ]
+    return b"\n".join(itertools.compress(lines, closed)) + b"\n", numbers[closed], bad
+
+
+def _rejects(bad: list[_BadLine], file: str) -> pa.Table:
+    return pa.table(
         {
-            "file": [block.name] * len(bad),
-            "row": [row for row, _, _ in bad],
-            "reason": [reason for _, reason, _ in bad],
-            "record": [record for _, _, record in bad],
+            "file": [file] * len(bad),
+            "row": [line.row for line in bad],
+            "reason": [line.reason for line in bad],
+            "record": [line.text for line in bad],
         },
         schema=REJECTS_SCHEMA,
     )
-    return table, rejects
 
 
 def _undecodable(data: bytes, block: TextBlock, encoding: str) -> str | None:

@@ -274,7 +274,7 @@ def too_few_rows(folder: Path) -> Source:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_bad_input_is_refused_in_words_and_leaves_nothing(
+def test_bad_input_is_refused_with_a_message_and_leaves_no_output(
     tmp_path: Path, source: Callable[[Path], Source], says: list[str]
 ) -> None:
     made = source(tmp_path)
@@ -294,7 +294,9 @@ def test_a_split_by_time_needs_timestamps(tmp_path: Path, split: str) -> None:
 
 
 @pytest.mark.parametrize("split", ["random", "temporal", "leave_last_out"])
-def test_no_usable_row_at_all_is_said_whatever_is_allowed(tmp_path: Path, split: str) -> None:
+def test_a_log_without_a_usable_row_is_refused_even_if_all_rejects_are_allowed(
+    tmp_path: Path, split: str
+) -> None:
     source = csv_source(tmp_path, [("u1", 1, "bad", 7)] * 3)
     with pytest.raises(
         InputError, match=r"None of the 3 rows can be used\.\nExamples:\n  log\.csv"
@@ -302,7 +304,7 @@ def test_no_usable_row_at_all_is_said_whatever_is_allowed(tmp_path: Path, split:
         run(tmp_path, source, split=split, max_reject_share=1.0)
 
 
-def test_a_failed_run_leaves_the_former_output_as_it_was(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_the_previous_output_unchanged(tmp_path: Path) -> None:
     before = run(tmp_path, csv_source(tmp_path)).files()
     source = csv_source(tmp_path, ["short"] * 5)
     with pytest.raises(InputError):

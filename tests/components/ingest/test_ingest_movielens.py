@@ -180,7 +180,7 @@ def test_the_csv_versions_share_a_layout(
 @pytest.mark.parametrize(
     "folder", ["..", "../../..", "", "/tmp", "ml-100k/../../..", "ml-100k\\.."]
 )
-def test_an_archive_does_not_write_outside_of_the_work_folder(
+def test_an_archive_does_not_write_outside_the_work_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
@@ -198,7 +198,7 @@ def test_an_archive_does_not_write_outside_of_the_work_folder(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_other_members_of_an_archive_do_not_matter(
+def test_other_members_of_an_archive_are_ignored(
     tmp_path: Path, opened: dict[str, Ingested]
 ) -> None:
     archive = write_archive(tmp_path / "ml.zip", movielens_100k(), "ml-100k")
@@ -231,7 +231,7 @@ def prepared_or_error(data_dir: str) -> str:
         ("../../outside/movielens", ""),
     ],
 )
-def test_a_prepared_data_set_is_not_read_from_elsewhere(
+def test_a_prepared_data_set_is_not_read_from_outside_its_folder(
     tmp_path: Path, in_tensorflow: RunStep, dataset: str, folder: str
 ) -> None:
     version = tmp_path / "movielens" / "100k-movies" / "0.1.1"
@@ -277,7 +277,7 @@ def builder_labels(version: str, data_dir: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", ["100k", "1m", "25m"])
-def test_names_and_label_numbers_are_those_of_tfds(
+def test_names_and_label_numbers_match_tfds(
     tmp_path: Path, in_tensorflow: RunStep, opened: dict[str, Ingested], version: str
 ) -> None:
     labels = in_tensorflow(
@@ -388,7 +388,7 @@ def test_a_cached_archive_needs_no_network(
     assert Path(path).read_bytes() == movielens_archive.read_bytes()
 
 
-def test_no_cache_and_no_network_says_to_name_the_file(
+def test_without_cache_and_network_the_message_says_to_set_the_path(
     tmp_path: Path, in_tensorflow: RunStep
 ) -> None:
     message = in_tensorflow(
