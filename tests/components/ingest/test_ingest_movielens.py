@@ -295,15 +295,17 @@ def test_names_and_label_numbers_match_tfds(
 
 
 def test_the_genre_flags_have_the_names_of_tfds(tmp_path: Path, in_tensorflow: RunStep) -> None:
-    from components.ingest.sources import movielens
+    from components.ingest.sources import movielens_layouts
 
     labels = in_tensorflow(
         "test_ingest_movielens:builder_labels", version="100k", data_dir=str(tmp_path)
     )
-    assert set(movielens._GENRES_100K) <= set(labels["genres"])
-    assert tuple(GENRES_100K) == movielens._GENRES_100K
-    texts = set(movielens._OCCUPATION_OF_TEXT_100K.values())
-    numbers = {movielens._STUDENTS_1M.get(t, t) for t in movielens._OCCUPATION_TEXTS_1M}
+    assert set(movielens_layouts._GENRES_100K) <= set(labels["genres"])
+    assert tuple(GENRES_100K) == movielens_layouts._GENRES_100K
+    texts = set(movielens_layouts._OCCUPATION_OF_TEXT_100K.values())
+    numbers = {
+        movielens_layouts._STUDENTS_1M.get(t, t) for t in movielens_layouts._OCCUPATION_TEXTS_1M
+    }
     assert texts <= set(labels["occupations"])
     assert numbers <= set(labels["occupations"])
 
