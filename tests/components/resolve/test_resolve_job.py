@@ -51,7 +51,7 @@ def test_scheduled_is_refused_in_a_run_that_is_not_scheduled(
         run_step("resolve", resolve, source=SAMPLE, data_until=SCHEDULED, scheduled_time="")
 
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("[resolve] error: data_until: scheduled is the time")
+    assert line.startswith("[resolve] error: data_until: scheduled stands for the scheduled time")
     assert "Kubeflow Pipelines 2.17 or later" in line
     assert "data_until=2026-11-24T03:15:00Z" in line
 
