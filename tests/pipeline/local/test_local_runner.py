@@ -136,7 +136,7 @@ def test_a_failed_step_is_named_with_its_message_and_leaves_no_results(
     with pytest.raises(RunFailed) as error:
         run_locally(config, str(output))
     assert str(error.value).startswith("ingest: ")
-    assert "one user only" in str(error.value)
+    assert "only one user" in str(error.value)
     assert "Traceback" not in str(error.value)
     assert not (output / "failing").exists()
 
@@ -144,7 +144,7 @@ def test_a_failed_step_is_named_with_its_message_and_leaves_no_results(
 def test_the_next_run_does_not_take_a_failed_step_for_done(output: Path) -> None:
     config = tiny(name="failing", source={"kind": "sample", "users": 1, "items": 40})
     for _ in range(2):
-        with pytest.raises(RunFailed, match="one user only"):
+        with pytest.raises(RunFailed, match="only one user"):
             run_locally(config, str(output))
 
 
