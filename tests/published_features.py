@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from components.shared.registry.published_models import Move, Published
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.published import Published
 
 
 def published_features(encoded: Path, folder: Path, version: str) -> Path:
@@ -15,6 +16,6 @@ def published_features(encoded: Path, folder: Path, version: str) -> Path:
             shutil.copy(path, features)
     shutil.copytree(encoded / "vocabularies", features / "vocabularies")
     time = "2026-01-01T00:00:00+00:00"
-    move = Move(number=1, version=version, previous=None, action="publish", time=time)
-    Published(move=move).write(folder)
+    move = HistoryEntry(number=1, version=version, previous=None, action="publish", time=time)
+    Published(entry=move).write(folder)
     return folder

@@ -21,7 +21,7 @@ from components.shared.features.config import FeaturesConfig, Side
 from components.shared.features.encoding import EncodeTable, Encoding
 from components.shared.features.feature_type import FeatureData, ItemIds
 from components.shared.features.types.id import Id
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.runtime.beam import pipeline_options
 from components.shared.runtime.files import written_aside
 from components.shared.runtime.keras_backend import require_tensorflow

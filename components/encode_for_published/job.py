@@ -18,7 +18,7 @@ from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import Column, Schema, read_schema
 from components.shared.features.encoding_config import EncodingConfig
 from components.shared.features.types import type_of
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.runtime.files import written_aside
 
 logger = logging.getLogger(__name__)

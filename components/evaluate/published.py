@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, read_table
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems

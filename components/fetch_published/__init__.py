@@ -1,1 +1,1 @@
-"""fetch_published: the model that is published now, to begin from and to compare with."""
+"""fetch_published: a published version to compare with or to start training from."""

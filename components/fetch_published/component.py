@@ -9,15 +9,15 @@ from components.shared.runtime.images import MODEL_IMAGE
 def fetch_published(
     location: str, number: int, purpose: str, published: dsl.Output[dsl.Model]
 ) -> None:
-    """Fetches the version that an entry of the history made the live one.
+    """Fetch the version of a history entry.
 
     Args:
-        location: Where models are published; empty if nowhere.
-        number: The entry's number, as resolve returns it; 0 for no model.
-        purpose: What it is for, `comparison` or `warm start`. Each purpose has cache
-            entries of its own, so that two fetches of a run never swap theirs.
-        published: The parts of the version that later steps need; only a note
-            that says so if there is no model.
+        location: The registry; empty if models are not published.
+        number: The entry's number, as resolve returns it; 0 for none.
+        purpose: `comparison` or `warm start`. Each purpose has its own cache entries,
+            so that the two fetches of a run never share one.
+        published: The parts of the version that later steps need, and
+            `published.json`, which names it or says that there is none.
     """
     from components.fetch_published.job import fetch_published as job
     from components.shared.runtime.step import run_step

@@ -17,17 +17,17 @@ def ingest(
     tables: dsl.Output[dsl.Dataset],
     rejects: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Turns a log of interactions into typed, validated, split tables.
+    """Turn a log of interactions into typed, validated, split tables.
 
     Args:
-        source: Where the log is; see `components.ingest.config.SourceConfig`.
+        source: The location of the log; see `components.ingest.config.SourceConfig`.
         config: How it is checked and split; see `IngestConfig`.
-        seed: Of the built-in sample and of the random splits.
-        source_fingerprint: Stands for the source's content, so that a changed
-            file under the same name is not served from a cache.
-        data_until: Interactions from this time on are left out; empty for none.
+        seed: The seed of the built-in sample and of the random splits.
+        source_fingerprint: Represents the source's content, so that a changed
+            file with the same name is not served from a cache.
+        data_until: The end of the data, exclusive: ISO 8601, or empty for no end.
         tables: Interactions by split, candidates, schema, statistics.
-        rejects: Rows that could not be used, each with its reason.
+        rejects: Rejected rows, each with its reason.
     """
     from components.ingest.job import ingest as job
     from components.shared.runtime.step import run_step

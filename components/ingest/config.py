@@ -8,13 +8,13 @@ TimeColumn = Literal["hour_of_day", "day_of_week", "month_of_year"]
 
 
 class SampleSource(BaseModel):
-    """The built-in sample: made from the seed, shaped like MovieLens, with planted taste.
+    """The built-in sample: generated from the seed, shaped like MovieLens, with planted taste.
 
     Args:
         kind: `sample`.
-        users: How many users.
-        items: How many items.
-        interactions: About how many ratings.
+        users: Number of users.
+        items: Number of items.
+        interactions: Approximate number of ratings.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -26,16 +26,16 @@ class SampleSource(BaseModel):
 
 
 class MovieLensSource(BaseModel):
-    """MovieLens, in any version that TFDS knows.
+    """MovieLens, in any version that TFDS has.
 
     Args:
         kind: `movielens`.
-        version: Which one.
+        version: The version.
         path: The archive (.zip), its unpacked folder, or a TFDS data directory
-            in which `movielens/<version>-ratings` is prepared; of this machine,
-            or s3:// or gs://. Where it is none, the archive is downloaded with
-            TFDS's registered checksum.
-        download_dir: Where downloads are kept.
+            in which `movielens/<version>-ratings` is prepared: a local path,
+            `s3://` or `gs://`. By default, the archive is downloaded, and verified
+            with TFDS's registered checksum.
+        download_dir: The folder for downloads.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,14 +47,14 @@ class MovieLensSource(BaseModel):
 
 
 class FileColumns(BaseModel):
-    """Which columns of the user's files mean what.
+    """The meaning of the columns in the user's files.
 
     Args:
-        query_id: The user.
-        candidate_id: The item, in both files.
-        title: What a person calls an item; the id where there is none.
-        rating: How much the user liked it; 1 where the log has no ratings.
-        timestamp: Seconds since 1970; needed by the splits that go by time.
+        query_id: The user's id.
+        candidate_id: The item's id, in both files.
+        title: The item's name for people; its id by default.
+        rating: How much the user liked the item; 1 by default.
+        timestamp: Seconds since 1970; required by the splits by time.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -67,17 +67,17 @@ class FileColumns(BaseModel):
 
 
 class FilesSource(BaseModel):
-    """The user's own log: Parquet or CSV with a header line.
+    """The user's own log: Parquet, or CSV with a header line.
 
     Args:
         kind: `files`.
         interactions: Path or glob of the log: ids, rating, timestamp, and every
-            column that describes the user. It may be on s3:// or gs://.
-        candidates: Path or glob of the catalogue, likewise.
-        columns: Which columns mean what.
-        dtypes: Types of columns, for CSV, which has none: `string`, `int64`,
-            `float32`, or `list<string>` (values joined by `|`). Columns that
-            are not named are strings; of Parquet, types are read from the file.
+            column that describes the user. It may be on `s3://` or `gs://`.
+        candidates: Path or glob of the catalogue, which may also be remote.
+        columns: The meaning of the columns.
+        dtypes: The types of CSV columns: `string`, `int64`, `float32`, or
+            `list<string>` (values joined by `|`). The default is `string`. Parquet
+            files contain the types of their columns.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -97,31 +97,31 @@ class IngestConfig(BaseModel):
     """How the log is checked and split.
 
     Args:
-        split: `random`: by a hash of user, item and seed, so a row keeps its
-            part when the log grows. `random_by_user`: by the same hash, but of
-            each user's rows exactly the fractions, rounded to whole rows, so
-            that rows may change their part when the log grows; at least one
-            row is left to train on. `temporal`: the latest rows are
-            the test part. `leave_last_out`: each user's last interaction is,
-            and the one before it is the validation part; users with fewer than
-            three have none in either. Of interactions of the same time, the
-            hash says which is later.
-        test_fraction: Share of the rows in the test part (not for
+        split: `random`: by a hash of user, item and seed, so that a row stays in
+            its split when the log grows. `random_by_user`: by the same hash, but
+            with exactly these fractions of each user's rows, rounded to whole
+            rows and with at least one row for training; rows may change their
+            split when the log grows. `temporal`: the latest rows are the test
+            split. `leave_last_out`: each user's last interaction is in the test
+            split and the one before it in the validation split; users with fewer
+            than three interactions are in the training split only. The hash
+            orders interactions of the same time.
+        test_fraction: Share of the rows in the test split (not for
             `leave_last_out`).
-        validation_fraction: Share of the remaining rows in the validation part.
-        max_reject_share: The run stops when more than this share is rejected.
-        duplicates: `reject`: of several rows with the same user and item only
-            the latest stays. `keep`: all stay.
-        window_days: Only interactions of so many days before `data_until` are
-            taken; all before it by default.
-        history_length: Gives each interaction a query column `history`: the
-            ids of the last so many items of its user before it; see
-            `components.ingest.context`. None by default.
-        time_columns: Query columns that tell when an interaction was, in UTC:
+        validation_fraction: Share of the remaining rows in the validation split.
+        max_reject_share: Maximum share of rejected rows; the step fails above it.
+        duplicates: `reject`: keep only the latest of several rows with the same
+            user and item. `keep`: keep all.
+        window_days: Length of the data window before `data_until`, in days; by
+            default all earlier interactions are used.
+        history_length: Maximum number of items in the query column `history`, the
+            ids of the user's previous items; see `components.ingest.context`. No
+            such column by default.
+        time_columns: Query columns with the time of an interaction, in UTC:
             `hour_of_day` (0 to 23), `day_of_week` (0, Monday, to 6),
             `month_of_year` (1 to 12).
-        shards: Files of each table; a user's rows are all in one shard.
-        batch_rows: Rows of an Arrow batch.
+        shards: Number of files of each table; all rows of a user are in one shard.
+        batch_rows: Number of rows of an Arrow batch.
         beam_options: Options for Apache Beam, e.g. `--runner=FlinkRunner`.
     """
 
@@ -144,5 +144,5 @@ class IngestConfig(BaseModel):
     def _each_once(cls, names: list[TimeColumn]) -> list[TimeColumn]:
         twice = sorted(name for name in set(names) if names.count(name) > 1)
         if twice:
-            raise ValueError(f"{twice[0]} is there twice")
+            raise ValueError(f"{twice[0]} is listed twice")
         return names

@@ -1,11 +1,11 @@
-"""Query columns that ingest derives from the log: what came before an interaction, and when it was.
+"""Query columns derived from the log: the user's history before an interaction, and its time.
 
-No column of a row depends on anything that is not known when the row's item is
-to be predicted: neither on the row's own item, nor on what happened at the same
-time or later, nor on rows of a part that is predicted along with it or later.
+A derived column only uses what is known when the row's item is predicted. It does
+not depend on the row's own item, on interactions at the same time or later, or on
+rows of a split that is predicted at the same time or later.
 
-Only rows of the tables count: where `duplicates` is `reject`, an interaction
-whose user came back to the item later is no row, and in no history.
+Histories are made of the rows in the tables: with `duplicates: reject`, an
+interaction that the user repeated later is not in the tables, nor in a history.
 """
 
 import numpy as np
@@ -36,17 +36,17 @@ _VALUES_AT_ONCE = 1 << 24
 
 
 def with_context(schema: Schema, config: IngestConfig) -> Schema:
-    """Adds the columns that the settings ask for to a source's columns.
+    """Add the derived columns to a source's columns.
 
     Args:
         schema: The source's columns.
-        config: Which columns to derive.
+        config: The columns to derive.
 
     Returns:
-        The columns of the tables; the derived ones are the last of the query's.
+        The columns of the tables; derived columns are the last query columns.
 
     Raises:
-        InputError: If the source has a column of such a name.
+        InputError: If the source already has a column of that name.
     """
     columns: list[Column] = []
     if config.history_length is not None:
@@ -61,8 +61,8 @@ def with_context(schema: Schema, config: IngestConfig) -> Schema:
     for column in columns:
         if column.name in taken:
             raise InputError(
-                f"{DERIVED[column.name]} makes a column {column.name!r}, but the source has one of "
-                "that name already. Rename that, or do without the setting."
+                f"{DERIVED[column.name]} adds a column {column.name!r}, but the source already has "
+                "one of that name. Rename the source's column, or remove the setting."
             )
     if not columns:
         return schema
@@ -76,13 +76,13 @@ def add_context(
     config: IngestConfig,
     candidate_ids: pa.Array,
 ) -> pa.Table:
-    """Derives the columns.
+    """Append the derived columns.
 
     Args:
         rows: All rows of some users, ordered by user and time.
-        splits: `(rows,) int8`, each row's part; see `components.ingest.splitting`.
+        splits: `(rows,) int8`, each row's split; see `components.ingest.splitting`.
         schema: The tables' columns.
-        config: Which columns to derive.
+        config: The columns to derive.
         candidate_ids: `(candidates,)`, in the order of the candidates table.
 
     Returns:
@@ -108,20 +108,19 @@ def add_context(
 def histories(
     user: np.ndarray, timestamp: np.ndarray, splits: np.ndarray, item: pa.Array, length: int
 ) -> pa.ChunkedArray:
-    """Lists the last items of each row's user before the row's time, latest first.
+    """List the last items of each row's user before the row's time, latest first.
 
-    A row of the test part has items of the training and the validation part, a
-    row of the other two has items of the training part alone: what is known
-    when its part is predicted. Of rows of the same earlier time, the one that
-    is further down counts as later. An item that a user came back to is there
-    as often.
+    The history of a test row contains items of the training and the validation
+    split; that of other rows contains items of the training split only, because
+    nothing else is known when the split is predicted. Among rows of the same
+    earlier time, a later row counts as later. Repeated items appear repeatedly.
 
     Args:
-        user: `(rows,)`, equal for rows of the same user, which are together.
+        user: `(rows,)`, the same value for all rows of a user, which are adjacent.
         timestamp: `(rows,)`, ascending within a user.
         splits: `(rows,) int8`.
         item: `(rows,)` strings.
-        length: Items of a list, at most.
+        length: Maximum number of items of a list.
 
     Returns:
         `(rows,)` lists of strings.
@@ -134,13 +133,15 @@ def histories(
     values: list[pa.Array] = []
     for known, of in (((TRAIN,), (TRAIN, VALIDATION)), ((TRAIN, VALIDATION), (TEST,))):
         is_known, asking = np.isin(splits, known), np.isin(splits, of)
-        # Where in `values` a row's user and a row's time begin.
+        # The positions in `values` where a row's user and a row's time begin.
         place = sum(map(len, values)) + np.cumsum(is_known) - is_known
         begin[asking] = place[first_of_user[asking]]
         end[asking] = place[first_of_time[asking]]
         values.append(item.filter(pa.array(is_known)))
     all_values = pa.concat_arrays(values)
-    step = max(_VALUES_AT_ONCE // length, 1)  # so that no array of strings outgrows its offsets
+    step = max(
+        _VALUES_AT_ONCE // length, 1
+    )  # so that no array of strings exceeds its 32-bit offsets
     lists = [
         latest_first(all_values, begin[first : first + step], end[first : first + step], length)
         for first in range(0, len(user), step)

@@ -1,4 +1,4 @@
-"""Sources on S3 or Google Cloud Storage: copied to this machine before they are read."""
+"""Sources on S3 or Google Cloud Storage, copied to the local disk before they are read."""
 
 import logging
 import re
@@ -17,15 +17,15 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 def fetched(source: Mapping[str, Any], workdir: str) -> dict[str, Any]:
-    """Copies what a source names by URL; the source then names the copies.
+    """Copy a source's remote files, and return the source with the paths of the copies.
 
     Args:
-        source: A `SourceConfig`; files of this machine stay as they are.
-        workdir: Where copies go.
+        source: A `SourceConfig`. Local paths are unchanged.
+        workdir: The folder for the copies.
 
     Raises:
         InputError: If there is nothing at a URL, it cannot be read, it contains
-            credentials, or an object there has a name that leads out of its folder.
+            credentials, or the name of an object there is not allowed.
     """
     refuse_credentials(source, "source")
     local = dict(source)
@@ -40,7 +40,7 @@ def fetched(source: Mapping[str, Any], workdir: str) -> dict[str, Any]:
 
 
 def _fetch(url: str, target: Path) -> str:
-    """Copies a file, a folder, or what a glob matches; returns the same for the copies."""
+    """Copy a file, a folder or the matches of a glob; return the local counterpart."""
     fixed = re.split(_MAGIC, url, maxsplit=1)[0]
     location, pattern, names = Location(url), "", list[str]()
     if "/" in fixed.split("://", 1)[1]:  # a file or a glob

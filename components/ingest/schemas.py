@@ -1,6 +1,6 @@
-"""The columns of the sources that come with the pipeline.
+"""The columns of the built-in sources.
 
-Names, types and label numbers are those of `tensorflow_datasets.structured.movielens`
+Names, types and label numbers are from `tensorflow_datasets.structured.movielens`
 (4.9.10), which merges labels that differ between versions.
 """
 
@@ -67,7 +67,7 @@ SAMPLE_SCHEMA = Schema(
 
 
 def movielens_schema(version: str) -> Schema:
-    """The columns of a version: 100k and 1m tell about their users, the others do not."""
+    """Return the columns of a version; only 100k and 1m describe their users."""
     query = [Column(name="user_id", dtype="string", role="query_id")]
     if version == "100k":
         query.append(Column(name="raw_user_age", dtype="float32"))
@@ -85,14 +85,14 @@ def movielens_schema(version: str) -> Schema:
 def known_schema(
     source: SampleSource | MovieLensSource | FilesSource, config: IngestConfig
 ) -> Schema | None:
-    """The columns of the tables that ingest will make of a source.
+    """Return the columns of the tables that ingest will write for a source.
 
     Args:
         source: The source.
-        config: Which columns ingest derives.
+        config: The derived columns.
 
     Returns:
-        None, where a source's columns are not known before it is read.
+        The columns; None if they are unknown until the source is read.
     """
     if isinstance(source, SampleSource):
         return with_context(SAMPLE_SCHEMA, config)

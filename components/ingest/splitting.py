@@ -1,4 +1,4 @@
-"""Which part of the data a row belongs to."""
+"""Assignment of rows to the training, validation and test split."""
 
 import hashlib
 
@@ -13,13 +13,13 @@ TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 
 def hash_ids(ids: pa.Array) -> np.ndarray:
-    """Hashes ids, each distinct one once.
+    """Hash ids.
 
     Args:
         ids: `(rows,)` strings or integers.
 
     Returns:
-        `(rows,) uint64`, the same for the same id on every machine.
+        `(rows,) uint64`, the same for an id on every machine.
     """
     encoded = ids.dictionary_encode()
     digests = [
@@ -31,7 +31,7 @@ def hash_ids(ids: pa.Array) -> np.ndarray:
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """The finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014, fig. 14)."""
+    """Apply the finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014, fig. 14)."""
     with np.errstate(over="ignore"):
         values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -39,12 +39,12 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 
 def uniform(query_hash: np.ndarray, candidate_hash: np.ndarray, seed: int) -> np.ndarray:
-    """A number in [0, 1) for each pair of user and item, fixed by the seed.
+    """Return a number in [0, 1) for each pair of user and item, determined by the seed.
 
     Args:
         query_hash: `(rows,) uint64`.
         candidate_hash: `(rows,) uint64`.
-        seed: Another seed gives other numbers.
+        seed: The seed.
 
     Returns:
         `(rows,) float64`.
@@ -62,16 +62,16 @@ def assign_splits(
     candidate_hashes: np.ndarray,
     time_boundaries: tuple[float, float] | None,
 ) -> np.ndarray:
-    """Assigns each row to a split.
+    """Assign each row to a split.
 
     Args:
         rows: All rows of some users, ordered by user and time.
         schema: The tables' columns.
-        config: Kind of split and fractions.
-        seed: Of the random splits.
+        config: The kind of split and its fractions.
+        seed: The seed of the random splits.
         candidate_hashes: `(candidates,) uint64`, hashes of the candidates' ids.
-        time_boundaries: For the temporal split, the first timestamp of the
-            validation part and of the test part.
+        time_boundaries: The first timestamps of the validation and of the test
+            split; only for the temporal split.
 
     Returns:
         `(rows,) int8`: 0 train, 1 validation, 2 test.
@@ -101,7 +101,7 @@ def assign_splits(
 
 
 def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
-    """Each user's first row, ascending; rows are ordered by user."""
+    """Return the position of each user's first row, ascending; rows are ordered by user."""
     user = rows[schema.role("query_id").name]
     _, first = np.unique(
         pc.dictionary_encode(user).combine_chunks().indices.to_numpy(), return_index=True
@@ -110,13 +110,13 @@ def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
 
 
 def _split_last(first: np.ndarray, timestamp: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Holds out each user's last row, and the one before it; those of users with two rows stay.
+    """Hold out the last two rows of each user with at least three rows.
 
-    Of rows of the same time, the one with the greater number is the later one. By
-    an item's place in the catalogue it would always be one of the newest items.
+    Rows of the same time are ordered by their numbers. Ordered by their position
+    in the catalogue, the last one would always be one of the newest items.
 
     Args:
-        first: `(users,)`, each user's first row.
+        first: `(users,)`, the position of each user's first row.
         timestamp: `(rows,) int64`.
         number: `(rows,) float64`.
 
@@ -126,7 +126,7 @@ def _split_last(first: np.ndarray, timestamp: np.ndarray, number: np.ndarray) ->
     count = np.diff([*first, len(number)])
     user = np.repeat(np.arange(len(first)), count)
     order = np.lexsort((number, timestamp, user))
-    enough = count >= 3  # the others would have nothing left to train on
+    enough = count >= 3  # other users would have no training rows left
     last = (first + count - 1)[enough]
     splits = np.full(len(number), TRAIN, np.int8)
     splits[order[last]] = TEST
@@ -135,14 +135,14 @@ def _split_last(first: np.ndarray, timestamp: np.ndarray, number: np.ndarray) ->
 
 
 def _split_by_user(first: np.ndarray, number: np.ndarray, config: IngestConfig) -> np.ndarray:
-    """Holds out the same share of each user's rows, those with the least numbers.
+    """Hold out the same share of each user's rows, those with the lowest numbers.
 
-    What stays is rounded, halves to even, as the stratified split of
-    recommenders-team/recommenders rounds it; one row stays at least.
+    The number of rows that are not held out is rounded half to even, as in the
+    stratified split of recommenders-team/recommenders, and is at least one.
 
     Args:
-        first: `(users,)`, each user's first row.
-        number: `(rows,) float64`, what a user's rows are ordered by.
+        first: `(users,)`, the position of each user's first row.
+        number: `(rows,) float64`, the order of a user's rows.
         config: The fractions.
 
     Returns:
@@ -152,7 +152,7 @@ def _split_by_user(first: np.ndarray, number: np.ndarray, config: IngestConfig) 
     known = np.maximum(np.rint(count * (1 - config.test_fraction)), 1)
     train = np.maximum(np.rint(known * (1 - config.validation_fraction)), 1)
     user = np.repeat(np.arange(len(first)), count)
-    # Place among the user's rows; of rows with the same item the earlier one comes first.
+    # Position among the user's rows; of rows with the same item, the earlier one is first.
     order = np.lexsort((number, user))
     place = np.arange(len(number)) - first[user]
     splits = np.full(len(number), TRAIN, np.int8)

@@ -1,13 +1,12 @@
-"""Typing and checking rows, a batch at a time: every bad row leaves with its reason."""
-
-import json
+"""Typing and checking rows, a batch at a time: every bad row is rejected with a reason."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.ingest.rejects import rejects_of
 from components.ingest.sources.log import FILE, ROW
-from components.shared.contracts.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema
+from components.shared.contracts.tables import CANDIDATE_INDEX, Column, Schema
 from components.shared.runtime.arrow import one_array
 
 _FLOAT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -16,27 +15,26 @@ _LARGEST = str(np.iinfo(np.int64).max)  # 19 digits
 
 
 def parse_numbers(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.Array:
-    """Turns a column into numbers; what is none becomes null.
+    """Convert a column to numbers; invalid values become null.
 
     Args:
         column: Strings, numbers or booleans.
         dtype: `int64` or `float32`.
 
     Returns:
-        An array of that type. Null where the value was missing, is no number,
-        is not finite, or is no integer although it should be (or none that
-        fits into 64 bits).
+        `(rows,)` array of that type. A value is null if it is missing, not a
+        number, not finite, or, for `int64`, not an integer of 64 bits.
     """
     integer = pa.types.is_integer(dtype)
     array = one_array(column)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if integer and (pa.types.is_decimal(array.type) or pa.types.is_uint64(array.type)):
-        array = pc.cast(array, pa.string())  # may hold what int64 cannot
+        array = pc.cast(array, pa.string())  # may exceed the range of int64
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         is_number = pc.match_substring_regex(array, _INTEGER if integer else _FLOAT)
         array = pc.utf8_trim_whitespace(pc.if_else(is_number, array, None))
-        array = pc.utf8_ltrim(array, "+")  # which a cast does not take
+        array = pc.utf8_ltrim(array, "+")  # which a cast does not accept
         if integer:
             array = pc.replace_substring_regex(array, r"\.0*$", "")
             digits = pc.utf8_ltrim(array, "-")
@@ -60,7 +58,7 @@ def parse_numbers(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.
 
 
 class _Reasons:
-    """The first thing that is wrong with each row."""
+    """The first reason to reject each row, if there is one."""
 
     def __init__(self, rows: int):
         self._reason = np.full(rows, None, dtype=object)
@@ -76,18 +74,7 @@ class _Reasons:
 
     def rejects(self, table: pa.Table) -> pa.Table:
         bad = np.flatnonzero(~self.good)
-        rows = table.take(pa.array(bad))
-        records = rows.drop_columns([FILE, ROW]).to_pylist()
-        return pa.table(
-            {
-                "file": pc.cast(rows[FILE], pa.string()),
-                "row": rows[ROW],
-                "reason": pa.array(self._reason[bad], pa.string()),
-                # Decimals, which JSON has not, as text.
-                "record": [json.dumps(row, ensure_ascii=False, default=str) for row in records],
-            },
-            schema=REJECTS_SCHEMA,
-        )
+        return rejects_of(table.take(pa.array(bad)), pa.array(self._reason[bad], pa.string()))
 
 
 def _typed(values: pa.ChunkedArray, column: Column, reasons: _Reasons) -> pa.Array:
@@ -120,11 +107,11 @@ def _typed(values: pa.ChunkedArray, column: Column, reasons: _Reasons) -> pa.Arr
 
 
 def check_rows(table: pa.Table, columns: list[Column]) -> tuple[pa.Table, pa.Table]:
-    """Gives every column its type and sets bad rows aside.
+    """Convert columns to their types and reject bad rows.
 
     Args:
-        table: Rows as a source gives them, with `_file` and `_row`.
-        columns: The columns wanted and their types.
+        table: Rows from a source, with `_file` and `_row`.
+        columns: The columns to check, with their types.
 
     Returns:
         The good rows with those columns and `_file` and `_row`; and a table of
@@ -137,15 +124,15 @@ def check_rows(table: pa.Table, columns: list[Column]) -> tuple[pa.Table, pa.Tab
 
 
 def first_of_each(table: pa.Table, key: str, what: str) -> tuple[pa.Table, pa.Table]:
-    """Keeps the first row of each id.
+    """Keep the first row of each id.
 
     Args:
         table: Rows with `_file` and `_row`.
         key: The id's column.
-        what: What an id names, for the reason: `item`, `user`.
+        what: What the id identifies, for the reason: `item` or `user`.
 
     Returns:
-        The rows that stay, and the rejects.
+        The kept rows, and the rejects.
     """
     _, first = np.unique(table[key].to_numpy(zero_copy_only=False), return_index=True)
     repeated = np.ones(table.num_rows, bool)
@@ -156,13 +143,13 @@ def first_of_each(table: pa.Table, key: str, what: str) -> tuple[pa.Table, pa.Ta
 
 
 class InteractionChecker:
-    """Checks batches of interactions and joins them to candidates and users.
+    """Check batches of interactions and join them to candidates and users.
 
     Args:
         schema: The tables' columns.
         candidate_ids: The candidates' ids, in the order of the candidates table.
-        users: Checked query columns by query id, or none where interactions
-            hold them.
+        users: Checked query columns by query id; None if interactions contain
+            them.
     """
 
     def __init__(self, schema: Schema, candidate_ids: pa.Array, users: pa.Table | None):
@@ -174,10 +161,10 @@ class InteractionChecker:
         self._columns = [*query, schema.role("candidate_id"), *schema.interaction]
 
     def check(self, batch: pa.RecordBatch) -> tuple[pa.Table, pa.Table]:
-        """Checks one batch.
+        """Check a batch.
 
         Returns:
-            The good rows, with the interactions table's columns and `_file` and
+            The good rows with the columns of the interactions table, `_file` and
             `_row`; and a table of `REJECTS_SCHEMA`.
         """
         table = pa.Table.from_batches([batch])

@@ -1,4 +1,4 @@
-"""Which interactions a run takes, by their time."""
+"""The data window: the period whose interactions a run uses."""
 
 import math
 from dataclasses import dataclass
@@ -23,30 +23,31 @@ class DataWindow:
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes every time."""
+        """Whether it contains every time."""
         return math.isinf(self.until)
 
     def __str__(self) -> str:
         until = f"before {_iso(self.until)}"
-        # Whoever asks for more than all of history has no beginning.
+        # A window that begins before 1970 has no beginning to mention.
         return until if self.since < 0 else f"from {_iso(self.since)} and {until}"
 
     @classmethod
     def ending(cls, until: str, days: float | None) -> "DataWindow":
-        """The window that ends at a time.
+        """Return the window that ends at a time.
 
         Args:
-            until: ISO 8601 (UTC if it names no zone); empty for no end.
-            days: Its length; none for no beginning.
+            until: ISO 8601 (UTC if it has no time zone); empty for no end.
+            days: The window's length in days; None for no beginning.
 
         Raises:
-            InputError: If `until` is no time, or there is a length without an
+            InputError: If `until` is not a time, or the window has a length but no
                 end.
         """
         if not until:
             if days is not None:
                 raise InputError(
-                    "ingest.window_days needs data_until: the window's end. A schedule sets it."
+                    "ingest.window_days needs data_until, the end of the window. A schedule sets "
+                    "it."
                 )
             return cls()
         end = _seconds(until)
@@ -59,7 +60,7 @@ def _seconds(text: str) -> float:
     except ValueError as error:
         raise InputError(
             f"data_until: {text!r} is not a time. Write it as 2026-11-24 or "
-            "2026-11-24T03:00:00Z; a run of a schedule takes `scheduled`."
+            "2026-11-24T03:00:00Z; use `scheduled` for scheduled runs."
         ) from error
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 

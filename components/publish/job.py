@@ -11,12 +11,10 @@ from pydantic import BaseModel
 from components.publish.lineage import Origin, compose_lineage
 from components.shared.contracts.publication import Publication
 from components.shared.contracts.step_record import StepRecords
-from components.shared.registry.published_models import (
-    Move,
-    Published,
-    PublishedModels,
-    version_name,
-)
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.manifest import version_name
+from components.shared.registry.published import Published
+from components.shared.registry.published_models import PublishedModels
 from components.shared.storage.credentials import refuse_credentials
 
 logger = logging.getLogger(__name__)
@@ -100,21 +98,21 @@ def publish(
             "evaluation": evaluation,
             "published": published,
         }
-        move = _publish(location, artifacts, Origin(run, name, images, warm_start))
+        entry = _publish(location, artifacts, Origin(run, name, images, warm_start))
         outcome = Publication(
-            version=move.version,
+            version=entry.version,
             location=location,
             reasons=[],
-            number=move.number,
-            previous=move.previous,
+            number=entry.number,
+            previous=entry.previous,
         )
     outcome.write_file(publication)
     return {"version": outcome.version, "location": location}
 
 
-def _publish(location: str, artifacts: dict[str, str], origin: Origin) -> Move:
+def _publish(location: str, artifacts: dict[str, str], origin: Origin) -> HistoryEntry:
     models = PublishedModels.at(location)
-    before = Published.read(artifacts["published"]).move
+    before = Published.read(artifacts["published"]).entry
     with tempfile.TemporaryDirectory(prefix="publish-") as scratch:
         folder = Path(scratch)
         _gather(folder, {name: Path(path) for name, path in artifacts.items()})
@@ -125,7 +123,7 @@ def _publish(location: str, artifacts: dict[str, str], origin: Origin) -> Move:
         version = version_name(folder, origin.config, _IDENTITY)
         latest = models.latest()
         if latest is None or latest.version != version:
-            models.check_last(before)  # before anything is uploaded
+            models.check_latest(before)  # before anything is uploaded
             models.add(folder, origin.config, _IDENTITY)
     return _point(models, version, before)
 
@@ -147,14 +145,14 @@ def _gather(folder: Path, artifacts: dict[str, Path]) -> None:
     shutil.copyfile(artifacts["evaluation"] / _EVALUATION, folder / _EVALUATION)
 
 
-def _point(models: PublishedModels, version: str, before: Move | None) -> Move:
+def _point(models: PublishedModels, version: str, before: HistoryEntry | None) -> HistoryEntry:
     latest = models.latest()
     if latest is not None and latest.version == version:
         # A previous attempt of this step was stopped before it could report the version.
-        models.repeat_latest()
+        models.update_latest_file()
         logger.info("%s is the latest version already", version)
         return latest
-    move = models.point(version, before, "publish")
-    replaced = f"; before it was {move.previous}" if move.previous else ""
+    entry = models.make_latest(version, before, "publish")
+    replaced = f"; before it was {entry.previous}" if entry.previous else ""
     logger.info("%s is the latest version at %s now%s", version, models.location, replaced)
-    return move
+    return entry

@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pydantic import JsonValue
 
 from components.shared.contracts.lineage import Lineage
+from components.shared.contracts.statistics import Statistics
 from components.shared.contracts.step_record import REVISION, StepRecords
-from components.shared.runtime.files import read_json
 
 # The pipeline's parameters by the config's keys: the step that takes each, and its argument.
 _PARAMETERS = {
@@ -67,7 +66,7 @@ def compose_lineage(
         steps=records.steps,
         unrecorded=records.unrecorded,
         revision=os.environ.get(REVISION, "unknown"),
-        data=read_json(Path(artifacts["tables"]) / "statistics.json"),
+        data=Statistics.read(artifacts["tables"]).model_dump(mode="json"),
         compared_with=compared_with,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -1,1 +1,1 @@
-"""resolve: what a run cannot know before it starts."""
+"""resolve: the values that are only known when a run starts."""

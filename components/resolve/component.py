@@ -26,24 +26,24 @@ def resolve(
         ("startup_seconds", float),
     ],
 ):
-    """Turns what depends on the time of a run into plain values, on which caching is safe.
+    """Turn everything that depends on the time of a run into plain values.
 
-    It is never cached itself. The steps after it are cached by what it returns.
+    The step itself is never cached. The steps after it are cached by its outputs.
 
     Args:
-        source: Where the log is; see `components.ingest.config.SourceConfig`.
-        data_until: Interactions from this time on are left out: ISO 8601, empty
-            for no end, or `scheduled` for the time that the run is scheduled for.
-        scheduled_time: That time, which Kubeflow fills in.
-        location: Where models are published; empty if nowhere.
-        warm_start: Whether training begins from the published model.
+        source: The location of the log; see `components.ingest.config.SourceConfig`.
+        data_until: The end of the data, exclusive: ISO 8601, empty for no end, or
+            `scheduled` for the scheduled time of the run.
+        scheduled_time: The scheduled time, filled in by Kubeflow.
+        location: The registry; empty if models are not published.
+        warm_start: Whether training starts from the champion.
 
     Returns:
         `source_fingerprint`: changes when the source's files do. `data_until`:
-        ISO 8601 or empty. `published_number`, `published_version`: the entry of
-        the history that made a version the live one, and that version; 0 and
-        empty if nothing is published. `base_number`: the same number if training
-        begins from it, else 0. `seconds`, `startup_seconds`: the step's times.
+        ISO 8601 or empty. `published_number`, `published_version`: the history
+        entry that made the champion the latest version, and the champion; 0 and
+        empty if nothing is published. `base_number`: the same number with a warm
+        start, otherwise 0. `seconds`, `startup_seconds`: the step's times.
     """
     from components.resolve.job import resolve as job
     from components.shared.runtime.step import run_step

@@ -1,4 +1,4 @@
-"""The work of resolve: the live version, the end of the data, the state of the source's files."""
+"""The work of resolve: the champion, the end of the data, the state of the source's files."""
 
 import logging
 from typing import Any
@@ -9,7 +9,7 @@ from components.shared.storage.source_files import fingerprint_of, source_files
 
 logger = logging.getLogger(__name__)
 
-# What `data_until` says in place of a time, for the time that a run is scheduled for.
+# The value of `data_until` that stands for the scheduled time of the run.
 SCHEDULED = "scheduled"
 
 
@@ -21,30 +21,29 @@ def resolve(
     location: str = "",
     warm_start: bool = False,
 ) -> dict[str, Any]:
-    """Turns what depends on the time of a run into plain values.
+    """Turn everything that depends on the time of a run into plain values.
 
     Args:
         source: A `SourceConfig` as JSON values.
         data_until: ISO 8601, empty for no end, or `scheduled`.
-        scheduled_time: The time that the run is scheduled for; empty on this
-            machine.
-        location: Where models are published; empty if nowhere.
-        warm_start: Whether training begins from the published model.
+        scheduled_time: The scheduled time of the run; empty for a local run.
+        location: The registry; empty if models are not published.
+        warm_start: Whether training starts from the champion.
 
     Returns:
         `source_fingerprint`, `data_until`, `published_number`,
         `published_version`, `base_number`; see the component.
 
     Raises:
-        InputError: If `data_until` is `scheduled` and there is no such time, the
-            source names a file that is not there, or the location or the source
-            cannot be read.
+        InputError: If `data_until` is `scheduled` and the run is not scheduled, a
+            file of the source does not exist, or the location or the source cannot
+            be read.
     """
     until = _scheduled(scheduled_time) if data_until == SCHEDULED else data_until
     files = source_files(source)
     for key, found in files.items():
         if not found:
-            # Without a fingerprint, a cluster would serve ingest from its cache for ever.
+            # Without a fingerprint, a cluster would always serve ingest from its cache.
             raise InputError(
                 f"source.{key}: there is nothing at {source[key]}. Check the path; on a cluster, "
                 "resolve needs the volumes that ingest has."
@@ -67,10 +66,10 @@ def resolve(
 
 def _scheduled(time: str) -> str:
     if not time:
-        # KFP 2.16 knows the placeholder and gives it no value; on this machine there is none.
+        # KFP 2.16 accepts the placeholder but leaves it empty; local runs have no scheduled time.
         raise InputError(
-            f"data_until: {SCHEDULED} is the time that a run is scheduled for, and this run has "
-            "none. On a cluster that needs Kubeflow Pipelines 2.17 or later; on this machine, "
-            "write a time, e.g. data_until=2026-11-24T03:15:00Z."
+            f"data_until: {SCHEDULED} stands for the scheduled time of a run, and this run has "
+            "none. On a cluster, this needs Kubeflow Pipelines 2.17 or later; for a local run, "
+            "set a time, e.g. data_until=2026-11-24T03:15:00Z."
         )
     return time

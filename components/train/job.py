@@ -11,7 +11,7 @@ import numpy as np
 from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import LABEL
 from components.shared.contracts.training import Epoch, History, RefitHistory, Training
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import written_aside
 from components.shared.runtime.keras_backend import require_jax

@@ -235,7 +235,7 @@ def test_bad_input_is_explained_as_it_is_without_containers(engine: Any, tmp_pat
     from pipeline.local.docker_runner import Containers
 
     config = tiny(source={"kind": "sample", "users": 1, "items": 40})
-    with pytest.raises(RunFailed, match="ingest: The log has one user only"):
+    with pytest.raises(RunFailed, match="ingest: The log has only one user"):
         run_locally(config, str(tmp_path), containers=Containers(step_images()))
 
 

@@ -66,7 +66,7 @@ def test_a_failed_step_starts_again_in_its_pod_unless_argo_makes_another(
     tmp_path.chmod(0o755)
     log = run_resolve(engine, defaults, tmp_path, data_until="scheduled", scheduled_time="")
     assert attempts(log) == expected
-    assert "error: data_until: scheduled is the time that a run is scheduled for" in log
+    assert "error: data_until: scheduled stands for the scheduled time of a run" in log
     assert log.endswith("exit status 1")
 
 

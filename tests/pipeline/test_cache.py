@@ -15,8 +15,8 @@ from kfp_backend import KfpBackend, Run
 
 from components.ingest.job import ingest
 from components.resolve.job import resolve
+from components.shared.contracts.statistics import Statistics
 from components.shared.registry.published_models import PublishedModels
-from components.shared.runtime.files import read_json
 from components.shared.runtime.images import STEP_IMAGES
 from components.shared.runtime.step import run_step
 from pipeline.compilation import compile_pipeline
@@ -63,7 +63,7 @@ def publish_something(location: Path, content: str) -> None:
     (folder / "model" / "weights").write_text(content)
     models = PublishedModels.at(str(location))
     before = models.latest()
-    models.point(models.add(folder, "shop", ["model"]), before, "publish")
+    models.make_latest(models.add(folder, "shop", ["model"]), before, "publish")
 
 
 def test_a_second_identical_submit_runs_only_the_uncached_steps() -> None:
@@ -179,7 +179,7 @@ def test_each_tick_of_a_schedule_takes_its_own_window_of_a_grown_log(
             tables=str(folder / "tables"),
             rejects=str(folder / "rejects"),
         )
-        times = read_json(folder / "tables" / "statistics.json")["times"]
+        times = Statistics.read(folder / "tables").times
         windows.append((min(t[0] for t in times.values()), max(t[1] for t in times.values())))
         # The same tick again, e.g. after a later step failed, comes from the cache.
         again = backend.run(compiled, scheduled, name="again", scheduled_time=tick)

@@ -1,4 +1,4 @@
-"""Where interactions come from."""
+"""The sources of interactions."""
 
 from components.ingest.config import FilesSource, MovieLensSource, SampleSource
 from components.ingest.sources.log import InteractionLog
@@ -13,16 +13,16 @@ def open_source(
     batch_rows: int,
     workdir: str,
 ) -> InteractionLog:
-    """Opens the log that the config names.
+    """Open the log of a source.
 
     Args:
         config: The source.
         seed: Seed of the built-in sample.
-        batch_rows: Rows of an Arrow batch.
-        workdir: A folder for unpacked files, which outlives the Beam pipeline.
+        batch_rows: Number of rows of an Arrow batch.
+        workdir: A folder for unpacked files that exists until the pipeline has run.
 
     Raises:
-        InputError: If the source is not there, is empty, or is something else.
+        InputError: If the source does not exist, is empty, or is not of that kind.
     """
     if isinstance(config, SampleSource):
         from components.ingest.sources.sample import open_sample

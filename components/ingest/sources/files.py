@@ -1,4 +1,4 @@
-"""The user's own log and catalogue: Parquet or CSV files."""
+"""The user's own log and catalogue in Parquet or CSV files."""
 
 import csv
 import glob
@@ -25,14 +25,14 @@ from components.shared.contracts.tables import (
 )
 from components.shared.runtime.errors import InputError
 
-_RATING = "rating"  # the column's name where the log has no ratings
+_RATING = "rating"  # the column's name if the log has no ratings
 
 
 def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
-    """Opens the files.
+    """Open the files.
 
     Raises:
-        InputError: If there is no file, no row, or a column is missing or of no use.
+        InputError: If there is no file or no row, or a column is missing or unusable.
     """
     columns = config.columns
     log_files = _files(config.interactions, "source.interactions")
@@ -45,7 +45,7 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
     _require(catalogue_types, catalogue_files[0], catalogue_columns)
     _check_names(config, log_types, catalogue_types)
     schema = _schema(config, log_types, catalogue_types)
-    schema.id_dtypes  # noqa: B018 - raises where an id is neither a string nor an integer
+    schema.id_dtypes  # noqa: B018 - raises if an id is neither a string nor an integer
 
     catalogue_tables, rejects = [], [REJECTS_SCHEMA.empty_table()]
     for path in catalogue_files:
@@ -70,8 +70,8 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
         empty = not blocks
     else:
         raise InputError(
-            f"source.interactions: {config.interactions} matches Parquet and CSV files. "
-            "Give files of one kind."
+            f"source.interactions: {config.interactions} matches both Parquet and CSV files. "
+            "Use files of one kind."
         )
     if empty:
         raise InputError(
@@ -103,20 +103,20 @@ def _text_format(path: Path) -> TextFormat:
     try:
         header = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}, row 1: not UTF-8. Convert the file to it.") from error
+        raise InputError(f"{path}, row 1: not UTF-8. Convert the file.") from error
     names = tuple(name.strip() for name in next(csv.reader([header])))
     return TextFormat(names, ",", quoted=True, header=True)
 
 
 def _column_types(files: list[Path], config: FilesSource, key: str) -> dict[str, DType]:
-    """The columns of the first file; the others must have the same."""
+    """Return the columns of the files, which must all be the same."""
     types: dict[str, DType] = {}
     for path in files:
         if path.suffix == ".parquet":
             try:
                 fields = list(pq.read_schema(path))
             except pa.ArrowInvalid as error:
-                raise InputError(f"{key}: {path} is no Parquet file ({error}).") from error
+                raise InputError(f"{key}: {path} is not a Parquet file ({error}).") from error
             names = tuple(field.name for field in fields)
             found = {
                 field.name: config.dtypes.get(field.name) or _dtype(field, path) for field in fields
@@ -128,8 +128,10 @@ def _column_types(files: list[Path], config: FilesSource, key: str) -> dict[str,
             found = {name: config.dtypes.get(name, "string") for name in names}
         if len(found) < len(names):
             twice = sorted(name for name in found if names.count(name) > 1)
-            raise InputError(f"{key}: {path} has the column {twice[0]!r} twice. Rename one.")
-        # Text has its columns by their place, Parquet by their name.
+            raise InputError(
+                f"{key}: {path} has the column {twice[0]!r} twice. Rename one of them."
+            )
+        # The columns of text have positions, those of Parquet have names.
         same_place = path.suffix == ".parquet" or list(found) == list(types)
         if types and (found != types or not same_place):
             raise InputError(
@@ -158,8 +160,8 @@ def _dtype(field: pa.Field, path: Path) -> DType:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return "list<string>"
     raise InputError(
-        f"{path}: column {field.name!r} has the type {kind}, which no feature can use. Write it as "
-        "a number, a string or a list of strings, or leave it out."
+        f"{path}: column {field.name!r} has the type {kind}, which no feature can use. Convert "
+        "it to a number, a string or a list of strings, or remove it."
     )
 
 
@@ -173,7 +175,7 @@ def _require(types: dict[str, DType], path: Path, wanted: dict[str, str | None])
 
 
 def _check_names(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]) -> None:
-    """Refuses names that would stand for two columns of the tables."""
+    """Refuse names that would be those of two columns of the tables."""
     columns = config.columns
     for meaning, name, types in (
         ("rating", _RATING, log),
@@ -194,8 +196,8 @@ def _check_names(config: FilesSource, log: dict[str, DType], catalogue: dict[str
             name = getattr(columns, meaning)
             if name in named:
                 raise InputError(
-                    f"source.columns: {named[name]} and {meaning} are both {name!r}. Each needs a "
-                    "column of its own; leave out what there is no column for."
+                    f"source.columns: {named[name]} and {meaning} are both {name!r}. Each needs "
+                    "its own column; remove a setting that has no column."
                 )
             if name is not None:
                 named[name] = meaning
@@ -206,8 +208,7 @@ def _check_names(config: FilesSource, log: dict[str, DType], catalogue: dict[str
         for name in reserved:
             if name in types:
                 raise InputError(
-                    f"source.{key}: the column {name!r} has a name that ingest needs for itself. "
-                    "Rename it."
+                    f"source.{key}: the column {name!r} has a name that ingest reserves. Rename it."
                 )
 
 
@@ -239,7 +240,7 @@ def _schema(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DTy
 
 
 class _ReadParquet(beam.PTransform):
-    """Reads Parquet files, a row group at a time."""
+    """A root transform that reads Parquet files, one row group at a time."""
 
     def __init__(self, files: list[Path], batch_rows: int):
         super().__init__()
@@ -270,7 +271,7 @@ def _read_row_group(group: tuple[str, int, int], batch_rows: int) -> Iterator[pa
 
 
 class _WithDefaults(beam.PTransform):
-    """Adds a rating of 1 and a timestamp of 0 where the log has none."""
+    """A root transform that adds a rating of 1 and a timestamp of 0 if the log has none."""
 
     def __init__(self, read: beam.PTransform, add_rating: bool, timestamp: str | None):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A log of interactions as every source gives it."""
+"""A log of interactions: the interface of all sources."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,16 +20,16 @@ class InteractionLog:
     """Interactions and candidates before they are checked.
 
     Args:
-        schema: What the columns shall be.
-        interactions: A root transform. Its main output is a PCollection of
+        schema: The columns of checked rows.
+        interactions: A root transform. Its output `main` is a PCollection of
             `pa.RecordBatch`: the query id, the candidate id, the rating and the
-            timestamp by their names in the schema, as strings or in their type,
-            beside `_file` and `_row` (1 is the first). Without `users` it has
-            the other query columns too. Its output `rejects` has batches of
-            `REJECTS_SCHEMA`: lines that could not be split into columns.
+            timestamp by their names in the schema, as strings or in their types,
+            with `_file` and `_row` (1 is the first row). Without `users`, it
+            contains the other query columns as well. Its output `rejects` has
+            batches of `REJECTS_SCHEMA`: lines that could not be split into columns.
         candidates: The catalogue, with `_file` and `_row`.
-        users: Query columns by query id, where the source keeps them apart.
-        rejects: What was rejected while candidates and users were read.
+        users: Query columns by query id, if the source has them in a separate file.
+        rejects: Lines of the candidates and users that could not be parsed.
     """
 
     schema: Schema
@@ -40,23 +40,33 @@ class InteractionLog:
 
 
 def with_origin(table: pa.Table, file: str, first_row: int = 1) -> pa.Table:
-    """Adds the columns that say where a row comes from."""
-    rows = pa.array(np.arange(first_row, first_row + table.num_rows))
+    """Append the columns `_file` and `_row` to rows that are consecutive in a file."""
+    return with_row_numbers(table, file, np.arange(first_row, first_row + table.num_rows))
+
+
+def with_row_numbers(table: pa.Table, file: str, numbers: np.ndarray) -> pa.Table:
+    """Append the columns `_file` and `_row`, the origin of each row.
+
+    Args:
+        table: Some rows of a file.
+        file: The file's name in messages.
+        numbers: `(rows,) int64`, the rows' numbers; 1 is the first.
+    """
     files = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(table.num_rows, np.int32)), pa.array([file])
     )
-    return table.append_column(FILE, files).append_column(ROW, rows)
+    return table.append_column(FILE, files).append_column(ROW, pa.array(numbers))
 
 
 class FromTable(beam.PTransform):
-    """A root transform that gives a table in batches."""
+    """A root transform that emits a table in batches."""
 
     def __init__(self, table: pa.Table, batch_rows: int):
         super().__init__()
         self._batches = table.combine_chunks().to_batches(max_chunksize=batch_rows)
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
-        """Makes the outputs `main` and `rejects`."""
+        """Return the outputs `main` and `rejects`."""
         return {
             "main": begin | "Batches" >> beam.Create(self._batches),
             "rejects": begin | "No rejects" >> beam.Create([]),

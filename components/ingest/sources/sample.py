@@ -1,4 +1,4 @@
-"""The built-in sample: a small world in which taste and popularity are known to exist."""
+"""The built-in sample: a small data set with planted taste and popularity."""
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,7 @@ from components.ingest.schemas import OCCUPATIONS, SAMPLE_SCHEMA
 from components.ingest.sources.log import FromTable, InteractionLog, with_origin
 from components.shared.contracts.tables import TIMESTAMP
 
-# What each genre's titles are made of, so that a title tells something about its genre.
+# The words of each genre's titles, so that a title is informative about its genre.
 _TITLES = {
     "Action": (("Iron", "Last", "Burning"), ("Strike", "Convoy", "Pursuit")),
     "Adventure": (("Lost", "Distant", "Hidden"), ("Island", "Passage", "Summit")),
@@ -27,31 +27,22 @@ _YEAR = 365 * 24 * 3600
 
 
 def open_sample(config: SampleSource, *, seed: int, batch_rows: int) -> InteractionLog:
-    """Makes the sample.
+    """Generate the sample.
 
-    A user's taste for a genre is the sum of what age, gender and occupation
-    plant and of something of their own; an item's appeal falls with its rank
-    (Zipf). Who sees what follows taste plus popularity, and the rating follows
-    taste, so both a popularity baseline and a personal model have something to
-    find.
+    A user's taste for a genre is the sum of the effects of age, gender and
+    occupation and of an individual part. An item's appeal decreases with its rank
+    (Zipf). Interactions follow taste and popularity, and ratings follow taste, so
+    both a popularity baseline and a personalized model have a signal to find.
 
     Args:
         config: The sizes.
-        seed: The same seed gives the same sample.
-        batch_rows: Rows of an Arrow batch.
+        seed: The seed of the random generator.
+        batch_rows: Number of rows of an Arrow batch.
     """
     rng = np.random.default_rng([seed, 0x5A3B1E])
     users, items = config.users, config.items
 
-    age = np.clip(rng.normal(34, 12, users), 7, 80).round()
-    gender = rng.integers(0, 2, users)
-    occupation = rng.integers(0, len(OCCUPATIONS), users)
-    by_age = rng.normal(0, 0.8, len(GENRES))
-    by_gender = rng.normal(0, 0.5, (2, len(GENRES)))
-    by_occupation = rng.normal(0, 0.5, (len(OCCUPATIONS), len(GENRES)))
-    own = rng.normal(0, 1.0, (users, len(GENRES)))
-    taste = own + by_gender[gender] + by_occupation[occupation] + np.outer((age - 34) / 12, by_age)
-
+    described, taste = _users(users, rng)
     first = rng.integers(0, len(GENRES), items)
     second = rng.integers(0, len(GENRES), items)
     has_genre = np.zeros((items, len(GENRES)))
@@ -63,45 +54,68 @@ def open_sample(config: SampleSource, *, seed: int, batch_rows: int) -> Interact
     # Gumbel noise added to logits and the largest kept: a draw without replacement from the
     # softmax of the logits (Kool et al., "Stochastic Beams and Where to Find Them", ICML 2019).
     noisy = appeal + 1.4 * match + rng.gumbel(size=(users, items))
-    mean = min(config.interactions / users, items)
-    seen = np.clip(rng.gamma(2.0, mean / 2.0, users).round(), min(5, items), items).astype(int)
-    order = np.argsort(-noisy, axis=1)
-    user = np.repeat(np.arange(users), seen)
-    item = np.concatenate([order[row, :count] for row, count in enumerate(seen)])
+    user, item = _seen(noisy, min(config.interactions / users, items), rng)
     opinion = 3.4 + 0.9 * match[user, item] + rng.normal(0, 0.7, len(user))
     rating = np.clip(opinion.round(), 1, 5)
     joined = rng.integers(0, 3 * _YEAR, users)
     timestamp = _FIRST_TIMESTAMP + joined[user] + rng.integers(0, _YEAR // 2, len(user))
 
-    query = {
-        "user_id": pa.array([str(number) for number in range(1, users + 1)]),
-        "raw_user_age": pa.array(age, pa.float32()),
-        "user_gender": pa.array(gender, pa.int64()),
-        "user_occupation_label": pa.array(occupation, pa.int64()),
-    }
     movie_id = pa.array([str(number) for number in range(1, items + 1)])
     interactions = pa.table(
         {
-            **{name: column.take(pa.array(user)) for name, column in query.items()},
+            **{name: column.take(pa.array(user)) for name, column in described.items()},
             "movie_id": movie_id.take(pa.array(item)),
             "user_rating": pa.array(rating, pa.float32()),
             TIMESTAMP: pa.array(timestamp, pa.int64()),
         }
     )
-    candidates = pa.table(
-        {
-            "movie_id": movie_id,
-            "movie_title": _titles(first, second, rng),
-            "movie_genres": [
-                sorted({GENRES[a], GENRES[b]}) for a, b in zip(first, second, strict=True)
-            ],
-        }
-    )
+    genres = [sorted({GENRES[a], GENRES[b]}) for a, b in zip(first, second, strict=True)]
+    titles = _titles(first, second, rng)
+    candidates = pa.table({"movie_id": movie_id, "movie_title": titles, "movie_genres": genres})
     return InteractionLog(
         schema=SAMPLE_SCHEMA,
         interactions=FromTable(with_origin(interactions, "sample/interactions"), batch_rows),
         candidates=with_origin(candidates, "sample/candidates"),
     )
+
+
+def _users(users: int, rng: np.random.Generator) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Return the users' columns, and their tastes: `(users, genres) float64`."""
+    age = np.clip(rng.normal(34, 12, users), 7, 80).round()
+    gender = rng.integers(0, 2, users)
+    occupation = rng.integers(0, len(OCCUPATIONS), users)
+    by_age = rng.normal(0, 0.8, len(GENRES))
+    by_gender = rng.normal(0, 0.5, (2, len(GENRES)))
+    by_occupation = rng.normal(0, 0.5, (len(OCCUPATIONS), len(GENRES)))
+    own = rng.normal(0, 1.0, (users, len(GENRES)))
+    taste = own + by_gender[gender] + by_occupation[occupation] + np.outer((age - 34) / 12, by_age)
+    columns = {
+        "user_id": pa.array([str(number) for number in range(1, users + 1)]),
+        "raw_user_age": pa.array(age, pa.float32()),
+        "user_gender": pa.array(gender, pa.int64()),
+        "user_occupation_label": pa.array(occupation, pa.int64()),
+    }
+    return columns, taste
+
+
+def _seen(
+    scores: np.ndarray, mean: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs of user and item, the items of a user those with the highest scores.
+
+    Args:
+        scores: `(users, items) float64`.
+        mean: Mean number of items per user.
+        rng: The source of each user's number of items.
+
+    Returns:
+        `(pairs,) int64` users and items.
+    """
+    users, items = len(scores), scores.shape[1]
+    seen = np.clip(rng.gamma(2.0, mean / 2.0, users).round(), min(5, items), items).astype(int)
+    order = np.argsort(-scores, axis=1)
+    user = np.repeat(np.arange(users), seen)
+    return user, np.concatenate([order[row, :count] for row, count in enumerate(seen)])
 
 
 def _titles(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> list[str]:

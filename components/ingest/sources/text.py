@@ -1,30 +1,30 @@
-"""Delimited text as Arrow batches of strings, with every bad line accounted for."""
+"""Delimited text as Arrow batches of strings; every malformed line is a reject."""
 
 import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from components.ingest.sources.log import FILE, ROW, Rejected
+from components.ingest.sources.log import FILE, ROW, Rejected, with_row_numbers
 from components.shared.contracts.tables import REJECTS_SCHEMA
 from components.shared.runtime.errors import InputError
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a text file is laid out.
+    """The format of a text file.
 
     Args:
-        columns: The columns' names, in order.
-        delimiter: What stands between fields; may be longer than a character.
+        columns: The names of the columns, in order.
+        delimiter: The separator of fields, of one or more characters.
         quoted: Whether fields may be quoted with `"`.
-        header: Whether the first line holds the columns' names.
+        header: Whether the first line contains the columns' names.
         encoding: The file's encoding.
     """
 
@@ -37,14 +37,14 @@ class TextFormat:
 
 @dataclass(frozen=True)
 class TextBlock:
-    """Some whole lines of a file.
+    """A block of whole lines of a file.
 
     Args:
-        path: The file.
-        name: What messages call it.
-        offset: The first byte.
-        length: How many bytes.
-        first_row: Number of the first line; 1 is the file's first.
+        path: The file's path.
+        name: The file's name in messages.
+        offset: Position of the first byte.
+        length: Number of bytes.
+        first_row: Number of the first line; 1 is the file's first line.
     """
 
     path: str
@@ -57,15 +57,15 @@ class TextBlock:
 def split_blocks(
     path: str, name: str, *, header: bool, block_bytes: int = 8 << 20
 ) -> list[TextBlock]:
-    """Cuts a file into blocks of whole lines that workers read side by side.
+    """Divide a file into blocks of whole lines that workers read in parallel.
 
-    One scan for line ends, so that every block knows its first line's number.
+    The file is scanned once for line ends, to number each block's first line.
 
     Args:
-        path: The file.
-        name: What messages call it.
-        header: Whether to leave the first line out.
-        block_bytes: About how large a block is.
+        path: The file's path.
+        name: The file's name in messages.
+        header: Whether to skip the first line.
+        block_bytes: Approximate size of a block in bytes.
     """
     blocks = []
     offset, row = 0, 1
@@ -83,7 +83,7 @@ def split_blocks(
 
 
 def _parse(data: bytes, layout: TextFormat) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
-    """Returns the rows, and the lines with too few or too many fields."""
+    """Return the rows, and the lines with too few or too many fields."""
     invalid: list[pa.csv.InvalidRow] = []
 
     def set_aside(row: pa.csv.InvalidRow) -> str:
@@ -96,7 +96,7 @@ def _parse(data: bytes, layout: TextFormat) -> tuple[pa.Table, list[pa.csv.Inval
             column_names=list(layout.columns),
             use_threads=False,
             encoding=layout.encoding,
-            block_size=2 * len(data) + 1,  # all at once, also where UTF-8 is longer
+            block_size=2 * len(data) + 1,  # a single block, even if the text is longer as UTF-8
         ),
         parse_options=pa.csv.ParseOptions(
             delimiter=layout.delimiter,
@@ -114,80 +114,99 @@ def _parse(data: bytes, layout: TextFormat) -> tuple[pa.Table, list[pa.csv.Inval
 
 
 def parse_block(block: TextBlock, layout: TextFormat) -> tuple[pa.Table, pa.Table]:
-    """Reads a block.
+    """Parse a block.
 
     Returns:
-        The rows, all columns strings, beside `_file` and `_row`; and a table of
-        `REJECTS_SCHEMA` with the lines that have too few or too many fields, or
-        a quote that is not closed on the line. An empty line is a row of empty
-        fields.
+        The rows, with string columns, `_file` and `_row`; and a table of
+        `REJECTS_SCHEMA` with the lines that have too few or too many fields or an
+        unclosed quote. An empty line is a row of empty fields.
 
     Raises:
-        InputError: If the block is not in the encoding, or is not made of lines.
+        InputError: If the block is not in the expected encoding, or its lines
+            cannot be separated.
     """
     with open(block.path, "rb") as file:
         file.seek(block.offset)
         data = file.read(block.length)
-    given_delimiter = layout.delimiter
-    if len(given_delimiter) > 1:  # pyarrow.csv takes one character
-        data = data.replace(given_delimiter.encode(), b"\x1f")
+    delimiter = layout.delimiter
+    if len(delimiter) > 1:  # pyarrow.csv only accepts one character
+        data = data.replace(delimiter.encode(), b"\x1f")
         layout = replace(layout, delimiter="\x1f")
     numbers = block.first_row + np.arange(data.count(b"\n") + (not data.endswith(b"\n")))
-    bad: list[tuple[int, str, str]] = []
+    bad: list[_BadLine] = []
     try:
         table, invalid = _parse(data, layout)
         if layout.quoted and table.num_rows + len(invalid) != len(numbers):
-            # pyarrow reads on beyond the end of a line on which a quote is not closed.
-            lines = data.removesuffix(b"\n").split(b"\n")
-            closed = np.array([line.count(b'"') % 2 == 0 for line in lines])
-            for index in np.flatnonzero(~closed):
-                line = lines[index].decode(layout.encoding)
-                bad.append((int(numbers[index]), "a quote is not closed", line))
-            numbers = numbers[closed]
-            table, invalid = _parse(b"\n".join(itertools.compress(lines, closed)) + b"\n", layout)
+            data, numbers, bad = _without_unclosed_quotes(data, numbers, layout.encoding)
+            table, invalid = _parse(data, layout)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise InputError(_undecodable(data, block, layout.encoding) or str(error)) from error
     if table.num_rows + len(invalid) != len(numbers):
         raise InputError(
-            f"{block.name}: from row {block.first_row} on, lines cannot be told apart. End each "
+            f"{block.name}: lines cannot be separated from row {block.first_row} on. End each "
             "line with \\n or \\r\\n, and keep line breaks out of quoted fields."
         )
     good = np.ones(len(numbers), bool)
     for row in invalid:
         good[row.number - 1] = False
         reason = f"{row.actual_columns} fields instead of {row.expected_columns}"
-        bad.append(
-            (int(numbers[row.number - 1]), reason, row.text.replace("\x1f", given_delimiter))
-        )
-    numbers = numbers[good]
-    files = pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(table.num_rows, np.int32)), pa.array([block.name])
-    )
-    table = table.append_column(FILE, files).append_column(ROW, pa.array(numbers))
-    rejects = pa.table(
+        text = row.text.replace("\x1f", delimiter)
+        bad.append(_BadLine(int(numbers[row.number - 1]), reason, text))
+    return with_row_numbers(table, block.name, numbers[good]), _rejects(bad, block.name)
+
+
+class _BadLine(NamedTuple):
+    row: int
+    reason: str
+    text: str
+
+
+def _without_unclosed_quotes(
+    data: bytes, numbers: np.ndarray, encoding: str
+) -> tuple[bytes, np.ndarray, list[_BadLine]]:
+    """Remove the lines with an unclosed quote, because pyarrow reads past their ends.
+
+    Args:
+        data: Whole lines.
+        numbers: `(lines,) int64`, their numbers.
+        encoding: Their encoding.
+
+    Returns:
+        The other lines, their numbers, and the removed lines.
+    """
+    lines = data.removesuffix(b"\n").split(b"\n")
+    closed = np.array([line.count(b'"') % 2 == 0 for line in lines])
+    bad = [
+        _BadLine(int(numbers[index]), "a quote is not closed", lines[index].decode(encoding))
+        for index in np.flatnonzero(~closed)
+    ]
+    return b"\n".join(itertools.compress(lines, closed)) + b"\n", numbers[closed], bad
+
+
+def _rejects(bad: list[_BadLine], file: str) -> pa.Table:
+    return pa.table(
         {
-            "file": [block.name] * len(bad),
-            "row": [row for row, _, _ in bad],
-            "reason": [reason for _, reason, _ in bad],
-            "record": [record for _, _, record in bad],
+            "file": [file] * len(bad),
+            "row": [line.row for line in bad],
+            "reason": [line.reason for line in bad],
+            "record": [line.text for line in bad],
         },
         schema=REJECTS_SCHEMA,
     )
-    return table, rejects
 
 
 def _undecodable(data: bytes, block: TextBlock, encoding: str) -> str | None:
-    """Says which line is not in the encoding, if one is not."""
+    """Return a message that names the first line that cannot be decoded, if there is one."""
     try:
         data.decode(encoding)
     except UnicodeDecodeError as error:
         row = block.first_row + data.count(b"\n", 0, error.start)
-        return f"{block.name}, row {row}: not {encoding.upper()}. Convert the file to it."
+        return f"{block.name}, row {row}: not {encoding.upper()}. Convert the file."
     return None
 
 
 def parse_file(path: str, name: str, layout: TextFormat) -> tuple[pa.Table, pa.Table]:
-    """Reads a whole file; see `parse_block`. Both tables are empty for an empty file."""
+    """Parse a whole file; see `parse_block`. For an empty file, both tables are empty."""
     parts = [parse_block(block, layout) for block in split_blocks(path, name, header=layout.header)]
     if not parts:
         empty = pa.schema(
@@ -226,7 +245,7 @@ class ReadText(beam.PTransform):
         self._batch_rows = batch_rows
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
-        """Makes the outputs `main` and `rejects`."""
+        """Return the outputs `main` and `rejects`."""
         parsed = (
             begin
             | "Blocks" >> beam.Create(self._blocks)

@@ -61,9 +61,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.shared.contracts.split import Part
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import beside
 
-SPLITS = ("train", "validation", "test")
+SPLITS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 CANDIDATE_INDEX = "candidate_index"
@@ -231,12 +233,18 @@ def read_table(folder: str | os.PathLike[str], columns: list[str] | None = None)
 def write_table(
     table: pa.Table, folder: str | os.PathLike[str], shard: int = 0, shards: int = 1
 ) -> None:
-    """Writes a table, or one shard of it, as a file into a folder, which it makes."""
+    """Write a table, or one shard of it, as a file of a folder; create the folder if necessary.
+
+    The file appears once it is complete, so that a retried or duplicated worker
+    leaves a whole one.
+    """
     Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(folder) / part_name(shard, shards)
-    try:
-        pq.write_table(table, path)
-    except OSError as error:
-        if error.errno and not error.filename:  # Arrow does not say which
-            error.filename = str(path)
-        raise
+    with beside(path, unique=True) as aside:
+        try:
+            pq.write_table(table, aside)
+        except OSError as error:
+            if error.errno and not error.filename:  # Arrow does not name the file
+                error.filename = str(path)
+            raise
+        aside.replace(path)

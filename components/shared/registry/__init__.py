@@ -1,1 +1,1 @@
-"""Published versions, and which of them is the latest."""
+"""The registry: published versions and the history of the latest one."""

@@ -1,1 +1,1 @@
-"""Files on a disk, S3 or Google Cloud Storage, and the names and credentials that lead there."""
+"""Files on disk, S3 and Google Cloud Storage; checks of names and credentials."""

@@ -1,8 +1,8 @@
-"""Credentials in URLs: found and refused, and never repeated.
+"""Credentials in URLs are detected and refused, and never repeated.
 
-A URL of the config is in the compiled pipeline, in logs and in the lineage of
-every model, so `s3://key:secret@bucket` shows the secret to whoever can read one
-of them.
+The config's URLs appear in the compiled pipeline, in logs and in the lineage of
+every model, so `s3://key:secret@bucket` would show the secret to everybody who can
+read one of them.
 """
 
 import re
@@ -23,15 +23,15 @@ _BEFORE_HOST = "in front of the bucket or host"
 
 
 def credentials_in(text: str) -> str | None:
-    """Say where a text has a URL with credentials.
+    """Return where a URL in a text contains credentials.
 
-    An `@` in the name of an object is none of them: `s3://bucket/a@b`.
+    An `@` in the name of an object is allowed: `s3://bucket/a@b`.
 
     Args:
         text: A URL, or any text.
 
     Returns:
-        Where they are, without repeating them; none if there are none.
+        The place, without the credentials; None if there are none.
     """
     for word in text.split():
         for scheme in _SCHEME.finditer(word):
@@ -44,8 +44,8 @@ def credentials_in(text: str) -> str | None:
 def _in_url(scheme: str, rest: str) -> str | None:
     authority = re.split(r'[/?#"<>{}|\\^`]', rest, maxsplit=1)[0]
     host, _, port = re.sub(r"^\[[0-9A-Fa-f:.]*\]", "ip", authority).partition(":")
-    # A secret key of AWS may have slashes in it, so that the @ comes later: s3://key:se/cret@bucket.
-    # A colon of its own has a port, and for S3 an ARN: s3://arn:aws:s3:…:accesspoint/name.
+    # An AWS secret key may contain slashes, which puts the @ in the path: s3://key:se/cret@bucket.
+    # A colon is allowed before a port, and in an ARN of S3: s3://arn:aws:s3:…:accesspoint/name.
     is_port = port.isdigit() and scheme not in _OBJECT_STORES
     if "@" in authority or (port and host != "arn" and not is_port):
         return _BEFORE_HOST
@@ -56,13 +56,13 @@ def _in_url(scheme: str, rest: str) -> str | None:
 
 
 def masked(text: str) -> str:
-    """Return a text with `***` in place of the credentials in its URLs."""
+    """Replace the credentials in a text's URLs by `***`."""
     return re.sub(r"\S*://\S*", lambda word: _masked(word.group()), text)
 
 
 def _masked(word: str) -> str:
     if credentials_in(word) == _BEFORE_HOST:
-        # Up to the last @, as a secret may have one in it.
+        # Up to the last @, because a secret may contain one.
         word = re.sub("://.*@", "://***@", word) if "@" in word else re.sub("://.*", "://***", word)
     return _PARAMETER.sub(
         lambda pair: (
@@ -73,18 +73,17 @@ def _masked(word: str) -> str:
 
 
 def refusal(found: Mapping[str, str]) -> str:
-    """Write the message that refuses credentials.
+    """Return the message that refuses credentials.
 
     Args:
-        found: The config keys or the masked URLs, and where credentials are in
-            each.
+        found: Config keys or masked URLs, each with the place of its credentials.
     """
     places = ", ".join(f"{place} ({where})" for place, where in found.items())
     return (
-        f"{places}: a URL must not contain credentials, as everybody who can read the compiled "
-        "pipeline, its logs or the lineage of a model can read them there. Remove them from the "
-        "URL. They belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for S3, "
-        "GOOGLE_APPLICATION_CREDENTIALS for Google Cloud Storage); on a cluster, put them into a "
+        f"{places}: a URL must not contain credentials, because everybody who can read the "
+        "compiled pipeline, its logs or the lineage of a model could read them. Remove them from "
+        "the URL, and set them in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for "
+        "S3, GOOGLE_APPLICATION_CREDENTIALS for Google Cloud Storage); on a cluster, put them in a "
         "Kubernetes secret and name it under cluster.defaults.secrets."
     )
 
@@ -93,14 +92,14 @@ def refuse_credentials(values: Any, key: str = "") -> None:
     """Refuse URLs with credentials anywhere in a part of the config.
 
     Args:
-        values: Mappings, lists and values, as YAML reads them.
+        values: Mappings, lists and values from YAML.
         key: The key of that part; empty for the whole config.
 
     Raises:
-        InputError: If there are any. The message names their keys.
+        InputError: If there are credentials. The message names their keys.
     """
     found: dict[str, str] = {}
-    seen: set[int] = set()  # in YAML a list may be in many places, and even in itself
+    seen: set[int] = set()  # a YAML list may occur in many places, even in itself
 
     def look(value: Any, key: str) -> None:
         if isinstance(value, str):

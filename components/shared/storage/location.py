@@ -1,11 +1,10 @@
-"""Files at a location that outlives a run: a folder, s3:// or gs://, through fsspec."""
+"""Files at a location that outlives a run: a folder, `s3://` or `gs://`, through fsspec."""
 
 import contextlib
 import glob
 import os
 import posixpath
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,45 +14,53 @@ from fsspec.core import split_protocol
 from fsspec.registry import known_implementations
 
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.files import PARTIAL, beside
 from components.shared.storage.credentials import credentials_in, masked, refusal
 from components.shared.storage.names import check_apart, checked, inside
 
 _USE = "Use a folder, s3:// or gs://."
-# On these, fsspec creates an object exclusively: one of two writers gets an error. S3 has
-# If-None-Match for it, Google Cloud Storage ifGenerationMatch, a local file system hard links.
-# `memory`, for tests, does so among the writers of one thread.
+# The protocols with exclusive creation: the second of two writers gets an error. S3 has
+# If-None-Match for this, Google Cloud Storage ifGenerationMatch, a local file system hard links.
+# `memory`, for tests, supports it for the writers of one thread.
 PROTOCOLS = ("file", "s3", "gs", "gcs", "memory")
-PARTIAL = ".partial"  # how the name of a file ends that is not in its place yet
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is a URL and not a file of this machine."""
+    """Return whether a path is a URL rather than a local path."""
     return "://" in path and not path.startswith("file://")
 
 
 class Location:
     """A place for files: `models/`, `s3://bucket/models`, `gs://bucket/models`.
 
-    Credentials are those of the environment, as s3fs and gcsfs find them. Names
-    below the location come from whoever can write there, so each is checked by
-    `components.shared.storage.names` before it is read, written or deleted, and symbolic links
-    in a folder are not followed out of it.
+    Credentials come from the environment, as s3fs and gcsfs look them up. File
+    names at the location are chosen by whoever can write there, so each is checked
+    by `components.shared.storage.names` before it is read, written or deleted, and
+    symbolic links that lead out of a local folder are not followed.
 
     Args:
-        url: The place; names below it are relative to it.
+        url: The location's path or URL. File names are relative to it.
 
     Raises:
-        InputError: If there is no way to reach such a place, or the URL contains
+        InputError: If the protocol is not supported, or the URL contains
             credentials.
+
+    Example:
+    ```python
+    location = Location("models")
+    location.write("notes/1.txt", b"hello")
+    assert location.names() == ["notes/1.txt"]
+    assert not location.create("notes/1.txt", b"another")
+    ```
     """
 
     def __init__(self, url: str):
-        found = credentials_in(url)  # first, as every other message repeats the URL
+        found = credentials_in(url)  # first, because all other messages repeat the URL
         if found:
             raise InputError(refusal({masked(url): found}))
         self.url = url.rstrip("/") or "/"
         protocol, path = split_protocol(url.partition("::")[0])
-        # Before fsspec makes the file system, as some connect when they are made.
+        # Before fsspec creates the file system, because some connect on creation.
         if protocol not in (None, "local", *PROTOCOLS) and protocol in known_implementations:
             raise InputError(f"{url}: {protocol}:// is not supported. {_USE}")
         if protocol in ("s3", "gs", "gcs") and not path.strip("/"):
@@ -64,7 +71,7 @@ class Location:
             )
         except (ValueError, ImportError) as error:
             raise InputError(
-                f"{url} cannot be reached: {error}. Locations are folders, s3:// and gs://; the "
+                f"{url} cannot be reached: {error}. Use a folder, s3:// or gs://; the "
                 "last two need pip install 'deep-retrieval-pipeline[cloud]'."
             ) from error
         protocols = self._files.protocol
@@ -84,7 +91,7 @@ class Location:
 
     @contextlib.contextmanager
     def _reaching(self, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
-        """Turns what storage libraries raise about access into one message."""
+        """Turn the access errors of storage libraries into an `InputError`."""
         try:
             yield
         except FileExistsError:
@@ -92,29 +99,29 @@ class Location:
         except FileNotFoundError as error:
             if self._protocol == "file" or may_be_gone:
                 raise
-            # A folder in a bucket is there or not as its files are; so it is the bucket.
+            # Buckets have no folders that could be missing, so it is the bucket that is.
             raise InputError(
-                f"{self.url}: there is no such bucket, or it cannot be seen with the credentials "
-                "of the environment."
+                f"{self.url}: the bucket does not exist, or the credentials in the environment "
+                "do not give access to it."
             ) from error
         except (PermissionError, ConnectionError) as error:
             if self._protocol == "file":
                 raise
             raise InputError(
-                f"{self.url}/{name}: {error}. Check the credentials of the environment and "
-                "that they may read and write there."
+                f"{self.url}/{name}: {error}. Check the credentials in the environment, and "
+                "that they allow reading and writing there."
             ) from error
         except Exception as error:
             if type(error).__name__ in ("NoCredentialsError", "DefaultCredentialsError"):
                 raise InputError(
-                    f"{self.url}: there are no credentials for it ({error})."
+                    f"{self.url}: no credentials were found for it ({error})."
                 ) from error
             if any(base.__module__ == "botocore.exceptions" for base in type(error).__mro__):
                 raise InputError(f"{self.url} cannot be reached: {error}.") from error
             raise
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; none, if it is not there."""
+        """Return a file's content, or None if the file does not exist."""
         with self._reaching(name):
             try:
                 content: bytes = self._files.cat_file(self._path(name))
@@ -123,7 +130,7 @@ class Location:
             return content
 
     def names(self, folder: str = "") -> list[str]:
-        """The names of all files in and below a folder, relative to the location, sorted."""
+        """Return the names of all files below a folder, relative to the location, sorted."""
         with self._reaching(folder):
             found = self._find(folder)
         root = self._root.rstrip("/") + "/"
@@ -131,20 +138,20 @@ class Location:
 
     def _find(self, folder: str) -> list[str]:
         if self._protocol == "file":
-            # fsspec 2026.9 takes a folder that it may not read for an empty one.
+            # fsspec 2026.9 treats a folder without read permission as empty.
             return [
                 posixpath.join(parent, name)
                 for parent, _, names in os.walk(self._path(folder), onerror=_unless_missing)
                 for name in names
-                if not name.endswith(PARTIAL)  # of a writer that writes now, or was killed
+                if not name.endswith(PARTIAL)  # from a writer that is still writing, or was killed
             ]
         self._files.invalidate_cache()
         found = self._files.find(self._path(folder))
-        # Consoles mark folders by empty objects whose names end with a slash.
+        # Cloud consoles create empty objects whose names end with a slash as folders.
         return [path for path in found if not path.endswith("/")]
 
     def matching(self, pattern: str = "") -> list[str]:
-        """The names of the files that a glob pattern matches; all files by default, sorted."""
+        """Return the names of the files that match a glob pattern, sorted; all files by default."""
         if not pattern:
             return self.names()
         with self._reaching(pattern):
@@ -159,14 +166,14 @@ class Location:
 
     @classmethod
     def states(cls, url: str) -> list[tuple[str, str]]:
-        """Lists the objects that a URL names, each with a text that changes with its content.
+        """List the objects that a URL names, each with a text that changes with its content.
 
         Args:
             url: An object, a folder, or a glob pattern.
 
         Returns:
-            Names and states, sorted by name: the size, and the ETag, generation
-            or time of change, whichever the store has.
+            Pairs of name and state, sorted by name. The state is the size and the
+            ETag, generation or modification time, whichever the store provides.
 
         Raises:
             InputError: If the store cannot be read.
@@ -186,20 +193,20 @@ class Location:
         )
 
     def write(self, name: str, content: bytes) -> None:
-        """Writes or replaces a file at once: a reader gets the old content or the new one."""
+        """Write or replace a file atomically: a reader gets the old content or the new one."""
         path = self._path(name)
         with self._reaching(name):
-            if self._protocol != "file":  # an object store shows an object when it is whole
+            if self._protocol != "file":  # an object becomes visible once it is complete
                 self._files.pipe_file(path, content)
                 return
             with _written_beside(path, content) as aside:
-                os.replace(aside, path)
+                aside.replace(path)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Writes a file that is not there yet; of several writers one succeeds.
+        """Write a file only if it does not exist; of several writers, one succeeds.
 
         Returns:
-            Whether it was this call.
+            Whether this call created the file.
         """
         path = self._path(name)
         with self._reaching(name):
@@ -214,15 +221,15 @@ class Location:
                     raise
                 return False
             except OSError as error:
-                # s3fs 2026.9 and gcsfs 2026.10 give the failed condition as they got it: 412,
-                # or 409 where another one is being decided at this moment.
+                # s3fs 2026.9 and gcsfs 2026.10 pass on the store's answer to a failed condition:
+                # 412, or 409 while another conditional write to the object is in progress.
                 if _condition_failed(error):
                     return False
                 raise
         return True
 
     def upload(self, source: Path, folder: str) -> None:
-        """Copies all files of a local folder into one at the location."""
+        """Copy all files of a local folder to a folder at the location."""
         for path in sorted(source.rglob("*")):
             if path.is_file():
                 target = self._path(posixpath.join(folder, path.relative_to(source).as_posix()))
@@ -232,14 +239,19 @@ class Location:
                         continue
                     with _beside(target) as aside:
                         shutil.copyfile(path, aside)
-                        os.replace(aside, target)
+                        aside.replace(target)
 
     def download(self, names: list[str], folder: str, target: Path) -> None:
-        """Copies files into a local folder, under their names below `folder`.
+        """Copy files into a local folder, under their names relative to `folder`.
+
+        Args:
+            names: The files' names, relative to the location.
+            folder: A folder at the location that contains them; may be empty.
+            target: The local folder.
 
         Raises:
-            InputError: If a name is not allowed, or the files cannot be beside
-                each other; then none is copied.
+            InputError: If a name is not allowed, or two names cannot coexist in a
+                folder. No file is copied then.
         """
         check_apart((checked(name, self.url) for name in names), self.url)
         below = {name: name.removeprefix(f"{folder}/") if folder else name for name in names}
@@ -250,7 +262,7 @@ class Location:
                 self._files.get_file(self._path(name), str(path))
 
     def delete(self, name: str) -> None:
-        """Deletes a file, and what killed writers left of it; it may not be there."""
+        """Delete a file and what killed writers left of it; a missing file is no error."""
         path = self._path(name)
         with self._reaching(name), contextlib.suppress(FileNotFoundError):
             if self._protocol == "file":
@@ -260,27 +272,23 @@ class Location:
 
 
 def _state(info: dict[str, Any]) -> str:
-    """Returns an object's size and its store's own mark of its content."""
+    """Return an object's size and the store's own marker of its content."""
     marks = ("ETag", "etag", "generation", "LastModified", "updated", "mtime", "created")
     mark = next((str(info[key]) for key in marks if info.get(key)), "")
     return f"{info['size']}\0{mark}"
 
 
 @contextlib.contextmanager
-def _beside(path: str) -> Iterator[str]:
-    """Gives a name in the same folder; what is there afterwards is removed."""
+def _beside(path: str) -> Iterator[Path]:
+    """Yield a name to write at before the file gets its own; create the folder if necessary."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    aside = f"{path}.{uuid.uuid4().hex}{PARTIAL}"
-    try:
+    with beside(path, unique=True) as aside:  # two runs may publish to one location at once
         yield aside
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
 
 
 @contextlib.contextmanager
-def _written_beside(path: str, content: bytes) -> Iterator[str]:
-    """Gives a file with the content in the same folder; it is gone afterwards, if it is left."""
+def _written_beside(path: str, content: bytes) -> Iterator[Path]:
+    """Yield a file in the same folder that holds the content; remove it if it is still there."""
     with _beside(path) as aside:
         with open(aside, "wb") as file:
             file.write(content)
@@ -289,7 +297,7 @@ def _written_beside(path: str, content: bytes) -> Iterator[str]:
         yield aside
 
 
-def _linked(source: str, target: str) -> bool:
+def _linked(source: Path, target: str) -> bool:
     try:
         os.link(source, target)
     except FileExistsError:

@@ -1,8 +1,8 @@
-"""File names that come from outside: from a bucket, a manifest, a history, an archive, an argument.
+"""File names from outside: from a bucket, a manifest, a history, an archive, an argument.
 
-Whoever can write there chooses them, so none reaches a file system, a store or a
-message before it was checked here. A name that is allowed has one spelling only
-and stays below its folder, and no symbolic link takes it out of there.
+They are chosen by whoever can write there, so each is checked here before it reaches
+a file system, an object store or a message. An allowed name has a single spelling and
+stays within its folder, symbolic links included.
 """
 
 import os
@@ -27,7 +27,7 @@ def problem_of(name: str) -> str | None:
         name: A relative file name, its parts separated by slashes.
 
     Returns:
-        The reason, as the end of a sentence; none if the name is allowed.
+        The reason, as the end of a sentence; None if the name is allowed.
     """
     parts = name.split("/")
     if not name:
@@ -50,11 +50,11 @@ def checked(name: str, source: str, advice: str = _RENAME) -> str:
 
     Args:
         name: The name.
-        source: Where it was found, for the message.
-        advice: What to do, for the message.
+        source: The origin of the name, for the message.
+        advice: The advice at the end of the message.
 
     Raises:
-        InputError: If it is not.
+        InputError: If it is not allowed.
     """
     reason = problem_of(name)
     if reason:
@@ -67,22 +67,22 @@ def checked(name: str, source: str, advice: str = _RENAME) -> str:
 def inside(folder: Path, name: str, source: str, advice: str = _RENAME) -> Path:
     """Join a folder and a name from outside.
 
-    The folder itself may be a symbolic link, or be reached through one: it is
-    the user's own. Links below it may lead anywhere inside of it. (A program that
-    makes a link there at this very moment is not guarded against; it could write
-    there by itself.)
+    The folder itself may be a symbolic link, or be reached through one, because
+    the user has chosen it. Links below it must not lead out of it. (This does not
+    guard against a program that creates a link at the same time; it could write
+    there itself.)
 
     Args:
         folder: The folder.
         name: The name.
-        source: Where the name was found, for the message.
-        advice: What to do, for the message.
+        source: The origin of the name, for the message.
+        advice: The advice at the end of the message.
 
     Returns:
         `folder / name`.
 
     Raises:
-        InputError: If the name is not allowed, or a link takes it out of the
+        InputError: If the name is not allowed, or a link leads it out of the
             folder.
     """
     path = folder / checked(name, source, advice)
@@ -96,18 +96,18 @@ def inside(folder: Path, name: str, source: str, advice: str = _RENAME) -> Path:
 
 
 def check_apart(names: Iterable[str], source: str, advice: str = _RENAME) -> None:
-    """Check that names, each of them allowed, can be files beside each other.
+    """Check that allowed names can coexist in one folder.
 
     File systems differ in whether two Unicode spellings of a letter are the same.
 
     Args:
         names: The names.
-        source: Where they were found, for the message.
-        advice: What to do, for the message.
+        source: The origin of the names, for the message.
+        advice: The advice at the end of the message.
 
     Raises:
-        InputError: If two are the same file somewhere, or one is the folder of
-            another.
+        InputError: If two names are the same file on some file systems, or one is
+            the folder of another.
     """
     spellings: dict[str, str] = {}
     for name in names:
@@ -115,7 +115,7 @@ def check_apart(names: Iterable[str], source: str, advice: str = _RENAME) -> Non
         if other != name:
             raise InputError(
                 f"{source}: the file names {shown(other)} and {shown(name)} differ only in how a "
-                f"letter is encoded, and may be the same file. {advice}"
+                f"letter is encoded and may be the same file. {advice}"
             )
     for normal, name in spellings.items():
         parts = normal.split("/")
@@ -133,8 +133,8 @@ def checked_version(name: str, source: str, advice: str) -> str:
 
     Args:
         name: The name.
-        source: Where it was found, for the message.
-        advice: What to do, for the message.
+        source: The origin of the name, for the message.
+        advice: The advice at the end of the message.
 
     Raises:
         InputError: If it cannot.
@@ -145,19 +145,19 @@ def checked_version(name: str, source: str, advice: str) -> str:
 
 
 def is_version_name(name: str) -> bool:
-    """Return whether a version can have that name, which is that of a folder."""
+    """Return whether a version can have that name; it is also the name of a folder."""
     return _VERSION.fullmatch(name) is not None
 
 
 def shown(name: str) -> str:
-    """Write a name from outside for a message: quoted, without control characters, cut."""
+    """Format a name for a message: quoted, without control characters, truncated."""
     return repr(name if len(name) <= 200 else f"{name[:197]}...")
 
 
 def _no_version(name: str) -> str:
     return (
-        f"{shown(name)} cannot be the name of a version, which has letters, digits, '.', '_' and "
-        "'-' only and begins with a letter or digit"
+        f"{shown(name)} cannot be the name of a version, which contains only letters, digits, '.', "
+        "'_' and '-' and begins with a letter or digit"
     )
 
 
@@ -174,6 +174,6 @@ def _check_version(name: str) -> str:
     return name
 
 
-# For the models of what is read from outside.
+# Types of fields in models of files from outside.
 FileName = Annotated[str, AfterValidator(_check_file)]
 VersionName = Annotated[str, AfterValidator(_check_version)]

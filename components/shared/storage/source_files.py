@@ -1,4 +1,4 @@
-"""The files that a source names, and a fingerprint that changes when they do."""
+"""The files of a source, and a fingerprint that changes when they do."""
 
 import glob
 import hashlib
@@ -14,17 +14,17 @@ SOURCE_PATHS = {"path", "interactions", "candidates"}
 
 
 def source_files(source: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Lists the files that a source names, each as a text that changes when the file does.
+    """List the files of a source, each as a text that changes when the file does.
 
-    Of a local file, the path, size and time of change count; of an object in a
-    bucket, the name, size and the store's own mark of its content (ETag or
-    generation). No content is read.
+    The text of a local file contains its path, size and modification time; that of
+    an object in a bucket its name, size and the store's own marker of its content
+    (ETag or generation). No content is read.
 
     Args:
         source: A `SourceConfig` as JSON values.
 
     Returns:
-        The files of each key that names some; an empty list if there is nothing.
+        The files of each key that names any; an empty list if there are none.
 
     Raises:
         InputError: If a bucket cannot be read.
@@ -32,25 +32,25 @@ def source_files(source: Mapping[str, Any]) -> dict[str, list[str]]:
     return {
         key: list(_remote_files(key, path) if is_remote(path) else _local_files(path))
         for key in sorted(SOURCE_PATHS)
-        # Of the sample, `interactions` is a number.
+        # In a sample source, `interactions` is a number.
         if isinstance(path := source.get(key), str)
     }
 
 
 def source_fingerprint(source: Mapping[str, Any]) -> str:
-    """Hashes the state of a source's files; see `source_files`.
+    """Hash the state of a source's files; see `source_files`.
 
     Args:
         source: A `SourceConfig` as JSON values.
 
     Returns:
-        16 hexadecimal digits; empty if there is no file.
+        16 hexadecimal digits; empty if the source has no files.
     """
     return fingerprint_of(source_files(source))
 
 
 def fingerprint_of(files: Mapping[str, list[str]]) -> str:
-    """Hashes what `source_files` lists; empty if there is no file."""
+    """Hash the result of `source_files`; empty if there are no files."""
     lines = [line for of_key in files.values() for line in of_key]
     digest = hashlib.sha256("".join(f"{line}\n" for line in lines).encode())
     return digest.hexdigest()[:16] if lines else ""

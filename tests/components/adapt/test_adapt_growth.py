@@ -29,7 +29,7 @@ from components.shared.contracts.split import Split
 from components.shared.contracts.tables import read_table
 from components.shared.features.published_feature import grown_vocabulary
 from components.shared.features.types.text import words
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.runtime.errors import InputError
 
 RunStep = Callable[..., Any]

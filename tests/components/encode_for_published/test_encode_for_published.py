@@ -31,7 +31,7 @@ from components.shared.contracts.tables import (
     read_table,
     table_files,
 )
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.runtime.arrow import to_numpy
 
 RunStep = Callable[..., Any]

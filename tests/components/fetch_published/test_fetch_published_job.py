@@ -10,7 +10,9 @@ from components.fetch_published.component import fetch_published as fetch_compon
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
 from components.shared.contracts.step_record import StepRecords
-from components.shared.registry.published_models import Move, Published, PublishedModels
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.published import Published
+from components.shared.registry.published_models import PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import write_json
 from components.shared.runtime.step import run_step
@@ -42,7 +44,7 @@ def models(
     return PublishedModels.at(location)
 
 
-def latest(models: PublishedModels) -> Move:
+def latest(models: PublishedModels) -> HistoryEntry:
     move = models.latest()
     assert move is not None
     return move
@@ -53,7 +55,7 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("located", [True, False])
-def test_where_there_is_no_model_there_is_a_note_that_says_so(
+def test_without_a_model_published_json_says_so(
     located: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     location = str(tmp_path / "models") if located else ""
@@ -69,7 +71,7 @@ def test_where_there_is_no_model_there_is_a_note_that_says_so(
     assert not (tmp_path / "models").exists()
 
 
-def test_a_version_comes_with_what_later_steps_need(
+def test_the_parts_that_later_steps_need_are_fetched(
     models: PublishedModels,
     sample_export: Path,
     sample_model: Path,
@@ -82,7 +84,7 @@ def test_a_version_comes_with_what_later_steps_need(
 
     move = latest(models)
     assert summary == {"version": move.version}
-    assert Published.read(folder) == Published(move=move)
+    assert Published.read(folder) == Published(entry=move)
     assert files(folder / "model") == files(sample_model) - {StepRecords.FILE}
     assert files(folder / "export") == {
         name
@@ -96,7 +98,7 @@ def test_a_version_comes_with_what_later_steps_need(
     )
 
 
-def test_the_entry_that_is_asked_for_is_fetched_though_a_later_one_is_live(
+def test_the_requested_entry_is_fetched_even_if_there_is_a_later_one(
     models: PublishedModels, sample_model: Path, sample_export: Path, sample_encoded: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -108,7 +110,7 @@ def test_the_entry_that_is_asked_for_is_fetched_though_a_later_one_is_live(
         shutil.copytree(part, gathered / name)
     (gathered / "model" / "history.json").write_text("{}")
     version = models.add(gathered, "sample", ("export", "model", "features"))
-    second = models.point(version, first, "publish")
+    second = models.make_latest(version, first, "publish")
     third = models.rollback()
     place = str(models.location)
 
@@ -116,7 +118,7 @@ def test_the_entry_that_is_asked_for_is_fetched_though_a_later_one_is_live(
         folder = tmp_path / f"fetched-{move.number}"
         summary = fetch_published(location=place, number=move.number, published=str(folder))
         assert summary == {"version": move.version}
-        assert Published.read(folder) == Published(move=move)
+        assert Published.read(folder) == Published(entry=move)
 
     assert [move.number for move in (first, second, third)] == [1, 2, 3]
     assert third.version == first.version != second.version
@@ -133,7 +135,7 @@ class _Artifact:
 
 
 @pytest.mark.parametrize("purpose", ["comparison", "warm start"])
-def test_the_log_of_the_component_says_what_the_version_is_fetched_for(
+def test_the_log_of_the_component_names_the_purpose(
     models: PublishedModels, tmp_path: Path, capsys: pytest.CaptureFixture[str], purpose: str
 ) -> None:
     artifact = _Artifact(tmp_path / "published")
@@ -144,15 +146,13 @@ def test_the_log_of_the_component_says_what_the_version_is_fetched_for(
 
     move = latest(models)
     assert artifact.metadata["version"] == move.version
-    assert Published.read(artifact.path) == Published(move=move)
+    assert Published.read(artifact.path) == Published(entry=move)
     said = f"[fetch_published] fetched {move.version}, published at {move.time} ({purpose})"
     assert said in capsys.readouterr().out.splitlines()
 
 
-def test_an_entry_that_is_not_there_leaves_no_fetched_folder(
-    models: PublishedModels, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match=r"history/00000002\.json is not there") as caught:
+def test_a_missing_entry_leaves_no_fetched_folder(models: PublishedModels, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"history/00000002\.json does not exist") as caught:
         fetch_published(
             location=str(models.location), number=2, published=str(tmp_path / "published")
         )
@@ -161,7 +161,7 @@ def test_an_entry_that_is_not_there_leaves_no_fetched_folder(
     assert not (tmp_path / "published").exists()
 
 
-def test_the_served_model_and_the_users_stay_where_they_are(
+def test_the_saved_model_and_the_users_are_not_fetched(
     models: PublishedModels, sample_export: Path, tmp_path: Path
 ) -> None:
     assert (sample_export / "saved_model").is_dir()
@@ -186,7 +186,7 @@ def test_every_fetched_file_is_the_published_one(models: PublishedModels, tmp_pa
         assert (folder / name).read_bytes() == (version / name).read_bytes()
 
 
-def test_what_was_fetched_before_is_replaced(models: PublishedModels, tmp_path: Path) -> None:
+def test_previous_output_is_replaced(models: PublishedModels, tmp_path: Path) -> None:
     folder = tmp_path / "published"
     fetch_published(location=str(models.location), number=1, published=str(folder))
     (folder / "left over").write_text("x")
@@ -213,7 +213,7 @@ def test_a_tampered_version_leaves_no_fetched_folder(
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_version_that_is_gone_is_named(models: PublishedModels, tmp_path: Path) -> None:
+def test_a_missing_version_is_named(models: PublishedModels, tmp_path: Path) -> None:
     version = latest(models).version
     models.location.delete(f"versions/{version}/MANIFEST.json")
 
@@ -225,7 +225,7 @@ def test_a_version_that_is_gone_is_named(models: PublishedModels, tmp_path: Path
     assert not (tmp_path / "published").exists()
 
 
-def test_a_location_that_cannot_be_reached_leaves_no_fetched_folder(tmp_path: Path) -> None:
+def test_an_unreachable_location_leaves_no_fetched_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nonsense://bucket cannot be reached"):
         fetch_published(
             location="nonsense://bucket", number=1, published=str(tmp_path / "published")

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.ingest.job import ingest
+from components.shared.contracts.statistics import Statistics
 from components.shared.contracts.tables import SPLITS, read_table, table_files
-from components.shared.runtime.files import read_json
 
 Row = dict[str, Any]
 Source = dict[str, Any]
@@ -55,9 +55,9 @@ class Ingested:
         return read_table(self.rejects_folder).to_pylist()
 
     @property
-    def statistics(self) -> dict[str, Any]:
-        """What statistics.json holds."""
-        return read_json(self.tables / "statistics.json")
+    def statistics(self) -> Statistics:
+        """The statistics of the tables."""
+        return Statistics.read(self.tables)
 
     def assignment(self, user: str = "user", item: str = "item") -> dict[tuple[Any, Any], str]:
         """The split of each pair of user and item."""

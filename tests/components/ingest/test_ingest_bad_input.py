@@ -233,17 +233,17 @@ def too_few_rows(folder: Path) -> Source:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        (empty_ratings, ["source.path", "u.data is empty", "Fetch the archive again"]),
+        (empty_ratings, ["source.path", "u.data is empty", "Download the archive again"]),
         (empty_items, ["The catalogue has no usable item", "needs an id"]),
-        (empty_users, ["No user of the source can be used", "needs an id"]),
+        (empty_users, ["No user of the source is usable", "needs an id"]),
         (header_only_ratings, ["source.path", "ratings.csv is empty"]),
         (other_version_archive, ["ml-1m.zip is not MovieLens 100k", "set source.version", "1m"]),
         (other_version_folder, ["MovieLens 1m", "version 20m, 25m or latest-small", "users.dat"]),
         (other_version_100k, ["ml-100k.zip is not MovieLens 25m", "looks like version 100k"]),
-        (no_zip, ["ml-100k.zip is no zip archive", "Download it again"]),
-        (damaged_zip, ["ml-100k.zip is no zip archive", "Download it again"]),
+        (no_zip, ["ml-100k.zip is not a zip archive", "Download it again"]),
+        (damaged_zip, ["ml-100k.zip is not a zip archive", "Download it again"]),
         (zip_without_files, ["photos.zip is not MovieLens 100k", "u.data, u.item, u.user"]),
-        (zip_without_one_file, ["ml-100k.zip is not MovieLens 100k: u.user is not in it"]),
+        (zip_without_one_file, ["ml-100k.zip is not MovieLens 100k: u.user missing"]),
         (unrelated_folder, ["photos is neither a folder of MovieLens 100k", "TFDS data directory"]),
         (not_there, ["nowhere.zip does not exist", "leave source.path out to download it"]),
         (latin_1_movies, ["movies.csv, row 2: not UTF-8", "Convert"]),
@@ -253,10 +253,10 @@ def too_few_rows(folder: Path) -> Source:
         (no_rows_in_parquet, ["source.interactions", "log.parquet has no rows"]),
         (no_match, ["source.interactions: no file matches", "logs-*.csv"]),
         (neither_kind, ["log.json is neither .parquet nor .csv"]),
-        (no_parquet, ["source.interactions", "log.parquet is no Parquet file"]),
+        (no_parquet, ["source.interactions", "log.parquet is not a Parquet file"]),
         (missing_log_column, ["source.columns.rating", "no column 'stars'", "user, item, rating"]),
         (missing_catalogue_column, ["source.columns.candidate_id", "'item'", "id, name"]),
-        (mixed_kinds, ["log.* matches Parquet and CSV files", "files of one kind"]),
+        (mixed_kinds, ["log.* matches both Parquet and CSV files", "files of one kind"]),
         (differing_columns, ["log2.csv has the columns", "device", "same columns"]),
         (differing_order, ["log2.csv has the columns ts", "the same order"]),
         (differing_types, ["catalogue2.parquet", "item (string)", "item (int64)"]),
@@ -265,16 +265,16 @@ def too_few_rows(folder: Path) -> Source:
         (title_not_named, ["source.columns.title is not set", "a column 'title'"]),
         (one_column_for_two, ["candidate_id and title are both 'item'"]),
         (taken_name, ["source.interactions", "'candidate_index'", "Rename it"]),
-        (useless_type, ["log.parquet: column 'day' has the type date32", "leave it out"]),
+        (useless_type, ["log.parquet: column 'day' has the type date32", "remove it"]),
         (float_ids, ["item: an id must be a string or an integer, not float32", "source.dtypes"]),
         (latin_1_log, ["log.csv, row 112: not UTF-8", "Convert"]),
-        (one_user, ["one user only", "the right column for the user"]),
+        (one_user, ["only one user", "names the user's column"]),
         (no_good_row, ["3 of 3 rows (100.0%) were rejected", "log.csv, row 2"]),
         (too_few_rows, ["part has no rows", "2 rows are too few for ingest.split=random"]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_bad_input_is_refused_in_words_and_leaves_nothing(
+def test_bad_input_is_refused_with_a_message_and_leaves_no_output(
     tmp_path: Path, source: Callable[[Path], Source], says: list[str]
 ) -> None:
     made = source(tmp_path)
@@ -288,13 +288,15 @@ def test_bad_input_is_refused_in_words_and_leaves_nothing(
 @pytest.mark.parametrize("split", ["temporal", "leave_last_out"])
 def test_a_split_by_time_needs_timestamps(tmp_path: Path, split: str) -> None:
     source = csv_source(tmp_path, columns=without("timestamp"))
-    with pytest.raises(InputError, match=rf"ingest\.split: {split} .* source\.columns\.timestamp"):
+    with pytest.raises(InputError, match=rf"ingest\.split={split} .* source\.columns\.timestamp"):
         run(tmp_path, source, split=split)
     assert left_over(tmp_path) == []
 
 
 @pytest.mark.parametrize("split", ["random", "temporal", "leave_last_out"])
-def test_no_usable_row_at_all_is_said_whatever_is_allowed(tmp_path: Path, split: str) -> None:
+def test_a_log_without_a_usable_row_is_refused_even_if_all_rejects_are_allowed(
+    tmp_path: Path, split: str
+) -> None:
     source = csv_source(tmp_path, [("u1", 1, "bad", 7)] * 3)
     with pytest.raises(
         InputError, match=r"None of the 3 rows can be used\.\nExamples:\n  log\.csv"
@@ -302,7 +304,7 @@ def test_no_usable_row_at_all_is_said_whatever_is_allowed(tmp_path: Path, split:
         run(tmp_path, source, split=split, max_reject_share=1.0)
 
 
-def test_a_failed_run_leaves_the_former_output_as_it_was(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_the_previous_output_unchanged(tmp_path: Path) -> None:
     before = run(tmp_path, csv_source(tmp_path)).files()
     source = csv_source(tmp_path, ["short"] * 5)
     with pytest.raises(InputError):
@@ -377,5 +379,5 @@ def test_bad_text_found_by_a_worker_is_one_clear_line(
     with pytest.raises(SystemExit):
         step(tmp_path, latin_1_log(tmp_path))
     out, err = capfd.readouterr()
-    assert out == "[ingest] error: log.csv, row 112: not UTF-8. Convert the file to it.\n"
+    assert out == "[ingest] error: log.csv, row 112: not UTF-8. Convert the file.\n"
     assert err == ""

@@ -78,7 +78,7 @@ def expected_history(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[st
 @pytest.mark.parametrize(
     ("split", "duplicates"), [("random", "reject"), *((split, "keep") for split in SPLIT_KINDS)]
 )
-def test_histories_are_those_of_brute_force(tmp_path: Path, split: str, duplicates: str) -> None:
+def test_histories_match_brute_force(tmp_path: Path, split: str, duplicates: str) -> None:
     settings = {"max_reject_share": 0.9, "shards": 2, "batch_rows": 50}
     log = random_log(len(split), times=400 if split == "temporal" else 25)
     found = rows_of(with_context(tmp_path, log, split=split, duplicates=duplicates, **settings))
@@ -89,7 +89,9 @@ def test_histories_are_those_of_brute_force(tmp_path: Path, split: str, duplicat
         assert row["history"] == expected_history(row, found)
 
 
-def test_many_rows_give_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_histories_do_not_depend_on_how_many_are_made_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(3)
     user = np.sort(rng.integers(0, 9, 300)).astype(np.int32)
     timestamp = np.concatenate([np.sort(rng.integers(0, 40, (user == u).sum())) for u in range(9)])
@@ -104,7 +106,7 @@ def test_many_rows_give_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> N
     assert pieces.to_pylist() == whole.to_pylist()
 
 
-def test_time_columns_are_those_of_the_calendar_in_utc(tmp_path: Path) -> None:
+def test_time_columns_match_the_calendar_in_utc(tmp_path: Path) -> None:
     found = rows_of(with_context(tmp_path, random_log(1), duplicates="keep"))
 
     assert len({row["month_of_year"] for row in found}) > 6
@@ -156,7 +158,7 @@ CHANGES: dict[str, Callable[[Row, random.Random], Row | None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_nothing_at_or_after_a_time_changes_what_is_known_of_rows_at_that_time(
+def test_a_derived_column_does_not_depend_on_rows_at_the_same_time_or_later(
     tmp_path: Path, change: str
 ) -> None:
     rng = random.Random(8)
@@ -176,7 +178,7 @@ def test_nothing_at_or_after_a_time_changes_what_is_known_of_rows_at_that_time(
     assert {key: before[key] for key in same} == {key: after[key] for key in same}
 
 
-def test_neither_the_row_s_item_nor_those_of_its_time_are_in_a_history() -> None:
+def test_a_history_contains_neither_the_rows_item_nor_items_of_the_same_time() -> None:
     splits = np.zeros(6, np.int8)
     user = np.array([0, 0, 0, 0, 1, 1], np.int32)
     timestamp = np.array([1, 2, 2, 2, 1, 2])
@@ -188,9 +190,7 @@ def test_neither_the_row_s_item_nor_those_of_its_time_are_in_a_history() -> None
 
 
 @pytest.mark.parametrize("split", SPLIT_KINDS)
-def test_the_test_part_changes_nothing_for_training_and_validation(
-    tmp_path: Path, split: str
-) -> None:
+def test_test_rows_do_not_affect_training_and_validation_rows(tmp_path: Path, split: str) -> None:
     log = distinct_log(3)
     first = rows_of(with_context(tmp_path / "a", log, split=split))
     part = {(row["user"], row["item"]): row["part"] for row in first}
@@ -214,7 +214,7 @@ def test_the_test_part_changes_nothing_for_training_and_validation(
     assert known(first) == known(again)
 
 
-def test_validation_rows_do_not_know_each_other(tmp_path: Path) -> None:
+def test_validation_rows_are_in_no_history_of_validation_rows(tmp_path: Path) -> None:
     found = rows_of(with_context(tmp_path, distinct_log(4), test_fraction=0.1,
                                  validation_fraction=0.6))  # fmt: skip
     held_out = {(row["user"], row["item"]) for row in found if row["part"] != "train"}
@@ -229,7 +229,9 @@ def test_validation_rows_do_not_know_each_other(tmp_path: Path) -> None:
 # --- the schema, and what cannot be ---------------------------------------------------------------
 
 
-def test_the_schema_knows_the_columns_and_the_tables_have_their_types(tmp_path: Path) -> None:
+def test_the_schema_lists_the_derived_columns_and_the_tables_have_their_types(
+    tmp_path: Path,
+) -> None:
     ingested = with_context(tmp_path, random_log(2), duplicates="keep")
 
     schema = read_schema(str(ingested.tables))
@@ -246,7 +248,7 @@ def test_the_schema_knows_the_columns_and_the_tables_have_their_types(tmp_path: 
         assert table.schema.equals(schema.interactions_arrow)
 
 
-def test_by_default_nothing_is_derived_and_files_are_as_they_were(tmp_path: Path) -> None:
+def test_by_default_nothing_is_derived_and_files_do_not_change(tmp_path: Path) -> None:
     ingested = run(tmp_path, write_source(tmp_path, random_log(2)), duplicates="keep")
 
     text = (ingested.tables / "schema.json").read_text()
@@ -261,7 +263,7 @@ def test_by_default_nothing_is_derived_and_files_are_as_they_were(tmp_path: Path
     assert Schema.model_validate_json(text).model_dump_json(indent=2) + "\n" == text
 
 
-def test_the_columns_of_a_shipped_source_are_known_before_it_is_read(tmp_path: Path) -> None:
+def test_the_columns_of_a_built_in_source_are_known_before_it_is_read(tmp_path: Path) -> None:
     settings = {"history_length": 3, "time_columns": ["hour_of_day"]}
     source = {"kind": "sample", "users": 20, "items": 10, "interactions": 200}
     ingested = run(tmp_path, source, **settings)
@@ -274,27 +276,27 @@ def test_the_columns_of_a_shipped_source_are_known_before_it_is_read(tmp_path: P
     ("name", "setting", "value"),
     [("history", "history_length", 5), ("hour_of_day", "time_columns", ["hour_of_day"])],
 )
-def test_a_column_of_that_name_in_the_source_is_an_error(
+def test_a_source_column_with_the_name_of_a_derived_one_is_refused(
     tmp_path: Path, name: str, setting: str, value: Any
 ) -> None:
     log = write_csv(tmp_path / "log.csv", [*LOG, name], [("u1", 1, 1, 1, 1), ("u2", 1, 1, 1, 1)])
     items = write_csv(tmp_path / "items.csv", CATALOGUE, [(1, "one")])
 
-    with pytest.raises(InputError, match=f"^ingest.{setting} makes a column '{name}', but the"):
+    with pytest.raises(InputError, match=f"^ingest.{setting} adds a column '{name}', but the"):
         run(tmp_path, files_source(log, items), **{setting: value})
 
 
 @pytest.mark.parametrize(
     ("setting", "value"), [("history_length", 5), ("time_columns", ["day_of_week"])]
 )
-def test_without_timestamps_there_is_no_context(tmp_path: Path, setting: str, value: Any) -> None:
+def test_derived_columns_need_timestamps(tmp_path: Path, setting: str, value: Any) -> None:
     columns = {key: name for key, name in COLUMNS.items() if key != "timestamp"}
 
     with pytest.raises(InputError) as error:
         run(tmp_path, write_source(tmp_path, random_log(1), columns=columns), **{setting: value})
 
     assert str(error.value) == (
-        f"ingest.{setting} goes by time, but source.columns.timestamp is not set."
+        f"ingest.{setting} needs timestamps, but source.columns.timestamp is not set."
     )
 
 
@@ -303,10 +305,10 @@ def test_without_timestamps_there_is_no_context(tmp_path: Path, setting: str, va
     [
         ({"history_length": 0}, "greater than or equal to 1"),
         ({"time_columns": ["minute"]}, "hour_of_day"),
-        ({"time_columns": ["hour_of_day", "hour_of_day"]}, "hour_of_day is there twice"),
+        ({"time_columns": ["hour_of_day", "hour_of_day"]}, "hour_of_day is listed twice"),
     ],
 )
-def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         IngestConfig.model_validate(settings)
 
@@ -318,7 +320,7 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> 
         ("day_of_week", {"type": "integer_categorical"}, "ingest.time_columns"),
     ],
 )
-def test_a_feature_without_its_setting_is_told_to_set_it(
+def test_a_feature_without_its_derived_column_names_the_setting(
     name: str, feature: dict[str, Any], setting: str
 ) -> None:
     config = {

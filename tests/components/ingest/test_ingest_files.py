@@ -44,7 +44,7 @@ def test_csv_and_parquet_of_the_same_log_give_the_same_rows(tmp_path: Path) -> N
     assert len(from_csv.interactions) == 110
 
 
-def test_parquet_types_become_the_tables_types(tmp_path: Path) -> None:
+def test_parquet_types_are_converted_to_the_tables_types(tmp_path: Path) -> None:
     log, rows = log_table(), 110
     features = {
         "age": (pa.array([30] * rows, pa.int16()), "int64", 30),
@@ -75,7 +75,7 @@ def test_integer_ids_stay_integers(tmp_path: Path) -> None:
     assert {row["user"] for row in ingested.interactions} == set(range(1, 11))
 
 
-def test_ids_of_another_type_in_the_log_find_their_items(tmp_path: Path) -> None:
+def test_ids_of_another_type_in_the_log_match_their_items(tmp_path: Path) -> None:
     text = catalogue_table()["item"].cast(pa.string())
     catalogue = catalogue_table().set_column(0, "item", text)
     ingested = run(tmp_path, parquet_source(tmp_path, catalogue=catalogue))
@@ -97,7 +97,7 @@ def test_lists_in_csv_are_split_at_bars_in_both_files(tmp_path: Path) -> None:
     assert schema_of(ingested).candidate[2].dtype == "list<string>"
 
 
-def test_csv_columns_have_the_types_that_are_named(tmp_path: Path) -> None:
+def test_csv_columns_have_the_configured_types(tmp_path: Path) -> None:
     log = [(*row, "7.5", "7") for row in log_rows()]
     write_csv(tmp_path / "log.csv", (*LOG, "age", "zip"), log)
     catalogue = write_csv(tmp_path / "catalogue.csv", CATALOGUE, catalogue_rows())

@@ -180,7 +180,7 @@ def test_the_csv_versions_share_a_layout(
 @pytest.mark.parametrize(
     "folder", ["..", "../../..", "", "/tmp", "ml-100k/../../..", "ml-100k\\.."]
 )
-def test_an_archive_does_not_write_outside_of_the_work_folder(
+def test_an_archive_does_not_write_outside_the_work_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
@@ -198,7 +198,7 @@ def test_an_archive_does_not_write_outside_of_the_work_folder(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_other_members_of_an_archive_do_not_matter(
+def test_other_members_of_an_archive_are_ignored(
     tmp_path: Path, opened: dict[str, Ingested]
 ) -> None:
     archive = write_archive(tmp_path / "ml.zip", movielens_100k(), "ml-100k")
@@ -214,7 +214,7 @@ def test_other_members_of_an_archive_do_not_matter(
 
 def prepared_or_error(data_dir: str) -> str:
     """Called in a process that has TensorFlow: the files of a data set, or the InputError."""
-    from components.ingest.sources.movielens import _prepared
+    from components.ingest.sources.movielens_prepared import _prepared
 
     try:
         return str(_prepared(Path(data_dir), "100k-movies").files)
@@ -231,7 +231,7 @@ def prepared_or_error(data_dir: str) -> str:
         ("../../outside/movielens", ""),
     ],
 )
-def test_a_prepared_data_set_is_not_read_from_elsewhere(
+def test_a_prepared_data_set_is_not_read_from_outside_its_folder(
     tmp_path: Path, in_tensorflow: RunStep, dataset: str, folder: str
 ) -> None:
     version = tmp_path / "movielens" / "100k-movies" / "0.1.1"
@@ -277,7 +277,7 @@ def builder_labels(version: str, data_dir: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", ["100k", "1m", "25m"])
-def test_names_and_label_numbers_are_those_of_tfds(
+def test_names_and_label_numbers_match_tfds(
     tmp_path: Path, in_tensorflow: RunStep, opened: dict[str, Ingested], version: str
 ) -> None:
     labels = in_tensorflow(
@@ -295,15 +295,17 @@ def test_names_and_label_numbers_are_those_of_tfds(
 
 
 def test_the_genre_flags_have_the_names_of_tfds(tmp_path: Path, in_tensorflow: RunStep) -> None:
-    from components.ingest.sources import movielens
+    from components.ingest.sources import movielens_layouts
 
     labels = in_tensorflow(
         "test_ingest_movielens:builder_labels", version="100k", data_dir=str(tmp_path)
     )
-    assert set(movielens._GENRES_100K) <= set(labels["genres"])
-    assert tuple(GENRES_100K) == movielens._GENRES_100K
-    texts = set(movielens._OCCUPATION_OF_TEXT_100K.values())
-    numbers = {movielens._STUDENTS_1M.get(t, t) for t in movielens._OCCUPATION_TEXTS_1M}
+    assert set(movielens_layouts._GENRES_100K) <= set(labels["genres"])
+    assert tuple(GENRES_100K) == movielens_layouts._GENRES_100K
+    texts = set(movielens_layouts._OCCUPATION_OF_TEXT_100K.values())
+    numbers = {
+        movielens_layouts._STUDENTS_1M.get(t, t) for t in movielens_layouts._OCCUPATION_TEXTS_1M
+    }
     assert texts <= set(labels["occupations"])
     assert numbers <= set(labels["occupations"])
 
@@ -320,10 +322,10 @@ def real(movielens_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.movielens
 def test_the_real_archive_has_its_published_counts(real: Ingested) -> None:
     statistics = real.statistics
-    assert sum(statistics["rows"].values()) == 100_000
-    assert (statistics["users"], statistics["candidates"]) == (943, 1682)
-    assert statistics["ratings"] == {"1": 6110, "2": 11370, "3": 27145, "4": 34174, "5": 21201}
-    assert statistics["rejects"] == {}
+    assert sum(statistics.rows.values()) == 100_000
+    assert (statistics.users, statistics.candidates) == (943, 1682)
+    assert statistics.ratings == {"1": 6110, "2": 11370, "3": 27145, "4": 34174, "5": 21201}
+    assert statistics.rejects == {}
     assert real.candidates[0]["movie_title"] == "Toy Story (1995)"
     assert real.candidates[0]["movie_genres"] == ["Animation", "Children", "Comedy"]
 
@@ -388,7 +390,7 @@ def test_a_cached_archive_needs_no_network(
     assert Path(path).read_bytes() == movielens_archive.read_bytes()
 
 
-def test_no_cache_and_no_network_says_to_name_the_file(
+def test_without_cache_and_network_the_message_says_to_set_the_path(
     tmp_path: Path, in_tensorflow: RunStep
 ) -> None:
     message = in_tensorflow(
@@ -396,4 +398,4 @@ def test_no_cache_and_no_network_says_to_name_the_file(
     )
     assert message.startswith("InputError: http")
     assert "ml-100k.zip could not be downloaded (ConnectionError: no route to host)" in message
-    assert message.endswith("Fetch it yourself and name the file with source.path.")
+    assert message.endswith("Download it yourself, and set source.path to the file.")

@@ -53,7 +53,7 @@ def expected_parts(
 @pytest.mark.parametrize(
     ("test_fraction", "validation_fraction"), [(0.2, 0.1), (0.25, 0.25), (0.5, 0.5), (0.9, 0.6)]
 )
-def test_each_user_s_rows_are_divided_as_the_fractions_say(
+def test_each_users_rows_are_divided_by_the_fractions(
     tmp_path: Path, test_fraction: float, validation_fraction: float
 ) -> None:
     fractions = {"test_fraction": test_fraction, "validation_fraction": validation_fraction}
@@ -62,7 +62,7 @@ def test_each_user_s_rows_are_divided_as_the_fractions_say(
     assert found == expected_parts(ROWS, test_fraction, validation_fraction, 3)
 
 
-def test_the_share_is_exact_where_it_is_a_whole_number(tmp_path: Path) -> None:
+def test_the_share_is_exact_if_it_is_a_whole_number_of_rows(tmp_path: Path) -> None:
     parts = split(tmp_path, ROWS, test_fraction=0.25, validation_fraction=0.2).assignment()
 
     for count, wanted in ((20, {"test": 5, "validation": 3, "train": 12}),
@@ -70,7 +70,7 @@ def test_the_share_is_exact_where_it_is_a_whole_number(tmp_path: Path) -> None:
         assert Counter(p for (user, _), p in parts.items() if user == f"u{count}") == wanted
 
 
-def test_users_with_few_rows_keep_one_to_train_on(tmp_path: Path) -> None:
+def test_users_with_few_rows_keep_one_for_training(tmp_path: Path) -> None:
     parts = split(tmp_path, ROWS, test_fraction=0.9, validation_fraction=0.95).assignment()
 
     trained = Counter(user for (user, _), part in parts.items() if part == "train")
@@ -89,7 +89,7 @@ def test_neither_order_nor_batches_nor_shards_matter(tmp_path: Path) -> None:
     assert first.assignment() == sharded.assignment()
 
 
-def test_another_seed_holds_out_others_but_as_many(tmp_path: Path) -> None:
+def test_another_seed_holds_out_other_rows_but_the_same_number(tmp_path: Path) -> None:
     first, other = (split(tmp_path / str(seed), ROWS, seed=seed).assignment() for seed in (1, 2))
 
     assert first != other
@@ -97,7 +97,7 @@ def test_another_seed_holds_out_others_but_as_many(tmp_path: Path) -> None:
     assert counts[0] == counts[1]
 
 
-def test_it_needs_no_timestamps_and_divides_repeated_pairs_too(tmp_path: Path) -> None:
+def test_it_needs_no_timestamps_and_also_divides_repeated_pairs(tmp_path: Path) -> None:
     columns = {"query_id": "user", "candidate_id": "item", "title": "name", "rating": "rating"}
     rows = [row for row in ROWS for _ in range(2)]
     log = [(user, item, rating, 0) for user, item, rating, _ in rows]

@@ -191,7 +191,7 @@ def test_tables_are_the_same_bit_for_bit_as_from_local_copies(
     assert remote.summary == local.summary
 
 
-def test_rejects_name_the_file_as_they_do_locally(tmp_path: Path, store: Store) -> None:
+def test_rejects_name_the_file_like_those_of_a_local_source(tmp_path: Path, store: Store) -> None:
     folder = write_log(tmp_path / "log")
     with open(folder / "parts" / "part-1.csv", "a") as file:
         file.write("u1,1,many,5\nu1,1\n")
@@ -224,7 +224,7 @@ def test_movielens_may_be_on_a_store(tmp_path: Path, store: Store, form: str) ->
     assert remote.files() == local.files()
 
 
-def test_one_of_both_may_be_on_a_store(tmp_path: Path, memory: Store) -> None:
+def test_only_one_of_log_and_catalogue_may_be_on_a_store(tmp_path: Path, memory: Store) -> None:
     folder = write_log(tmp_path / "log")
     url = memory.upload(folder)
     mixed = {
@@ -238,7 +238,7 @@ def test_one_of_both_may_be_on_a_store(tmp_path: Path, memory: Store) -> None:
 # --- what is copied -------------------------------------------------------------------------------
 
 
-def test_only_what_matches_is_copied_into_the_folder(
+def test_only_matching_files_are_copied_into_the_folder(
     tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = store.upload(write_log(tmp_path / "log"))
@@ -262,7 +262,7 @@ def test_only_what_matches_is_copied_into_the_folder(
     assert f"copied 3 files from {url}/parts/part-*.csv" in capsys.readouterr().out
 
 
-def test_a_local_source_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_local_source_is_not_copied(tmp_path: Path) -> None:
     source = csv_source(tmp_path)
     assert fetched(source, str(tmp_path / "work")) == source
     assert fetched({"kind": "sample", "interactions": 5}, str(tmp_path / "work")) == {
@@ -272,7 +272,7 @@ def test_a_local_source_is_left_as_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_copies_are_gone_after_the_run(
+def test_copies_are_removed_after_the_run(
     tmp_path: Path, memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
@@ -294,7 +294,7 @@ def test_copies_are_gone_after_the_run(
         ("log.csv", "items-?.csv", "candidates"),
     ],
 )
-def test_a_url_with_nothing_is_named(
+def test_an_empty_url_is_named(
     tmp_path: Path, store: Store, interactions: str, candidates: str, key: str
 ) -> None:
     url = store.upload(write_log(tmp_path / "log"))
@@ -305,7 +305,7 @@ def test_a_url_with_nothing_is_named(
     assert left_over(tmp_path) == []
 
 
-def test_a_bucket_that_is_not_there_is_named(tmp_path: Path, s3: Store) -> None:
+def test_a_missing_bucket_is_named(tmp_path: Path, s3: Store) -> None:
     with pytest.raises(InputError) as error:
         run(tmp_path, source_at("s3://no-such-bucket/log", "log.csv"))
     message = str(error.value)
@@ -333,7 +333,7 @@ def test_missing_credentials_are_one_message(
     assert left_over(tmp_path) == []
 
 
-def test_a_store_that_fsspec_does_not_know_is_named(tmp_path: Path) -> None:
+def test_an_unknown_protocol_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         run(tmp_path, source_at("s4://bucket", "log.csv"))
     message = str(error.value)
@@ -356,7 +356,7 @@ def test_a_store_that_fsspec_does_not_know_is_named(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("pattern", ["data", "data/*", "data/**/*.csv"])
-def test_an_object_is_not_copied_out_of_the_folder(
+def test_an_object_is_not_copied_outside_the_folder(
     tmp_path: Path, store: Store, name: str, pattern: str
 ) -> None:
     write_csv(tmp_path / "log.csv", LOG, log_rows())
@@ -396,7 +396,7 @@ def test_an_object_that_is_also_the_folder_of_another_is_named(tmp_path: Path, s
     assert not (tmp_path / "work").exists()
 
 
-def test_a_source_of_this_machine_may_be_full_of_links(tmp_path: Path) -> None:
+def test_a_local_source_may_contain_links(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     write_csv(disk / "1.csv", LOG, log_rows())
@@ -438,13 +438,13 @@ def test_credentials_in_a_source_are_refused_by_the_step_and_not_repeated(
 # --- not yet so -----------------------------------------------------------------------------------
 
 
-def test_a_folder_in_a_bucket_that_is_not_there_is_named(tmp_path: Path, s3: Store) -> None:
+def test_a_missing_folder_in_a_bucket_is_named(tmp_path: Path, s3: Store) -> None:
     source = {"kind": "movielens", "version": "100k", "path": "s3://no-such-bucket/ml-100k"}
     with pytest.raises(InputError, match="s3://no-such-bucket/ml-100k"):
         run(tmp_path, source)
 
 
-def test_the_marks_that_consoles_make_for_folders_are_no_files(tmp_path: Path, s3: Store) -> None:
+def test_folder_placeholders_of_consoles_are_not_files(tmp_path: Path, s3: Store) -> None:
     """A folder's mark is an empty object whose name ends with a slash."""
     write_folder(tmp_path / "there" / "ml-latest-small", movielens_csv())
     for mark in ("there/", "there/ml-latest-small/", "there/ml-latest-small/empty/"):
@@ -466,7 +466,7 @@ def test_a_folder_with_a_dot_in_its_name_is_copied(tmp_path: Path, memory: Store
     assert {path.name for path in Path(copies["path"]).iterdir()} == {"ratings.csv", "movies.csv"}
 
 
-def test_what_is_copied_is_what_is_read(tmp_path: Path, memory: Store) -> None:
+def test_the_copies_are_the_files_that_are_read(tmp_path: Path, memory: Store) -> None:
     folder = tmp_path / "log"
     for name, rows in (("a", log_rows()[:60]), ("b/c", log_rows()[60:])):
         (folder / name).mkdir(parents=True)
@@ -477,7 +477,7 @@ def test_what_is_copied_is_what_is_read(tmp_path: Path, memory: Store) -> None:
     assert len(remote.interactions) == len(log_rows())
 
 
-def test_a_source_at_a_web_address_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_source_at_a_web_address_is_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         run(tmp_path, source_at("https://files.example.org", "log.csv"))
     assert "writers" not in str(error.value)

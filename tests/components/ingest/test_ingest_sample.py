@@ -35,7 +35,7 @@ def test_another_seed_makes_another_sample() -> None:
     assert not first.interactions._batches[0].equals(second.interactions._batches[0])
 
 
-def test_the_sample_has_about_the_size_asked_for(world: list[dict[str, Any]]) -> None:
+def test_the_sample_has_approximately_the_configured_size(world: list[dict[str, Any]]) -> None:
     assert len(world) == pytest.approx(40_000, rel=0.1)
     assert len({row["user_id"] for row in world}) == 600
     assert len({row["movie_id"] for row in world}) <= 500
@@ -66,7 +66,7 @@ def test_users_rate_their_favourite_genre_above_the_others(world: list[dict[str,
     assert np.mean(of_favourite[measured] > all_genres[measured]) > 0.65
 
 
-def test_what_users_see_follows_what_they_like(world: list[dict[str, Any]]) -> None:
+def test_interactions_follow_taste(world: list[dict[str, Any]]) -> None:
     assert np.mean([row["user_rating"] for row in world]) > 3.6  # 3.4 without choosing
 
 
@@ -76,7 +76,7 @@ def test_popularity_is_skewed(world: list[dict[str, Any]]) -> None:
     assert counts[0] > 5 * counts[len(counts) // 2]
 
 
-def test_titles_tell_something_about_the_genre() -> None:
+def test_titles_are_informative_about_the_genre() -> None:
     candidates = open_sample(DEFAULT, seed=7, batch_rows=1000).candidates.to_pylist()
     foxes = [row for row in candidates if " Fox (" in row["movie_title"]]
     assert len(foxes) > 3
@@ -90,6 +90,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
 
 
 def test_a_tiny_sample_is_usable(tiny: Ingested) -> None:
-    assert tiny.statistics["users"] == 20
+    assert tiny.statistics.users == 20
     assert len(tiny.candidates) == 10
     assert tiny.rejects == []

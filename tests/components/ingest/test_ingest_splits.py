@@ -34,9 +34,7 @@ def catalogue() -> list:
 
 
 @pytest.mark.parametrize("split", ["random", "temporal", "leave_last_out"])
-def test_no_row_is_in_two_splits_and_none_is_lost(
-    by_split: dict[str, Ingested], split: str
-) -> None:
+def test_every_row_is_in_exactly_one_split(by_split: dict[str, Ingested], split: str) -> None:
     pairs = [(r["user_id"], r["candidate_index"]) for r in by_split[split].interactions]
     assert len(pairs) == len(set(pairs))
     others = {(r["user_id"], r["candidate_index"]) for r in by_split["random"].interactions}
@@ -44,14 +42,14 @@ def test_no_row_is_in_two_splits_and_none_is_lost(
 
 
 def test_random_shares_are_near_the_fractions(by_split: dict[str, Ingested]) -> None:
-    rows = by_split["random"].statistics["rows"]
+    rows = by_split["random"].statistics.rows
     total = sum(rows.values())
     assert rows["test"] / total == pytest.approx(0.2, abs=0.03)
     assert rows["validation"] / total == pytest.approx(0.08, abs=0.02)
 
 
 def test_the_random_split_follows_other_fractions(tmp_path: Path) -> None:
-    rows = run(tmp_path, SAMPLE, test_fraction=0.5, validation_fraction=0.4).statistics["rows"]
+    rows = run(tmp_path, SAMPLE, test_fraction=0.5, validation_fraction=0.4).statistics.rows
     total = sum(rows.values())
     assert rows["test"] / total == pytest.approx(0.5, abs=0.03)
     assert rows["validation"] / total == pytest.approx(0.2, abs=0.03)
@@ -66,7 +64,7 @@ def test_the_random_split_depends_on_neither_order_nor_batches_nor_shards(
     assert ingested.assignment() == random_split
 
 
-def test_a_row_keeps_its_part_when_the_log_and_the_catalogue_grow(
+def test_a_row_stays_in_its_split_when_the_log_and_the_catalogue_grow(
     tmp_path: Path, random_split: dict[tuple[Any, Any], str]
 ) -> None:
     fewer = [row for row in ROWS if row[0] != "u7" and row[1] not in (1, 13)]
@@ -88,7 +86,7 @@ def test_another_seed_gives_another_random_split(
     assert len(test_pairs & other_test_pairs) < 0.5 * len(test_pairs)
 
 
-def test_the_temporal_split_goes_by_time(by_split: dict[str, Ingested]) -> None:
+def test_the_temporal_split_is_ordered_by_time(by_split: dict[str, Ingested]) -> None:
     times = {s: [r["timestamp"] for r in by_split["temporal"].split(s)] for s in SPLITS}
     assert max(times["train"]) <= min(times["validation"])
     assert max(times["validation"]) <= min(times["test"])
@@ -121,7 +119,7 @@ def test_leave_last_out_takes_the_latest_two_rows_of_each_user(
         assert max(train) <= validation <= test
 
 
-def test_leave_last_out_leaves_users_of_fewer_than_three_rows_in_train(tmp_path: Path) -> None:
+def test_leave_last_out_keeps_users_with_fewer_than_three_rows_in_train(tmp_path: Path) -> None:
     rows = [("one", 1, 5, 1), ("two", 1, 5, 1), ("two", 2, 5, 2)]
     rows += [("three", 3, 5, 9), ("three", 1, 5, 1), ("three", 2, 5, 5)]
     ingested = run(tmp_path, csv_source(tmp_path, rows), split="leave_last_out", shards=2)
@@ -135,7 +133,9 @@ def test_leave_last_out_leaves_users_of_fewer_than_three_rows_in_train(tmp_path:
     }
 
 
-def test_of_rows_of_one_time_leave_last_out_does_not_take_the_newest_items(tmp_path: Path) -> None:
+def test_leave_last_out_does_not_prefer_the_newest_items_among_rows_of_one_time(
+    tmp_path: Path,
+) -> None:
     rows = [(user, item, rating, 1000) for user, item, rating, _ in ROWS]
     source = csv_source(tmp_path, rows, catalogue())
     parts = {}
@@ -174,7 +174,7 @@ def test_three_shards_are_three_files_and_no_user_is_in_two(tmp_path: Path) -> N
     assert set(shard_of.values()) == {0, 1, 2}
 
 
-def test_ingest_gives_the_same_bytes_twice(tmp_path: Path) -> None:
+def test_ingest_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     rows = [*random.Random(1).sample(ROWS, len(ROWS)), "short", ("u1", 1, "bad", 7)]
     first, second = (
         run(folder, csv_source(folder, rows, catalogue()), shards=2, batch_rows=50).files()

@@ -46,13 +46,13 @@ def test_row_numbers_do_not_depend_on_the_blocks(
     ]
 
 
-def test_quoted_fields_hold_delimiters_and_quotes(tmp_path: Path) -> None:
+def test_quoted_fields_may_contain_delimiters_and_quotes(tmp_path: Path) -> None:
     rows, rejects = parse(tmp_path, b'1,"x, y"\n2,"the ""z"""\n3,12" vinyl\n', CSV)
     assert rows == [(1, "1", "x, y"), (2, "2", 'the "z"'), (3, "3", '12" vinyl')]
     assert rejects == []
 
 
-def test_empty_lines_keep_their_number(tmp_path: Path) -> None:
+def test_empty_lines_are_numbered(tmp_path: Path) -> None:
     rows, rejects = parse(tmp_path, b"1,x\n\n3,y\n", CSV)
     assert rows == [(1, "1", "x"), (2, "", ""), (3, "3", "y")]
     assert rejects == []
@@ -71,7 +71,7 @@ def test_a_delimiter_may_be_longer_than_a_character(tmp_path: Path) -> None:
     assert rejects == [(2, "1 fields instead of 2", "2"), (3, "3 fields instead of 2", "3::x::y")]
 
 
-def test_a_quote_left_open_costs_its_own_line_only(tmp_path: Path) -> None:
+def test_an_unclosed_quote_rejects_only_its_own_line(tmp_path: Path) -> None:
     rows, rejects = parse(tmp_path, b'1,x\n2,"open\n3,y\nbad\n5,"p, q"\n', CSV)
     assert rows == [(1, "1", "x"), (3, "3", "y"), (5, "5", "p, q")]
     assert sorted(rejects) == [
@@ -80,7 +80,7 @@ def test_a_quote_left_open_costs_its_own_line_only(tmp_path: Path) -> None:
     ]
 
 
-def test_a_field_over_two_lines_is_set_aside(tmp_path: Path) -> None:
+def test_a_field_over_two_lines_is_rejected(tmp_path: Path) -> None:
     rows, rejects = parse(tmp_path, b'1,"over\ntwo"\n3,y\n', CSV)
     assert rows == [(3, "3", "y")]
     assert [(row, reason) for row, reason, _ in rejects] == [
@@ -89,7 +89,7 @@ def test_a_field_over_two_lines_is_set_aside(tmp_path: Path) -> None:
     ]
 
 
-def test_an_open_quote_far_from_the_end_of_a_large_file_costs_its_line_only(tmp_path: Path) -> None:
+def test_an_unclosed_quote_in_a_large_file_rejects_only_its_own_line(tmp_path: Path) -> None:
     lines = [f"{row},some text to fill the line" for row in range(1, 60_001)]
     lines[4] = '5,"open'
     rows, rejects = parse(tmp_path, "\n".join(lines).encode(), CSV)
@@ -104,7 +104,7 @@ def test_text_in_another_encoding_names_the_row(tmp_path: Path) -> None:
 
 
 def test_lines_that_end_in_a_carriage_return_alone_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="lines: from row 1 on, lines cannot be told apart"):
+    with pytest.raises(InputError, match="lines: lines cannot be separated from row 1 on"):
         parse(tmp_path, b"1,x\r2,y\r", CSV)
 
 

@@ -68,7 +68,7 @@ def test_every_bad_line_is_rejected_with_file_row_and_reason(checked: Ingested) 
     assert len(checked.rejects) == len(BAD_LINES)
 
 
-def test_a_rejected_record_shows_what_stood_in_the_file(checked: Ingested) -> None:
+def test_a_rejected_record_shows_the_content_of_the_file(checked: Ingested) -> None:
     records = {row["row"]: row["record"] for row in checked.rejects}
     assert json.loads(records[18]) == {"user": "u1", "item": "1", "rating": "good", "ts": "7"}
     assert json.loads(records[60])["item"] == 999
@@ -84,7 +84,7 @@ def test_rejects_are_typed_and_ordered(checked: Ingested) -> None:
 
 def test_statistics_count_the_rejects_by_reason(checked: Ingested) -> None:
     by_reason = collections.Counter(row["reason"] for row in checked.rejects)
-    assert checked.statistics["rejects"] == by_reason
+    assert checked.statistics.rejects == by_reason
     assert by_reason["missing user"] == 3
     assert checked.summary["rejects"] == len(BAD_LINES)
 
@@ -94,25 +94,25 @@ def test_the_rows_of_the_splits_and_the_rejects_are_the_rows_of_the_source(
 ) -> None:
     source_rows = len(log_rows()) - 1 + len(BAD_LINES) + len(GOOD_LINES)
     assert len(checked.interactions) + len(checked.rejects) == source_rows
-    assert checked.statistics["rows"] == {name: len(checked.split(name)) for name in SPLITS}
+    assert checked.statistics.rows == {name: len(checked.split(name)) for name in SPLITS}
     assert checked.summary["interactions"] == len(checked.interactions)
 
 
-def test_statistics_describe_what_was_kept(checked: Ingested) -> None:
+def test_statistics_describe_the_kept_rows(checked: Ingested) -> None:
     kept = checked.interactions
-    assert checked.statistics["users"] == len({row["user"] for row in kept}) == 11
-    assert checked.statistics["candidates"] == 11
+    assert checked.statistics.users == len({row["user"] for row in kept}) == 11
+    assert checked.statistics.candidates == 11
     ratings = collections.Counter(f"{row['rating']:g}" for row in kept)
-    assert checked.statistics["ratings"] == ratings
-    assert min(first for first, _ in checked.statistics["times"].values()) == 7
-    for split, (first, last) in checked.statistics["times"].items():
+    assert checked.statistics.ratings == ratings
+    assert min(first for first, _ in checked.statistics.times.values()) == 7
+    for split, (first, last) in checked.statistics.times.items():
         times = [row["ts"] for row in checked.split(split)]
         assert (first, last) == (min(times), max(times))
-    assert set(checked.statistics["times"]) == set(SPLITS)
+    assert set(checked.statistics.times) == set(SPLITS)
 
 
 @pytest.mark.parametrize("number", GOOD_LINES)
-def test_spaces_quotes_and_other_spellings_of_numbers_are_good(
+def test_spaces_quotes_and_other_spellings_of_numbers_are_accepted(
     checked: Ingested, number: int
 ) -> None:
     _, user, rating, timestamp = GOOD_LINES[number]
@@ -192,7 +192,7 @@ def test_a_catalogue_loses_its_bad_and_repeated_items(tmp_path: Path) -> None:
 REPEATED = [("u1", 1, 2, 5000), ("u1", 1, 3, 4000), ("u1", 1, 4, 5000)]
 
 
-def test_of_duplicates_the_latest_stays(tmp_path: Path) -> None:
+def test_the_latest_of_several_duplicates_is_kept(tmp_path: Path) -> None:
     ingested = run(tmp_path, csv_source(tmp_path, [*log_rows(), *REPEATED]), max_reject_share=0.5)
     kept = [r for r in ingested.interactions if r["user"] == "u1" and r["candidate_index"] == 0]
     # Of two at the same time, the one that stands later in the file.
@@ -205,7 +205,7 @@ def test_of_duplicates_the_latest_stays(tmp_path: Path) -> None:
     assert json.loads(ingested.rejects[1]["record"])["rating"] == 2.0
 
 
-def test_of_duplicates_in_two_files_the_later_file_wins(tmp_path: Path) -> None:
+def test_the_later_file_wins_among_duplicates_in_two_files(tmp_path: Path) -> None:
     write_csv(tmp_path / "log-b.csv", LOG, [("u1", 1, 2, 5000)])
     write_csv(tmp_path / "log-a.csv", LOG, [("u1", 1, 3, 5000), *log_rows()])
     catalogue = write_csv(tmp_path / "catalogue.csv", ("item", "name"), catalogue_rows())
@@ -218,12 +218,12 @@ def test_of_duplicates_in_two_files_the_later_file_wins(tmp_path: Path) -> None:
     ]
 
 
-def test_duplicates_are_kept_where_asked_for(tmp_path: Path) -> None:
+def test_duplicates_are_kept_if_configured(tmp_path: Path) -> None:
     source = csv_source(tmp_path, [*log_rows(), *REPEATED])
     ingested = run(tmp_path, source, duplicates="keep", max_reject_share=0)
     assert len(ingested.interactions) == 113
     assert ingested.rejects == []
-    assert ingested.statistics["rejects"] == {}
+    assert ingested.statistics.rejects == {}
 
 
 # --- ids ------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def half_bad() -> list:
     return [*log_rows(), *[("u1", 1, "bad", 7)] * 100, *["short"] * 10]
 
 
-def test_half_the_rows_malformed_stops_with_examples(tmp_path: Path) -> None:
+def test_a_log_with_half_its_rows_malformed_is_refused_with_examples(tmp_path: Path) -> None:
     source = csv_source(tmp_path, half_bad())
     with pytest.raises(InputError) as caught:
         run(tmp_path, source)
@@ -298,7 +298,7 @@ def test_half_the_rows_malformed_stops_with_examples(tmp_path: Path) -> None:
     assert len(message.splitlines()) == 7
 
 
-def test_too_many_rejects_leave_nothing_behind(tmp_path: Path) -> None:
+def test_too_many_rejects_leave_no_output(tmp_path: Path) -> None:
     source = csv_source(tmp_path, half_bad())
     with pytest.raises(InputError):
         run(tmp_path, source)

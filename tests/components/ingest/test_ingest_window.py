@@ -50,27 +50,27 @@ def at(text: str) -> float:
         ("20261124", "2026-11-24T00:00:00+00:00"),
     ],
 )
-def test_a_window_ends_at_the_time_that_is_written(text: str, time: str) -> None:
+def test_a_window_ends_at_the_given_time(text: str, time: str) -> None:
     window = DataWindow.ending(text, None)
     assert window.until == at(time)
     assert window.since == -math.inf
     assert not window.is_open
 
 
-def test_a_time_without_a_zone_is_utc_wherever_this_machine_is(
+def test_a_time_without_a_zone_is_utc_in_every_local_time_zone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert DataWindow.ending("2026-11-24T03:00:00", None).until == at("2026-11-24T03:00:00Z")
 
 
-def test_a_window_without_an_end_takes_all() -> None:
+def test_a_window_without_an_end_contains_every_time() -> None:
     assert DataWindow.ending("", None) == DataWindow()
     assert DataWindow().is_open
 
 
 @pytest.mark.parametrize("days", [1, 7.0, 0.5, 365])
-def test_a_window_begins_so_many_days_before_its_end(days: float) -> None:
+def test_a_window_begins_its_length_before_its_end(days: float) -> None:
     window = DataWindow.ending("2026-11-24", days)
     assert window.until - window.since == days * DAY
 
@@ -87,7 +87,7 @@ def test_a_window_begins_so_many_days_before_its_end(days: float) -> None:
         " ",
     ],
 )
-def test_an_end_that_is_no_time_is_refused_with_what_is_one(text: str) -> None:
+def test_an_invalid_end_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InputError) as error:
         DataWindow.ending(text, None)
     message = str(error.value)
@@ -101,14 +101,14 @@ def test_a_length_without_an_end_is_refused() -> None:
         DataWindow.ending("", 7)
 
 
-def test_a_window_reads_as_the_times_that_it_is_between() -> None:
+def test_a_window_is_printed_as_its_beginning_and_end() -> None:
     assert str(DataWindow.ending("2026-11-24", None)) == "before 2026-11-24T00:00:00Z"
     assert str(DataWindow.ending("2026-11-24", 1)) == (
         "from 2026-11-23T00:00:00Z and before 2026-11-24T00:00:00Z"
     )
 
 
-def test_a_window_longer_than_history_reads_as_something() -> None:
+def test_a_window_from_before_1970_is_printed_without_a_beginning() -> None:
     assert "2026-11-24" in str(DataWindow.ending("2026-11-24", 1_000_000))
 
 
@@ -157,7 +157,7 @@ def sorted_rows(rows: list[Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize("days", [None, 5, 1.5])
-def test_exactly_the_rows_in_the_window_are_taken(tmp_path: Path, days: float | None) -> None:
+def test_exactly_the_rows_in_the_window_are_used(tmp_path: Path, days: float | None) -> None:
     source = daily_source(tmp_path)
     everything = run(tmp_path / "full", source)
     until = at("2026-01-09T00:00:00Z")
@@ -166,10 +166,10 @@ def test_exactly_the_rows_in_the_window_are_taken(tmp_path: Path, days: float | 
     for split in SPLITS:  # with the random split, each row keeps its part
         assert windowed.split(split) == inside(everything.split(split), since, until)
     assert windowed.candidates == everything.candidates
-    assert windowed.statistics["candidates"] == 11
+    assert windowed.statistics.candidates == 11
     for split in SPLITS:
         times = [row["ts"] for row in windowed.split(split)]
-        assert windowed.statistics["times"][split] == [min(times), max(times)]
+        assert windowed.statistics.times[split] == (min(times), max(times))
     assert windowed.summary["interactions"] == len(windowed.interactions)
 
 
@@ -219,7 +219,7 @@ def test_shards_make_no_difference(tmp_path: Path, shards: int) -> None:
     some = run(tmp_path / "some", source, "2026-01-09", window_days=5, shards=shards)
     for split in SPLITS:
         assert sorted_rows(some.split(split)) == sorted_rows(one.split(split))
-    assert some.statistics["rows"] == one.statistics["rows"]
+    assert some.statistics.rows == one.statistics.rows
 
 
 def test_batches_make_no_difference(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_temporal_split_is_a_split_of_the_window(tmp_path: Path) -> None:
     assert len(validation) == pytest.approx(0.1 * 40, abs=1)
 
 
-def test_the_last_of_a_user_is_the_last_in_the_window(tmp_path: Path) -> None:
+def test_leave_last_out_takes_the_last_row_in_the_window(tmp_path: Path) -> None:
     source = daily_source(tmp_path)
     windowed = run(tmp_path, source, "2026-01-09", window_days=5, split="leave_last_out")
     ids = [candidate["item"] for candidate in windowed.candidates]
@@ -254,7 +254,7 @@ def test_the_last_of_a_user_is_the_last_in_the_window(tmp_path: Path) -> None:
     assert {ids[row["candidate_index"]] for row in windowed.split("validation")} == {"7"}
 
 
-def test_of_rows_that_are_there_twice_the_latest_in_the_window_stays(tmp_path: Path) -> None:
+def test_the_latest_duplicate_in_the_window_is_kept(tmp_path: Path) -> None:
     again = [("u3", 4, 1, FIRST_DAY + 20 * DAY)]
     source = daily_source(tmp_path, tuple(again))
     windowed = run(tmp_path / "windowed", source, "2026-01-09")
@@ -277,9 +277,9 @@ def test_rejects_are_those_of_the_whole_log(tmp_path: Path) -> None:
     ]
 
 
-def test_a_short_window_does_not_make_a_good_log_a_bad_one(tmp_path: Path) -> None:
+def test_a_short_window_does_not_raise_the_share_of_rejects(tmp_path: Path) -> None:
     source = daily_source(tmp_path, (f"u1,1,many,{FIRST_DAY}",))
-    assert run(tmp_path / "full", source).statistics["rejects"]  # 1 of 111: below 1%
+    assert run(tmp_path / "full", source).statistics.rejects  # 1 of 111: below 1%
     windowed = run(tmp_path / "windowed", source, "2026-01-09", window_days=5)
     assert len(windowed.interactions) == 50
 
@@ -287,7 +287,9 @@ def test_a_short_window_does_not_make_a_good_log_a_bad_one(tmp_path: Path) -> No
 # --- a row keeps its part -------------------------------------------------------------------------
 
 
-def test_with_the_random_split_a_row_keeps_its_part_when_the_window_moves(tmp_path: Path) -> None:
+def test_with_the_random_split_a_row_stays_in_its_split_when_the_window_moves(
+    tmp_path: Path,
+) -> None:
     source = daily_source(tmp_path)
     parts = [
         run(tmp_path / until, source, until, window_days=days).assignment()
@@ -310,7 +312,7 @@ def test_with_the_random_split_a_row_keeps_its_part_when_the_window_moves(tmp_pa
     ],
 )
 @pytest.mark.parametrize("split", ["random", "temporal"])
-def test_a_window_with_nothing_in_it_is_named(
+def test_an_empty_window_is_named(
     tmp_path: Path, until: str, days: float | None, words: str, split: str
 ) -> None:
     source = daily_source(tmp_path)
@@ -323,7 +325,7 @@ def test_a_window_with_nothing_in_it_is_named(
     assert left_over(tmp_path) == []
 
 
-def test_a_window_with_nothing_in_it_is_named_though_rows_were_rejected(tmp_path: Path) -> None:
+def test_an_empty_window_is_named_even_if_rows_were_rejected(tmp_path: Path) -> None:
     source = daily_source(tmp_path, (f"u1,1,many,{FIRST_DAY}",))
     with pytest.raises(InputError, match="before 2025-12-31T00:00:00Z"):
         run(tmp_path, source, "2025-12-31")
@@ -335,7 +337,7 @@ def test_a_length_without_an_end_stops_ingest(tmp_path: Path) -> None:
     assert left_over(tmp_path) == []
 
 
-def test_a_log_without_times_has_no_window(tmp_path: Path) -> None:
+def test_a_window_needs_timestamps(tmp_path: Path) -> None:
     log = write_csv(
         tmp_path / "log.csv", ("user", "item", "rating"), [row[:3] for row in daily_log()]
     )
@@ -351,7 +353,7 @@ def test_a_log_without_times_has_no_window(tmp_path: Path) -> None:
         run(tmp_path, source, "2026-01-09")
     assert "source.columns.timestamp is not set" in str(error.value)
     assert left_over(tmp_path) == []
-    assert run(tmp_path / "all", source).statistics["rows"]["train"]
+    assert run(tmp_path / "all", source).statistics.rows["train"]
 
 
 # --- the fingerprint ------------------------------------------------------------------------------
@@ -359,7 +361,7 @@ def test_a_log_without_times_has_no_window(tmp_path: Path) -> None:
 
 def fingerprint(folder: Path, source: Source, data_until: str = "", **config: Any) -> str:
     """What statistics.json says of the content."""
-    found = run(folder, source, data_until, **config).statistics["fingerprint"]
+    found = run(folder, source, data_until, **config).statistics.fingerprint
     assert isinstance(found, str)
     assert len(found) == 16
     int(found, 16)
@@ -375,7 +377,9 @@ def test_the_same_content_has_the_same_fingerprint(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "window", source, "2026-02-01") == first
 
 
-def test_names_and_order_of_the_sources_files_are_no_content(tmp_path: Path) -> None:
+def test_the_fingerprint_does_not_depend_on_names_and_order_of_the_sources_files(
+    tmp_path: Path,
+) -> None:
     source = daily_source(tmp_path)
     log = daily_log()
     other = tmp_path / "other"
@@ -389,7 +393,7 @@ def test_names_and_order_of_the_sources_files_are_no_content(tmp_path: Path) -> 
     assert fingerprint(tmp_path / "parts", parts) == fingerprint(tmp_path / "one", source)
 
 
-def test_rejects_are_no_content(tmp_path: Path) -> None:
+def test_the_fingerprint_does_not_depend_on_rejects(tmp_path: Path) -> None:
     clean = fingerprint(tmp_path / "clean", daily_source(tmp_path))
     source = daily_source(tmp_path, ("u1,1,many,5",))
     assert fingerprint(tmp_path / "rejects", source, max_reject_share=0.1) == clean

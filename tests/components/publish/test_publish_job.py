@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from conftest import EVALUATE, FEATURES, SMALL_SAMPLE, TRAIN
 from killed_publish import MOMENTS, publish_in_process
-from pydantic import ValidationError
 
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
 from components.shared.contracts.lineage import Lineage
 from components.shared.contracts.publication import Publication
+from components.shared.contracts.statistics import Statistics
 from components.shared.contracts.step_record import REVISION, StepRecords, record_step
-from components.shared.registry.published_models import Conflict, Move, PublishedModels
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.published_models import Conflict, PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json, write_json
 from components.shared.runtime.step import run_step
@@ -188,7 +189,7 @@ def test_what_is_good_enough_becomes_the_latest_version(
     assert latest is not None
     assert (latest.number, latest.version, latest.previous) == (1, version, None)
     assert latest.action == "publish"
-    assert Move.model_validate(step.read_json("latest.json")) == latest
+    assert HistoryEntry.model_validate(step.read_json("latest.json")) == latest
     assert step.publication == Publication(
         version=version, location=location, reasons=[], number=1, previous=None
     )
@@ -238,8 +239,8 @@ def test_the_lineage_says_what_a_model_was_made_from(
     version = step.run()["version"]
 
     lineage = Lineage.parse(json.dumps(step.read_json(f"versions/{version}/lineage.json")), "it")
-    statistics = read_json(sample_tables / "statistics.json")
-    assert statistics["fingerprint"]
+    statistics = Statistics.read(sample_tables)
+    assert statistics.fingerprint
     assert lineage.time.endswith("+00:00")
     assert lineage.model_dump(exclude={"format", "time", "steps"}) == {
         "run": "r-7",
@@ -260,7 +261,7 @@ def test_the_lineage_says_what_a_model_was_made_from(
         },
         "unrecorded": [],
         "revision": "0123abc",
-        "data": statistics,
+        "data": statistics.model_dump(mode="json"),
         "compared_with": None,
     }
     assert [record.step for record in lineage.steps] == [
@@ -383,7 +384,7 @@ def test_a_note_of_the_published_model_with_a_path_in_it_is_refused(
     move = {"number": 1, "version": "v-1", "previous": None, "action": "publish", "time": "2026"}
     write_json({"move": {**move, field: "../x"}}, tmp_path / "published" / "published.json")
 
-    with pytest.raises(ValidationError, match=r"'\.\./x' cannot be the name of a version"):
+    with pytest.raises(InputError, match=r"'\.\./x' cannot be the name of a version"):
         step.run()
 
     assert not (tmp_path / "models").exists()
@@ -426,7 +427,7 @@ def test_a_step_that_is_tried_again_publishes_once(step: Step) -> None:
 def assert_one_whole_version(step: Step, tmp_path: Path) -> None:
     (move,) = step.models.history()
     assert move.number == 1
-    assert Move.model_validate(step.read_json("latest.json")) == move
+    assert HistoryEntry.model_validate(step.read_json("latest.json")) == move
     assert step.models.versions() == [move.version]
     step.models.fetch(move.version, [""], tmp_path / "whole")
     assert step.publication.version == move.version
@@ -472,4 +473,4 @@ def test_a_run_that_a_killed_one_was_before_is_in_conflict_with_it(
     history = step.models.history()
     assert [move.number for move in history] == [1, 2]
     assert history[1].version == second
-    assert Move.model_validate(step.read_json("latest.json")) == history[1]
+    assert HistoryEntry.model_validate(step.read_json("latest.json")) == history[1]

@@ -26,7 +26,7 @@ def models(tmp_path: Path) -> PublishedModels:
         folder = tmp_path / content
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "history.json").write_text(content)
-        models.point(models.add(folder, "shop", ("model",)), models.latest(), "publish")
+        models.make_latest(models.add(folder, "shop", ("model",)), models.latest(), "publish")
     models.rollback()
     return models
 
@@ -38,33 +38,35 @@ def everything(folder: Path) -> dict[str, bytes]:
 # --- the end of the data --------------------------------------------------------------------------
 
 
-def test_scheduled_becomes_the_time_that_the_run_is_scheduled_for() -> None:
+def test_scheduled_becomes_the_scheduled_time_of_the_run() -> None:
     resolved = resolve(source=SAMPLE, data_until=SCHEDULED, scheduled_time=NOON)
 
     assert resolved["data_until"] == NOON
 
 
-def test_scheduled_without_such_a_time_is_refused_with_what_it_needs(
+def test_scheduled_is_refused_in_a_run_that_is_not_scheduled(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
         run_step("resolve", resolve, source=SAMPLE, data_until=SCHEDULED, scheduled_time="")
 
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("[resolve] error: data_until: scheduled is the time")
+    assert line.startswith("[resolve] error: data_until: scheduled stands for the scheduled time")
     assert "Kubeflow Pipelines 2.17 or later" in line
     assert "data_until=2026-11-24T03:15:00Z" in line
 
 
 @pytest.mark.parametrize("scheduled_time", ["", NOON])
 @pytest.mark.parametrize("until", ["", "2026-01-01", "2026-01-01T03:00:00+02:00"])
-def test_a_time_that_is_written_and_none_pass_through(until: str, scheduled_time: str) -> None:
+def test_a_given_time_and_an_empty_one_are_returned_unchanged(
+    until: str, scheduled_time: str
+) -> None:
     resolved = resolve(source=SAMPLE, data_until=until, scheduled_time=scheduled_time)
 
     assert resolved["data_until"] == until
 
 
-def test_a_placeholder_that_the_server_did_not_fill_in_is_refused(
+def test_an_unresolved_placeholder_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     placeholder = "{{$.pipeline_job_schedule_time_utc}}"
@@ -98,17 +100,17 @@ def test_at_an_empty_location_nothing_is_published(tmp_path: Path, warm_start: b
     assert not (tmp_path / "models").exists()
 
 
-def test_the_live_version_is_the_one_of_the_last_entry(models: PublishedModels) -> None:
-    second = models.move(2)
+def test_the_champion_is_the_version_of_the_last_entry(models: PublishedModels) -> None:
+    second = models.entry(2)
 
     resolved = resolve(source=SAMPLE, location=str(models.location))
 
     assert resolved["published_number"] == 4
-    assert resolved["published_version"] == second.version == models.move(4).version
+    assert resolved["published_version"] == second.version == models.entry(4).version
 
 
 @pytest.mark.parametrize(("warm_start", "base"), [(True, 4), (False, 0)])
-def test_training_begins_from_the_live_version_only_with_a_warm_start(
+def test_training_starts_from_the_champion_only_with_a_warm_start(
     models: PublishedModels, warm_start: bool, base: int
 ) -> None:
     resolved = resolve(source=SAMPLE, location=str(models.location), warm_start=warm_start)
@@ -117,17 +119,17 @@ def test_training_begins_from_the_live_version_only_with_a_warm_start(
     assert resolved["published_number"] == 4
 
 
-def test_a_version_that_is_published_meanwhile_changes_the_next_answer(
+def test_a_new_champion_changes_the_next_result(
     models: PublishedModels,
 ) -> None:
     before = resolve(source=SAMPLE, location=str(models.location), warm_start=True)
 
-    models.rollback(models.move(1).version)
+    models.rollback(models.entry(1).version)
     after = resolve(source=SAMPLE, location=str(models.location), warm_start=True)
 
     assert (before["published_number"], after["published_number"]) == (4, 5)
     assert after["base_number"] == 5
-    assert after["published_version"] == models.move(1).version != before["published_version"]
+    assert after["published_version"] == models.entry(1).version != before["published_version"]
 
 
 def test_nothing_is_written(models: PublishedModels, tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_nothing_is_written(models: PublishedModels, tmp_path: Path) -> None:
     assert everything(tmp_path) == before
 
 
-def test_a_location_that_cannot_be_reached_is_named() -> None:
+def test_an_unreachable_location_is_named() -> None:
     with pytest.raises(InputError, match="nonsense://bucket cannot be reached"):
         resolve(source=SAMPLE, location="nonsense://bucket")
 
@@ -146,7 +148,7 @@ def test_a_location_that_cannot_be_reached_is_named() -> None:
 # --- the source -----------------------------------------------------------------------------------
 
 
-def test_the_fingerprint_is_that_of_the_sources_files(tmp_path: Path) -> None:
+def test_the_fingerprint_is_the_one_of_the_sources_files(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("u1,1\n")
     source: dict[str, Any] = {"kind": "files", "interactions": str(log), "candidates": str(log)}
@@ -161,7 +163,7 @@ def test_the_fingerprint_is_that_of_the_sources_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["items.csv", "items-*.csv"])
-def test_a_source_that_is_not_there_is_refused_before_a_cache_can_serve_another(
+def test_a_missing_source_is_refused_before_a_cache_can_replace_it(
     tmp_path: Path, missing: str
 ) -> None:
     log = tmp_path / "log.csv"
@@ -204,7 +206,7 @@ def test_the_component_returns_each_value_under_its_name(
 # --- the log --------------------------------------------------------------------------------------
 
 
-def test_the_log_names_the_live_version_and_the_end_of_the_data(
+def test_the_log_names_the_champion_and_the_end_of_the_data(
     models: PublishedModels, capsys: pytest.CaptureFixture[str]
 ) -> None:
     resolved = resolve(

@@ -14,7 +14,8 @@ from walk_source import ITEMS, LAYERS, SEED, TRAIN, embedded, walk_encoded, walk
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.tables import read_table
-from components.shared.registry.published_models import Move, Published
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.published import Published
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.targets import Targets
 from components.shared.retrieval.top_k import retrieve
@@ -262,8 +263,8 @@ def test_a_warm_start_takes_the_table_once_for_both_towers(
     shutil.copytree(encoded / "vocabularies", features / "vocabularies")
     shutil.copytree(model, tmp_path / "model")
     time = "2026-01-01T00:00:00+00:00"
-    move = Move(number=1, version="walks-1", previous=None, action="publish", time=time)
-    Published(move=move).write(tmp_path)
+    move = HistoryEntry(number=1, version="walks-1", previous=None, action="publish", time=time)
+    Published(entry=move).write(tmp_path)
     spec = FeatureSpec.read(encoded)
     shared = shared_embeddings(spec.query, spec.candidate, 32)
     query = QueryModel(spec.query, [16], 32, shared=shared)

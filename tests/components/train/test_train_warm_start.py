@@ -19,7 +19,7 @@ from published_features import published_features
 
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.tables import SPLITS, read_table
-from components.shared.registry.published_models import Published
+from components.shared.registry.published import Published
 from components.shared.retrieval.mean_embedding import MeanEmbedding
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import to_numpy

@@ -1,5 +1,6 @@
 """`schedule list` and `schedule show`."""
 
+import json
 from typing import Any
 
 import pytest
@@ -34,6 +35,24 @@ def test_all_schedules_are_listed_beyond_the_first_page(
             ["c", "on"],
         ]
         assert "UTC" in lines[3]
+
+
+def test_schedules_are_json_if_asked_for(
+    command_line: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with KfpServer() as server:
+        make(server, "a", "b")
+        changes.pause(connected(server), "b")
+        assert command_line(server, "schedule", "list", "--json") == 0
+        listed = json.loads(capsys.readouterr().out)
+        assert command_line(server, "schedule", "show", "a", "--json") == 0
+        [shown] = json.loads(capsys.readouterr().out)
+    assert [(one["name"], one["is_on"], len(one["next"])) for one in listed] == [
+        ("a", True, 3),
+        ("b", False, 0),
+    ]
+    assert shown == listed[0]
+    assert shown["details"].endswith(shown["id"])
 
 
 def test_show_says_in_words_when_it_runs_and_which_data_the_next_runs_take(

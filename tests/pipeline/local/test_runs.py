@@ -20,9 +20,12 @@ from conftest import EVALUATE, SMALL_SAMPLE, TRAIN
 from tiny_config import tiny
 
 from components.shared.contracts.run import Run
+from components.shared.contracts.statistics import Statistics
 from components.shared.contracts.step_record import StepRecords
 from components.shared.contracts.tables import QUERY_ID, read_table
-from components.shared.registry.published_models import Move, Published, PublishedModels
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.published import Published
+from components.shared.registry.published_models import PublishedModels
 from components.shared.runtime.files import read_json, write_json
 from pipeline.cli.main import main
 from pipeline.config.loading import load_config
@@ -57,7 +60,7 @@ class Ran:
     printed: str
     error: str
     folder: Path  # where results/latest pointed afterwards
-    moves: list[Move]
+    moves: list[HistoryEntry]
     latest: dict[str, Any] | None  # the content of latest.json
     files: list[str]  # of the location
 
@@ -562,7 +565,7 @@ def test_a_run_that_was_overtaken_fails_with_one_message(
     assert raced.error == (
         f"error: publish: {place.location}: the latest version is no longer {_version(warm)}, "
         "which this run was compared with: another run has published since. Nothing was changed. "
-        "Run again to be compared with that one.\n"
+        "Run again to compare with the new latest version.\n"
     )
     assert "Traceback" not in raced.printed
     assert "whole run" not in raced.printed
@@ -583,7 +586,7 @@ def test_of_two_runs_compared_with_the_same_model_only_one_is_published(
 ) -> None:
     publish = _publisher(tmp_path)
     publish("before", note=Published())
-    note = Published(move=PublishedModels.at(str(tmp_path / "models")).latest())
+    note = Published(entry=PublishedModels.at(str(tmp_path / "models")).latest())
 
     publish("one", note=note)
     with pytest.raises(SystemExit) as exit_code:
@@ -622,7 +625,10 @@ def _publisher(folder: Path) -> Callable[..., None]:
         for name in ("tables", "encoded", "model", "export", "evaluation", "published"):
             (work / name).mkdir(parents=True, exist_ok=True)
         (work / "export" / "weights").write_text(who)
-        write_json({"rows": {}}, work / "tables" / "statistics.json")
+        Statistics(
+            rows={}, users=2, candidates=1, ratings={}, times={}, rejects={}, outside_window=0,
+            fingerprint=who,
+        ).write(work / "tables")  # fmt: skip
         write_json(
             {"headline": {"good_enough": True, "reasons": []}},
             work / "evaluation" / "evaluation.json",

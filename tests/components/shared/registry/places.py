@@ -1,4 +1,4 @@
-"""S3 as a server on this machine, and what the fixtures of this folder give."""
+"""A local S3 server, and the types of this folder's fixtures."""
 
 import dataclasses
 import threading
@@ -13,14 +13,14 @@ MakeFolder = Callable[[str], Path]
 
 
 class S3App:
-    """moto's S3, with what S3 has and moto has not.
+    """moto's S3, with features of S3 that moto lacks.
 
-    It answers one request at a time: moto 5 looks for If-None-Match and writes in two steps,
-    which are one on S3.
+    It answers one request at a time: moto 5 checks If-None-Match and writes in two steps,
+    which are a single one on S3.
 
     Args:
-        denied: Buckets that nobody may use.
-        answers_lost: Parts of paths. A PUT there is done, but once its answer is an error.
+        denied: Buckets without access.
+        answers_lost: Parts of paths. A PUT there is executed, but its first answer is an error.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class S3:
 
     Args:
         app: The server's application.
-        endpoint: Its address.
+        endpoint: The server's address.
         bucket: The bucket's name.
     """
 

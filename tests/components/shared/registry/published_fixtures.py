@@ -1,7 +1,7 @@
-"""Places where models can be published: a folder, memory, and S3 as a server on this machine.
+"""Locations where models can be published: a folder, memory, and a local S3 server.
 
-A plugin of the test modules in this folder, and no conftest.py, which would take the place of
-the one that other tests import by that name.
+A plugin of this folder's test modules rather than a conftest.py, which would hide the one that
+other tests import by that name.
 """
 
 import logging
@@ -29,7 +29,7 @@ RACERS = 4
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[tuple[S3App, str]]:
-    """S3 on this machine: its application and its address."""
+    """A local S3 server: its application and address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
     app = S3App()
     server = make_server("127.0.0.1", 0, app, True, request_handler=MotoRequestHandler)
@@ -42,7 +42,7 @@ def s3_server() -> Iterator[tuple[S3App, str]]:
 
 @pytest.fixture(scope="module")
 def s3_environment(s3_server: tuple[S3App, str]) -> Iterator[None]:
-    """What the environment says of S3: this server alone."""
+    """An environment that points to this S3 server only."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -56,7 +56,7 @@ def s3_environment(s3_server: tuple[S3App, str]) -> Iterator[None]:
             "AWS_EC2_METADATA_DISABLED": "true",
         }.items():
             patch.setenv(name, value)
-        # s3fs keeps its objects, and with them the environment that they were made in.
+        # s3fs caches its objects, together with the environment at their creation.
         S3FileSystem.clear_instance_cache()
         yield
         S3FileSystem.clear_instance_cache()
@@ -75,7 +75,7 @@ def _s3_client(s3_server: tuple[S3App, str]) -> Any:
 
 @pytest.fixture
 def s3(s3_server: tuple[S3App, str], s3_environment: None, _s3_client: Any) -> Iterator[S3]:
-    """An empty bucket, and the environment in which it is found."""
+    """An empty bucket, and an environment that points to it."""
     app, endpoint = s3_server
     bucket = f"bucket-{uuid.uuid4().hex}"
     _s3_client.create_bucket(Bucket=bucket)
@@ -86,14 +86,14 @@ def s3(s3_server: tuple[S3App, str], s3_environment: None, _s3_client: Any) -> I
 
 @pytest.fixture
 def changed_environment(s3_environment: None) -> Iterator[None]:
-    """For a test that changes what the environment says of S3."""
+    """For a test that changes the environment's settings for S3."""
     S3FileSystem.clear_instance_cache()
     yield
     S3FileSystem.clear_instance_cache()
 
 
 def place_url(kind: str, request: pytest.FixtureRequest) -> str:
-    """The URL of an empty place of a kind: folder, memory or s3."""
+    """Return the URL of an empty location of a kind: folder, memory or s3."""
     if kind == "s3":
         return f"s3://{request.getfixturevalue('s3').bucket}/shop/models"
     if kind == "memory":
@@ -110,13 +110,13 @@ def place_url(kind: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["folder", "memory", "s3"])
 def place(request: pytest.FixtureRequest) -> str:
-    """An empty place of each kind."""
+    """An empty location of each kind."""
     return place_url(request.param, request)
 
 
 @pytest.fixture(params=["folder", "s3"])
 def shared_place(request: pytest.FixtureRequest) -> str:
-    """An empty place of each kind that processes can share."""
+    """An empty location of each kind that processes can share."""
     return place_url(request.param, request)
 
 
@@ -131,7 +131,7 @@ def _processes() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture
 def process_race(_processes: ProcessPoolExecutor) -> Race:
-    """Calls a function of `racing` in four processes at once, with arguments of each."""
+    """Call a function of `racing` in four processes at once, each with its own arguments."""
 
     def race(function: str, arguments: list[dict[str, Any]]) -> list[Any]:
         assert len(arguments) == RACERS
@@ -144,7 +144,7 @@ def process_race(_processes: ProcessPoolExecutor) -> Race:
 
 @pytest.fixture
 def thread_race() -> Race:
-    """Calls a function of `racing` in threads at once, with arguments of each."""
+    """Call a function of `racing` in threads at once, each with its own arguments."""
 
     def race(function: str, arguments: list[dict[str, Any]]) -> list[Any]:
         barrier = threading.Barrier(len(arguments))
@@ -161,7 +161,7 @@ def thread_race() -> Race:
 
 @pytest.fixture(params=["threads", "processes"])
 def race(request: pytest.FixtureRequest) -> Race:
-    """Calls a function of `racing` four times at once, in threads and in processes."""
+    """Call a function of `racing` four times at once, in threads and in processes."""
     name = {"threads": "thread_race", "processes": "process_race"}[request.param]
     found: Race = request.getfixturevalue(name)
     return found
@@ -169,7 +169,7 @@ def race(request: pytest.FixtureRequest) -> Race:
 
 @pytest.fixture
 def version_folder(tmp_path: Path) -> MakeFolder:
-    """Makes a folder as publish gathers one, with content of its own."""
+    """Create a folder like the one publish gathers, with its own content."""
 
     def make(content: str) -> Path:
         folder = tmp_path / "gathered" / content

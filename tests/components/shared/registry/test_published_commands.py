@@ -16,17 +16,17 @@ Publish = Callable[[str, str], str]
 
 @pytest.fixture
 def publish(version_folder: MakeFolder) -> Publish:
-    """Publishes a version with content of its own at a place."""
+    """Publish a version with its own content at a location."""
 
     def at(place: str, content: str) -> str:
         models = PublishedModels.at(place)
         version = models.add(version_folder(content), "shop", ["export", "model", "features"])
-        return models.point(version, models.latest(), "publish").version
+        return models.make_latest(version, models.latest(), "publish").version
 
     return at
 
 
-def test_an_empty_place_has_nothing_published(
+def test_an_empty_location_has_nothing_published(
     place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["published", "--location", place]) == 0
@@ -34,7 +34,7 @@ def test_an_empty_place_has_nothing_published(
     assert capsys.readouterr().out == f"nothing is published at {place}\n"
 
 
-def test_every_move_is_a_line_and_the_last_one_is_marked(
+def test_every_entry_is_a_line_and_the_last_one_is_marked(
     place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
     red, blue = publish(place, "red"), publish(place, "blue")
@@ -82,7 +82,7 @@ def test_a_version_that_is_the_latest_twice_is_marked_once(
     assert [line.endswith("<- latest") for line in lines] == [False, False, True]
 
 
-def test_a_rollback_says_what_is_the_latest_and_what_was(
+def test_a_rollback_prints_the_latest_and_the_previous_version(
     place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
     red, blue = publish(place, "red"), publish(place, "blue")
@@ -97,7 +97,7 @@ def test_a_rollback_says_what_is_the_latest_and_what_was(
     assert latest.version == red
 
 
-def test_a_rollback_goes_to_the_version_that_is_asked_for(
+def test_a_rollback_goes_to_the_requested_version(
     place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
     red, _, green = (publish(place, color) for color in ("red", "blue", "green"))
@@ -105,11 +105,11 @@ def test_a_rollback_goes_to_the_version_that_is_asked_for(
     assert main(["rollback", "--location", place, "--to", red]) == 0
 
     assert f"{red} is now the latest version" in capsys.readouterr().out
-    assert [move.version for move in PublishedModels.at(place).history()][-2:] == [green, red]
+    assert [entry.version for entry in PublishedModels.at(place).history()][-2:] == [green, red]
 
 
 def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    """The command ends with status 2 and one line on stderr, which this returns."""
+    """Check for status 2 and one line on stderr; return the line."""
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -118,18 +118,18 @@ def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> 
     return captured.err
 
 
-def test_a_rollback_of_nothing_is_refused(
+def test_a_rollback_of_an_empty_registry_is_refused(
     place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = assert_refused(capsys, ["rollback", "--location", place])
-    assert f"{place}: nothing was published there" in said
+    assert f"{place}: nothing has been published there" in said
 
     red = publish(place, "red")
     said = assert_refused(capsys, ["rollback", "--location", place])
     assert f"{red} is the first version" in said
 
 
-def test_a_rollback_to_what_is_not_there_or_is_the_latest_is_refused(
+def test_a_rollback_to_an_unknown_or_the_latest_version_is_refused(
     place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
     red, blue = publish(place, "red"), publish(place, "blue")
@@ -140,7 +140,7 @@ def test_a_rollback_to_what_is_not_there_or_is_the_latest_is_refused(
     assert blue in said
 
     said = assert_refused(capsys, ["rollback", "--location", place, "--to", blue])
-    assert f"{blue} is the latest version already" in said
+    assert f"{blue} is already the latest version" in said
     assert len(PublishedModels.at(place).history()) == 2
 
 
@@ -154,7 +154,7 @@ def test_an_unknown_kind_of_location_is_refused(
 
 
 @pytest.mark.parametrize("command", ["published", "rollback"])
-def test_a_bucket_that_may_not_be_used_is_refused(
+def test_a_bucket_without_access_is_refused(
     s3: S3, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     s3.app.denied.add(s3.bucket)
@@ -176,7 +176,7 @@ def test_s3_without_a_bucket_is_refused(
 
 
 @pytest.mark.parametrize("command", ["published", "rollback"])
-def test_an_entry_that_cannot_be_read_is_named(
+def test_an_invalid_entry_is_named(
     place: str, publish: Publish, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(place, "red")
@@ -188,7 +188,7 @@ def test_an_entry_that_cannot_be_read_is_named(
 
 
 @pytest.mark.parametrize("command", ["published", "rollback"])
-def test_without_a_location_the_command_says_what_it_is(
+def test_without_a_location_the_command_names_the_option(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "--location is required" in assert_refused(capsys, [command])

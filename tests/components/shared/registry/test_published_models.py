@@ -1,4 +1,4 @@
-"""Versions at a location, and which of them is the latest."""
+"""The registry: versions at a location, and which of them is the latest."""
 
 import errno
 import json
@@ -10,15 +10,10 @@ from typing import Any
 import pytest
 from places import S3, MakeFolder, Race
 
-from components.shared.registry.published_models import (
-    FETCHED,
-    LATEST,
-    MANIFEST,
-    Conflict,
-    Move,
-    Published,
-    PublishedModels,
-)
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.manifest import MANIFEST
+from components.shared.registry.published import FETCHED, Published
+from components.shared.registry.published_models import LATEST, Conflict, PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.storage.location import Location, is_remote
 
@@ -31,18 +26,18 @@ Write = Callable[[Location, str, bytes], None]
 
 @pytest.fixture
 def models(place: str) -> PublishedModels:
-    """No models yet, at a place of each kind."""
+    """An empty registry at a place of each kind."""
     return PublishedModels.at(place)
 
 
 @pytest.fixture
 def local_models(tmp_path: Path) -> PublishedModels:
-    """No models yet, in a folder."""
+    """An empty registry in a folder."""
     return PublishedModels.at(str(tmp_path / "models"))
 
 
 def everything(models: PublishedModels) -> dict[str, bytes | None]:
-    """All that is at the location."""
+    """Every file at the location."""
     return {name: models.location.read(name) for name in models.location.names()}
 
 
@@ -50,18 +45,18 @@ def add(models: PublishedModels, folder: Path) -> str:
     return models.add(folder, "shop", IDENTITY)
 
 
-def publish(models: PublishedModels, folder: Path) -> Move:
-    return models.point(add(models, folder), models.latest(), "publish")
+def publish(models: PublishedModels, folder: Path) -> HistoryEntry:
+    return models.make_latest(add(models, folder), models.latest(), "publish")
 
 
-def assert_consistent(models: PublishedModels) -> list[Move]:
-    """The history has no hole, every move knows the one before, and the latest version is whole."""
+def assert_consistent(models: PublishedModels) -> list[HistoryEntry]:
+    """Check that the entries form an unbroken chain and the latest version is complete."""
     history = models.history()
-    versions = [None, *(move.version for move in history)]
-    assert [move.number for move in history] == list(range(1, len(history) + 1))
-    assert [move.previous for move in history] == versions[:-1]
+    versions = [None, *(entry.version for entry in history)]
+    assert [entry.number for entry in history] == list(range(1, len(history) + 1))
+    assert [entry.previous for entry in history] == versions[:-1]
     assert models.latest() == history[-1]
-    assert Move.model_validate_json(models.location.read(LATEST) or b"") == history[-1]
+    assert HistoryEntry.model_validate_json(models.location.read(LATEST) or b"") == history[-1]
     assert history[-1].version in models.versions()
     names = models.location.names(f"versions/{history[-1].version}")
     below = {name.split("/", 2)[2] for name in names}
@@ -72,7 +67,7 @@ def assert_consistent(models: PublishedModels) -> list[Move]:
 # Versions
 
 
-def test_at_an_empty_place_nothing_is_published(models: PublishedModels) -> None:
+def test_an_empty_location_has_nothing_published(models: PublishedModels) -> None:
     assert models.latest() is None
     assert models.history() == []
     assert models.versions() == []
@@ -126,7 +121,7 @@ def test_adding_a_version_again_changes_nothing(
         ("export/one_more.json", False),
     ],
 )
-def test_what_a_model_is_names_its_version_and_not_when_it_was_made(
+def test_a_version_is_named_by_its_content_not_by_when_it_was_made(
     local_models: PublishedModels, version_folder: MakeFolder, file: str, same: bool
 ) -> None:
     first = add(local_models, version_folder("red"))
@@ -139,7 +134,7 @@ def test_what_a_model_is_names_its_version_and_not_when_it_was_made(
     assert (first == second) is same
 
 
-def test_a_version_without_a_manifest_is_none(
+def test_a_version_without_a_manifest_does_not_exist(
     models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     whole, half = add(models, version_folder("red")), add(models, version_folder("blue"))
@@ -147,17 +142,17 @@ def test_a_version_without_a_manifest_is_none(
 
     assert models.versions() == [whole]
     with pytest.raises(InputError) as caught:
-        models.point(half, None, "publish")
+        models.make_latest(half, None, "publish")
     assert f"{models.location} has no version {half}. It has: {whole}." in str(caught.value)
     assert models.latest() is None
 
 
-def test_an_unknown_version_where_there_is_none_says_so(local_models: PublishedModels) -> None:
+def test_an_unknown_version_in_an_empty_registry_is_named(local_models: PublishedModels) -> None:
     with pytest.raises(InputError, match=r"has no version shop-1\. It has: none"):
         local_models.manifest("shop-1")
 
 
-def test_an_upload_that_stops_at_any_file_leaves_no_version_and_is_repaired_by_another(
+def test_an_interrupted_upload_leaves_no_version_and_a_retry_completes_it(
     models: PublishedModels, version_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = publish(models, version_folder("red"))
@@ -188,13 +183,13 @@ def test_an_upload_that_stops_at_any_file_leaves_no_version_and_is_repaired_by_a
         assert models.latest() == before
 
     assert stops >= sum(path.is_file() for part in IDENTITY for path in (folder / part).rglob("*"))
-    move = models.point(version, before, "publish")
-    assert assert_consistent(models) == [before, move]
+    entry = models.make_latest(version, before, "publish")
+    assert assert_consistent(models) == [before, entry]
     for name in models.manifest(version):
         assert models.location.read(f"versions/{version}/{name}") == (folder / name).read_bytes()
 
 
-def test_an_upload_that_stops_before_the_manifest_is_no_version(
+def test_an_upload_interrupted_before_the_manifest_leaves_no_version(
     models: PublishedModels, version_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -221,7 +216,7 @@ def _add_if_not_stopped(models: PublishedModels, folder: Path) -> str | None:
         return None
 
 
-def test_two_that_add_the_same_model_at_once_leave_a_version_that_matches_its_manifest(
+def test_two_runs_that_add_the_same_model_at_once_leave_a_version_that_matches_its_manifest(
     models: PublishedModels,
     version_folder: MakeFolder,
     tmp_path: Path,
@@ -244,7 +239,7 @@ def test_two_that_add_the_same_model_at_once_leave_a_version_that_matches_its_ma
     assert (tmp_path / "fetched" / "lineage.json").is_file()
 
 
-def test_an_attempt_that_was_overtaken_and_dies_does_not_spoil_the_version(
+def test_an_overtaken_attempt_that_dies_does_not_damage_the_version(
     local_models: PublishedModels,
     version_folder: MakeFolder,
     tmp_path: Path,
@@ -268,10 +263,10 @@ def test_an_attempt_that_was_overtaken_and_dies_does_not_spoil_the_version(
     assert (tmp_path / "fetched" / "evaluation.json").read_text() == "evaluation.json of red\n"
 
 
-# The pointer
+# The latest version
 
 
-def test_every_move_is_an_entry_of_the_history(
+def test_every_change_of_the_latest_version_is_an_entry_of_the_history(
     models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     red, blue = publish(models, version_folder("red")), publish(models, version_folder("blue"))
@@ -279,56 +274,56 @@ def test_every_move_is_an_entry_of_the_history(
     history = assert_consistent(models)
 
     assert history == [red, blue]
-    assert [move.action for move in history] == ["publish", "publish"]
+    assert [entry.action for entry in history] == ["publish", "publish"]
     assert models.location.names("history") == ["history/00000001.json", "history/00000002.json"]
 
 
-def test_an_entry_is_found_by_its_number_whatever_came_after_it(
+def test_an_entry_is_found_by_its_number_after_later_changes(
     models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     red, blue = publish(models, version_folder("red")), publish(models, version_folder("blue"))
     back = models.rollback()
 
-    assert [models.move(number) for number in (1, 2, 3)] == [red, blue, back]
+    assert [models.entry(number) for number in (1, 2, 3)] == [red, blue, back]
     assert back.version == red.version
-    assert models.move(2) == blue
+    assert models.entry(2) == blue
 
 
 @pytest.mark.parametrize("published", [0, 1])
-def test_an_entry_that_is_not_there_is_named(
+def test_a_missing_entry_is_named(
     models: PublishedModels, version_folder: MakeFolder, published: int
 ) -> None:
     for _ in range(published):
         publish(models, version_folder("red"))
 
     with pytest.raises(InputError) as error:
-        models.move(published + 1)
+        models.entry(published + 1)
 
     message = str(error.value)
     name = f"{models.location}/history/{published + 1:08d}.json"
-    assert message.startswith(f"{name} is not there")
+    assert message.startswith(f"{name} does not exist")
     assert "Start the run again." in message
     assert "\n" not in message
 
 
-def test_an_entry_that_is_none_is_named(models: PublishedModels) -> None:
+def test_an_invalid_entry_is_named(models: PublishedModels) -> None:
     models.location.write("history/00000001.json", b"{}")
 
-    with pytest.raises(InputError, match=r"history/00000001\.json is no entry of the history"):
-        models.move(1)
+    with pytest.raises(InputError, match=r"history/00000001\.json is not a valid history entry"):
+        models.entry(1)
 
 
-def test_the_history_goes_on_after_its_tenth_move(
+def test_the_history_continues_after_its_tenth_entry(
     local_models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     versions = [add(local_models, version_folder(color)) for color in ("red", "blue")]
     for number in range(12):
-        local_models.point(versions[number % 2], local_models.latest(), "publish")
+        local_models.make_latest(versions[number % 2], local_models.latest(), "publish")
 
     assert len(assert_consistent(local_models)) == 12
 
 
-def test_who_does_not_know_the_last_move_changes_nothing(
+def test_a_run_that_has_not_seen_the_last_entry_changes_nothing(
     models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     red = publish(models, version_folder("red"))
@@ -338,7 +333,7 @@ def test_who_does_not_know_the_last_move_changes_nothing(
 
     for after in (None, red):
         with pytest.raises(Conflict, match="another run has published since") as caught:
-            models.point(green, after, "publish")
+            models.make_latest(green, after, "publish")
         assert str(models.location) in str(caught.value)
 
     assert everything(models) == before
@@ -346,7 +341,7 @@ def test_who_does_not_know_the_last_move_changes_nothing(
     assert red.version in str(caught.value)
 
 
-def test_who_knows_a_move_that_never_was_here_changes_nothing(
+def test_a_run_with_an_entry_of_another_registry_changes_nothing(
     local_models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     red = publish(local_models, version_folder("red"))
@@ -354,7 +349,7 @@ def test_who_knows_a_move_that_never_was_here_changes_nothing(
     elsewhere = red.model_copy(update={"number": 7})
 
     with pytest.raises(Conflict):
-        local_models.point(blue, elsewhere, "publish")
+        local_models.make_latest(blue, elsewhere, "publish")
 
     assert local_models.latest() == red
 
@@ -382,7 +377,7 @@ def test_of_several_runs_that_were_compared_with_the_same_model_one_publishes(
         assert history[-1].previous == (after.version if after else None)
 
 
-def test_several_attempts_at_publishing_one_model_make_one_version_and_one_move(
+def test_several_attempts_at_publishing_one_model_make_one_version_and_one_entry(
     shared_place: str, version_folder: MakeFolder, race: Race
 ) -> None:
     models = PublishedModels.at(shared_place)
@@ -395,7 +390,7 @@ def test_several_attempts_at_publishing_one_model_make_one_version_and_one_move(
     assert len(assert_consistent(models)) == 1
 
 
-def test_a_rollback_and_publishes_at_once_leave_one_order_of_moves(
+def test_a_rollback_and_simultaneous_publishes_leave_one_history(
     shared_place: str, version_folder: MakeFolder, race: Race
 ) -> None:
     models = PublishedModels.at(shared_place)
@@ -414,13 +409,13 @@ def test_a_rollback_and_publishes_at_once_leave_one_order_of_moves(
         )
 
         history = assert_consistent(models)
-        new = [move.version for move in history[known:]]
+        new = [entry.version for entry in history[known:]]
         assert sorted(new) == sorted(version for version in outcomes if version)
-        assert sum(move.action == "publish" for move in history[known:]) <= 1
+        assert sum(entry.action == "publish" for entry in history[known:]) <= 1
         assert 1 <= len(new) <= 2
 
 
-def test_a_rollback_that_a_publish_comes_before_changes_nothing(
+def test_a_rollback_overtaken_by_a_publish_changes_nothing(
     models: PublishedModels, version_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(models, version_folder("red"))
@@ -437,10 +432,10 @@ def test_a_rollback_that_a_publish_comes_before_changes_nothing(
         models.rollback()
 
     history = assert_consistent(models)
-    assert [move.action for move in history] == ["publish"] * 3
+    assert [entry.action for entry in history] == ["publish"] * 3
 
 
-def test_a_writer_that_is_stopped_before_latest_json_has_moved_the_pointer(
+def test_a_writer_stopped_before_latest_json_has_changed_the_latest_version(
     models: PublishedModels, version_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     red = publish(models, version_folder("red"))
@@ -448,18 +443,18 @@ def test_a_writer_that_is_stopped_before_latest_json_has_moved_the_pointer(
     with monkeypatch.context() as patch:
         patch.setattr(Location, "write", _gone)
         with pytest.raises(OSError, match="the network is gone"):
-            models.point(blue, red, "publish")
+            models.make_latest(blue, red, "publish")
 
     latest = models.latest()
     assert latest is not None
     assert (latest.number, latest.version, latest.previous) == (2, blue, red.version)
     assert json.loads(models.location.read(LATEST) or b"")["version"] == red.version
 
-    green = models.point(add(models, version_folder("green")), latest, "publish")
+    green = models.make_latest(add(models, version_folder("green")), latest, "publish")
     assert assert_consistent(models) == [red, latest, green]
 
 
-def test_latest_json_is_repaired_without_a_move(
+def test_latest_json_is_repaired_without_a_new_entry(
     models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     publish(models, version_folder("red"))
@@ -467,21 +462,21 @@ def test_latest_json_is_repaired_without_a_move(
     publish(models, version_folder("blue"))
     models.location.write(LATEST, old)
 
-    models.repeat_latest()
+    models.update_latest_file()
 
     assert len(assert_consistent(models)) == 2
 
 
-def test_where_nothing_is_published_there_is_no_latest_json_to_repair(
+def test_an_empty_registry_gets_no_latest_json(
     models: PublishedModels,
 ) -> None:
-    models.repeat_latest()
+    models.update_latest_file()
 
     assert models.location.names() == []
 
 
 @pytest.mark.parametrize("others", [1, 2])
-def test_a_slow_writer_does_not_leave_its_own_move_in_latest_json(
+def test_a_slow_writer_does_not_leave_an_outdated_latest_json(
     models: PublishedModels,
     version_folder: MakeFolder,
     monkeypatch: pytest.MonkeyPatch,
@@ -492,32 +487,32 @@ def test_a_slow_writer_does_not_leave_its_own_move_in_latest_json(
     overtaking = versions[1 : 1 + others]
 
     def slow(location: Location, name: str, content: bytes) -> None:
-        # Each time it is about to write, another run is there before.
+        # Each time it is about to write, another run gets ahead of it.
         if overtaking:
             version = overtaking.pop(0)
             with monkeypatch.context() as patch:
                 patch.setattr(Location, "write", write)
-                models.point(version, models.latest(), "publish")
+                models.make_latest(version, models.latest(), "publish")
         write(location, name, content)
 
     monkeypatch.setattr(Location, "write", slow)
-    models.point(versions[0], None, "publish")
+    models.make_latest(versions[0], None, "publish")
 
-    assert [move.version for move in assert_consistent(models)] == versions[: 1 + others]
+    assert [entry.version for entry in assert_consistent(models)] == versions[: 1 + others]
 
 
-def test_a_move_whose_answer_was_lost_is_no_conflict(s3: S3, version_folder: MakeFolder) -> None:
+def test_an_entry_whose_answer_was_lost_is_no_conflict(s3: S3, version_folder: MakeFolder) -> None:
     models = PublishedModels.at(f"s3://{s3.bucket}/models")
     version = add(models, version_folder("red"))
     s3.app.answers_lost.append("history/00000001.json")
 
-    move = models.point(version, None, "publish")
+    entry = models.make_latest(version, None, "publish")
 
-    assert assert_consistent(models) == [move]
+    assert assert_consistent(models) == [entry]
     assert not s3.app.answers_lost
 
 
-# Back
+# Rollback
 
 
 @pytest.fixture
@@ -531,53 +526,53 @@ def test_a_rollback_goes_to_the_version_before(
 ) -> None:
     red, blue, green = three_versions
 
-    move = models.rollback()
+    entry = models.rollback()
 
-    assert (move.number, move.action) == (4, "rollback")
-    assert (move.version, move.previous) == (blue, green)
-    assert assert_consistent(models)[-1] == move
+    assert (entry.number, entry.action) == (4, "rollback")
+    assert (entry.version, entry.previous) == (blue, green)
+    assert assert_consistent(models)[-1] == entry
     assert sorted(models.versions()) == sorted([red, blue, green])
 
 
 def test_a_rollback_goes_to_the_version_that_is_named(
     models: PublishedModels, three_versions: list[str]
 ) -> None:
-    move = models.rollback(three_versions[0])
+    entry = models.rollback(three_versions[0])
 
-    assert (move.version, move.previous) == (three_versions[0], three_versions[2])
-    assert assert_consistent(models)[-1] == move
+    assert (entry.version, entry.previous) == (three_versions[0], three_versions[2])
+    assert assert_consistent(models)[-1] == entry
 
 
-def test_a_rollback_can_be_taken_back(models: PublishedModels, three_versions: list[str]) -> None:
+def test_a_rollback_can_be_undone(models: PublishedModels, three_versions: list[str]) -> None:
     models.rollback()
-    move = models.rollback()
+    entry = models.rollback()
 
-    assert move.version == three_versions[2]
+    assert entry.version == three_versions[2]
     assert [m.action for m in assert_consistent(models)][-2:] == ["rollback", "rollback"]
 
 
-def test_after_a_rollback_the_next_run_is_compared_with_what_it_went_to(
+def test_after_a_rollback_the_next_run_is_compared_with_its_target(
     models: PublishedModels, three_versions: list[str], version_folder: MakeFolder
 ) -> None:
     models.rollback()
 
-    move = publish(models, version_folder("white"))
+    entry = publish(models, version_folder("white"))
 
-    assert move.previous == three_versions[1]
+    assert entry.previous == three_versions[1]
     assert len(assert_consistent(models)) == 5
 
 
 @pytest.mark.parametrize("target", [None, "shop-1"])
-def test_where_nothing_is_published_there_is_nothing_to_go_back_to(
+def test_an_empty_registry_cannot_be_rolled_back(
     models: PublishedModels, target: str | None
 ) -> None:
-    with pytest.raises(InputError, match="nothing was published there") as caught:
+    with pytest.raises(InputError, match="nothing has been published there") as caught:
         models.rollback(target)
 
     assert str(caught.value).startswith(str(models.location))
 
 
-def test_before_the_first_version_there_is_none(
+def test_the_first_version_cannot_be_rolled_back(
     models: PublishedModels, version_folder: MakeFolder
 ) -> None:
     red = publish(models, version_folder("red"))
@@ -591,13 +586,13 @@ def test_before_the_first_version_there_is_none(
 def test_a_rollback_to_the_latest_version_is_refused(
     models: PublishedModels, three_versions: list[str]
 ) -> None:
-    with pytest.raises(InputError, match=f"{three_versions[2]} is the latest version already"):
+    with pytest.raises(InputError, match=f"{three_versions[2]} is already the latest version"):
         models.rollback(three_versions[2])
 
     assert len(assert_consistent(models)) == 3
 
 
-def test_a_rollback_to_an_unknown_version_lists_those_that_there_are(
+def test_a_rollback_to_an_unknown_version_lists_the_versions(
     models: PublishedModels, three_versions: list[str]
 ) -> None:
     with pytest.raises(InputError, match=r"has no version shop-1\. It has: ") as caught:
@@ -610,7 +605,7 @@ def test_a_rollback_to_an_unknown_version_lists_those_that_there_are(
 # Fetching
 
 
-def test_the_parts_that_are_asked_for_come_and_no_others(
+def test_only_the_requested_parts_are_fetched(
     models: PublishedModels, version_folder: MakeFolder, tmp_path: Path
 ) -> None:
     version = add(models, version_folder("red"))
@@ -646,7 +641,7 @@ def test_a_file_that_is_not_the_published_one_is_named(
     assert "deep-retrieval rollback" in str(caught.value)
 
 
-def test_a_file_that_is_gone_is_named(
+def test_a_missing_file_is_named(
     models: PublishedModels, version_folder: MakeFolder, tmp_path: Path
 ) -> None:
     version = add(models, version_folder("red"))
@@ -670,18 +665,47 @@ def test_a_tampered_file_that_is_not_fetched_does_not_matter(
     assert (tmp_path / "fetched" / "model" / "history.json").is_file()
 
 
-# The note
+# published.json
 
 
-def test_without_a_folder_there_is_no_published_model() -> None:
+def test_without_a_folder_nothing_is_published() -> None:
     assert Published.read(None) == Published()
     assert Published().version is None
 
 
-def test_a_note_is_read_as_it_was_written(tmp_path: Path) -> None:
-    move = Move(number=3, version="shop-2", previous="shop-1", action="rollback", time="2026")
+def test_published_json_is_read_as_it_was_written(tmp_path: Path) -> None:
+    entry = HistoryEntry(
+        number=3, version="shop-2", previous="shop-1", action="rollback", time="2026"
+    )
 
-    Published(move=move).write(tmp_path)
+    Published(entry=entry).write(tmp_path)
 
-    assert Published.read(tmp_path) == Published(move=move)
+    assert Published.read(tmp_path) == Published(entry=entry)
     assert Published.read(str(tmp_path)).version == "shop-2"
+
+
+def test_published_json_of_an_older_version_is_read(tmp_path: Path) -> None:
+    entry = {"number": 3, "version": "shop-2", "previous": None, "action": "publish", "time": "1"}
+    (tmp_path / "published.json").write_text(json.dumps({"move": entry}))
+
+    assert Published.read(tmp_path).entry == HistoryEntry.model_validate(entry)
+
+
+def test_a_registry_of_an_older_version_is_read_and_continued(
+    models: PublishedModels, version_folder: MakeFolder
+) -> None:
+    red, blue = add(models, version_folder("red")), add(models, version_folder("blue"))
+    old = (
+        b'{\n  "number": 1,\n  "version": "' + red.encode() + b'",\n  "previous": null,\n'
+        b'  "action": "publish",\n  "time": "2026-11-25T09:39:00+00:00"\n}\n'
+    )
+    models.location.write("history/00000001.json", old)
+    models.location.write(LATEST, old)
+    latest = models.latest()
+    assert latest is not None
+    assert latest.to_bytes() == old
+
+    models.make_latest(blue, latest, "publish")
+
+    assert len(assert_consistent(models)) == 2
+    assert models.location.read("history/00000001.json") == old

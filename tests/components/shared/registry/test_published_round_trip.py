@@ -10,7 +10,9 @@ from places import MakeFolder
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
 from components.resolve.job import resolve
-from components.shared.registry.published_models import Conflict, Published, PublishedModels
+from components.shared.contracts.statistics import Statistics
+from components.shared.registry.published import Published
+from components.shared.registry.published_models import Conflict, PublishedModels
 from components.shared.runtime.files import read_json, write_json
 
 pytest_plugins = ["published_fixtures"]
@@ -20,13 +22,16 @@ Run = Callable[[str, Path], dict[str, Any]]
 
 @pytest.fixture
 def run(place: str, version_folder: MakeFolder, tmp_path: Path) -> Run:
-    """Publishes a model with content of its own, after what was fetched."""
+    """Publish a model with its own content, compared with the fetched one."""
 
     def publish_one(content: str, published: Path) -> dict[str, Any]:
         folder = version_folder(content)
         tables = folder / "tables"
         tables.mkdir()
-        write_json({"fingerprint": content}, tables / "statistics.json")
+        Statistics(
+            rows={}, users=2, candidates=1, ratings={}, times={}, rejects={}, outside_window=0,
+            fingerprint=content,
+        ).write(tables)  # fmt: skip
         write_json({"headline": {"good_enough": True, "reasons": []}}, folder / "evaluation.json")
         return publish(
             location=place,
@@ -47,13 +52,13 @@ def run(place: str, version_folder: MakeFolder, tmp_path: Path) -> Run:
 
 
 def fetch(place: str, folder: Path) -> Published:
-    """Fetches the live version as a run does: resolve says which one it is."""
+    """Fetch the champion as a run does: resolve returns its entry."""
     resolved = resolve(source={"kind": "sample"}, location=place)
     fetch_published(location=place, number=resolved["published_number"], published=str(folder))
     return Published.read(folder)
 
 
-def test_each_run_fetches_what_the_run_before_published(
+def test_each_run_fetches_the_model_from_the_previous_run(
     place: str, run: Run, tmp_path: Path
 ) -> None:
     assert fetch(place, tmp_path / "0").version is None
@@ -69,22 +74,22 @@ def test_each_run_fetches_what_the_run_before_published(
     assert b'"fingerprint": "blue"' in (lineage or b"")
 
 
-def test_of_two_runs_that_fetched_the_same_model_the_second_fails(
+def test_of_two_runs_compared_with_the_same_champion_the_second_fails(
     place: str, run: Run, tmp_path: Path
 ) -> None:
     fetch(place, tmp_path / "one")
     fetch(place, tmp_path / "other")
     red = run("red", tmp_path / "one")
 
-    with pytest.raises(Conflict, match="no longer none, which this run was compared with"):
+    with pytest.raises(Conflict, match="another run has published since this run found no version"):
         run("blue", tmp_path / "other")
 
     assert fetch(place, tmp_path / "next").version == red["version"]
-    # Run again, it is compared with that one.
+    # Another run is compared with the new champion.
     assert run("blue", tmp_path / "next")["version"] != red["version"]
 
 
-def test_a_step_that_is_tried_again_publishes_once(place: str, run: Run, tmp_path: Path) -> None:
+def test_a_retried_step_publishes_once(place: str, run: Run, tmp_path: Path) -> None:
     fetch(place, tmp_path / "0")
 
     first = run("red", tmp_path / "0")
@@ -96,7 +101,9 @@ def test_a_step_that_is_tried_again_publishes_once(place: str, run: Run, tmp_pat
     assert len(PublishedModels.at(place).history()) == 1
 
 
-def test_a_rollback_is_what_the_next_run_fetches(place: str, run: Run, tmp_path: Path) -> None:
+def test_the_next_run_fetches_the_target_of_a_rollback(
+    place: str, run: Run, tmp_path: Path
+) -> None:
     fetch(place, tmp_path / "0")
     red = run("red", tmp_path / "0")
     fetch(place, tmp_path / "1")
@@ -105,6 +112,6 @@ def test_a_rollback_is_what_the_next_run_fetches(place: str, run: Run, tmp_path:
     PublishedModels.at(place).rollback()
 
     assert fetch(place, tmp_path / "2").version == red["version"]
-    # What was compared with the version that is no longer the latest is not published.
+    # A model that was compared with the previous champion is not published.
     with pytest.raises(Conflict):
         run("green", tmp_path / "1")

@@ -1,4 +1,4 @@
-"""A location that somebody has tampered with: nothing leads out of its folder or of the run's."""
+"""A location that somebody has tampered with: nothing leads out of its folder or the run's."""
 
 import json
 import os
@@ -12,7 +12,9 @@ from tampered import EVIL, VERSION, everything_below, manifest_of, publish_tampe
 
 from components.fetch_published.job import fetch_published
 from components.resolve.job import resolve
-from components.shared.registry.published_models import LATEST, MANIFEST, Move, PublishedModels
+from components.shared.registry.history import HistoryEntry
+from components.shared.registry.manifest import MANIFEST
+from components.shared.registry.published_models import LATEST, PublishedModels
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.step import run_step
 from components.shared.storage.location import Location
@@ -46,13 +48,13 @@ BAD_VERSIONS = [
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """Where a step writes; what is above it is the step's no more."""
+    """Where a step writes; it must not write above it."""
     folder = tmp_path / "runs" / "work" / "fetch-published"
     folder.mkdir(parents=True)
     return folder
 
 
-# What is fetched
+# Fetching
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -74,7 +76,7 @@ def test_a_manifest_does_not_write_outside_of_the_fetched_folder(
 
 
 @pytest.mark.parametrize("name", ["/WRITTEN", "{outside}/WRITTEN", ""])
-def test_a_name_that_is_absolute_or_empty_spoils_a_manifest_even_if_nobody_asks_for_it(
+def test_an_absolute_or_empty_name_invalidates_a_manifest_even_if_it_is_not_requested(
     place: str, run_folder: Path, tmp_path: Path, name: str
 ) -> None:
     name = name.format(outside=tmp_path)
@@ -112,9 +114,7 @@ def test_names_that_cannot_be_files_side_by_side_are_refused(
     [b"", b"[]", b"{", b"1", b'{"model/a": 1}', b'{"model/a": {"size": "x", "sha256": ""}}',
      b'{"a":' * 5000, b"\xff"],
 )  # fmt: skip
-def test_what_is_no_manifest_at_all_is_one_message(
-    place: str, run_folder: Path, content: bytes
-) -> None:
+def test_an_invalid_manifest_is_one_message(place: str, run_folder: Path, content: bytes) -> None:
     publish_tampered(Location(place), ["model/a"])
     put(Location(place), f"versions/{VERSION}/{MANIFEST}", content)
 
@@ -184,16 +184,18 @@ def test_an_entry_of_the_history_with_a_path_in_it_is_refused(
     place: str, run_folder: Path, name: str, field: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish_tampered(Location(place), ["model/history.json"])
-    move = {"number": 2, "version": VERSION, "previous": VERSION, "action": "publish", "time": "1"}
-    put(Location(place), "history/00000002.json", json.dumps({**move, field: name}).encode())
+    entry = {"number": 2, "version": VERSION, "previous": VERSION, "action": "publish", "time": "1"}
+    put(Location(place), "history/00000002.json", json.dumps({**entry, field: name}).encode())
 
     with pytest.raises(InputError) as caught:
         fetch_published(location=place, number=2, published=str(run_folder / "published"))
 
     message = str(caught.value)
-    with pytest.raises(InputError, match="is no entry of the history"):
+    with pytest.raises(InputError, match="is not a valid history entry"):
         resolve(source={"kind": "sample"}, location=place)
-    assert message.startswith(f"{place}/history/00000002.json is no entry of the history ({field}:")
+    assert message.startswith(
+        f"{place}/history/00000002.json is not a valid history entry ({field}:"
+    )
     assert f"{name!r} cannot be the name of a version" in message
     assert message.endswith("Delete it, or move it elsewhere.")
     assert "\x1b" not in message
@@ -209,10 +211,10 @@ def test_an_entry_of_the_history_with_a_path_in_it_is_refused(
 def test_an_entry_that_would_disturb_a_terminal_or_a_name_is_refused(
     place: str, field: str, value: Any
 ) -> None:
-    move = {"number": 1, "version": VERSION, "previous": None, "action": "publish", "time": "1"}
-    put(Location(place), "history/00000001.json", json.dumps({**move, field: value}).encode())
+    entry = {"number": 1, "version": VERSION, "previous": None, "action": "publish", "time": "1"}
+    put(Location(place), "history/00000001.json", json.dumps({**entry, field: value}).encode())
 
-    with pytest.raises(InputError, match=f"is no entry of the history \\({field}: ") as caught:
+    with pytest.raises(InputError, match=f"is not a valid history entry \\({field}: ") as caught:
         PublishedModels.at(place).latest()
 
     assert "\x1b" not in str(caught.value)
@@ -229,7 +231,7 @@ def test_an_entry_under_a_name_with_a_path_in_it_is_refused(
         read(PublishedModels(location))
 
 
-# The pointer
+# Rollback and publication
 
 
 @pytest.mark.parametrize("name", BAD_VERSIONS)
@@ -239,8 +241,8 @@ def test_a_rollback_to_a_path_is_refused_and_changes_nothing(
     models = PublishedModels.at(place)
     for color in ("red", "blue"):
         version = models.add(version_folder(color), "shop", ["export", "model", "features"])
-        models.point(version, models.latest(), "publish")
-    # What is there is a whole version, but of somebody else.
+        models.make_latest(version, models.latest(), "publish")
+    # There is a complete version, but it is somebody else's.
     if "\0" not in name and not name.startswith("/"):
         put(models.location, f"versions/{name}/{MANIFEST}", manifest_of([]))
     before = [models.location.read(file) for file in (LATEST, "history/00000002.json")]
@@ -255,13 +257,13 @@ def test_a_rollback_to_a_path_is_refused_and_changes_nothing(
     assert len(models.history()) == 2
 
 
-def test_a_rollback_to_an_empty_name_is_no_rollback_to_the_version_before(
+def test_a_rollback_to_an_empty_name_is_not_one_to_the_previous_version(
     place: str, version_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = PublishedModels.at(place)
     for color in ("red", "blue"):
         version = models.add(version_folder(color), "shop", ["export", "model", "features"])
-        models.point(version, models.latest(), "publish")
+        models.make_latest(version, models.latest(), "publish")
 
     assert main(["rollback", "--location", place, "--to", ""]) == 2
 
@@ -270,7 +272,7 @@ def test_a_rollback_to_an_empty_name_is_no_rollback_to_the_version_before(
 
 
 @pytest.mark.parametrize("name", BAD_VERSIONS)
-def test_no_path_is_asked_for_and_none_is_published(
+def test_a_path_is_refused_as_a_version_by_every_method(
     place: str, version_folder: MakeFolder, tmp_path: Path, name: str
 ) -> None:
     models = PublishedModels.at(place)
@@ -278,7 +280,7 @@ def test_no_path_is_asked_for_and_none_is_published(
 
     for act in (
         lambda: models.manifest(name),
-        lambda: models.point(name, None, "publish"),
+        lambda: models.make_latest(name, None, "publish"),
         lambda: models.fetch(name, [""], tmp_path / "fetched"),
         lambda: models.add(folder, f"../{name}", ["export"]),
     ):
@@ -289,7 +291,7 @@ def test_no_path_is_asked_for_and_none_is_published(
     assert not (tmp_path / "fetched").exists()
 
 
-def test_versions_with_other_names_are_not_listed(place: str) -> None:
+def test_folders_that_cannot_be_versions_are_not_listed(place: str) -> None:
     location = Location(place)
     for name in (VERSION, "\x1b[2J", "a b"):
         put(location, f"versions/{name}/{MANIFEST}", b"{}")
@@ -297,7 +299,7 @@ def test_versions_with_other_names_are_not_listed(place: str) -> None:
     assert PublishedModels(location).versions() == [VERSION]
 
 
-def test_the_step_says_it_in_one_line(
+def test_the_step_reports_it_in_one_line(
     place: str, run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish_tampered(Location(place), ["model/../../../WRITTEN"])
@@ -313,10 +315,10 @@ def test_the_step_says_it_in_one_line(
     assert os.listdir(run_folder) == []
 
 
-def test_a_move_that_was_published_before_is_read_as_ever() -> None:
-    move = Move(
+def test_an_entry_of_an_older_version_is_read_unchanged() -> None:
+    entry = HistoryEntry(
         number=12, version="movielens-100k-0123456789ab", previous="my-shop-ba9876543210",
         action="rollback", time="2026-11-25T09:39:00+00:00",
     )  # fmt: skip
 
-    assert Move.model_validate_json(move.model_dump_json()) == move
+    assert HistoryEntry.model_validate_json(entry.model_dump_json()) == entry

@@ -65,7 +65,7 @@ def test_credentials_are_found_and_masked(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", WITHOUT)
-def test_what_looks_like_credentials_and_is_none_is_left_alone(url: str) -> None:
+def test_text_that_only_looks_like_credentials_is_unchanged(url: str) -> None:
     assert credentials_in(url) is None
     assert masked(url) == url
 
@@ -81,7 +81,9 @@ def test_what_looks_like_credentials_and_is_none_is_left_alone(url: str) -> None
         (lambda url: url, "the config"),
     ],
 )
-def test_they_are_refused_wherever_they_are_by_key(url: str, values: Any, key: str) -> None:
+def test_credentials_anywhere_in_the_config_are_refused_with_their_key(
+    url: str, values: Any, key: str
+) -> None:
     with pytest.raises(InputError) as caught:
         refuse_credentials(values(url))
 
@@ -105,7 +107,7 @@ def test_all_keys_are_named_at_once() -> None:
         assert key in message
 
 
-def test_a_list_that_holds_itself_is_looked_at_once() -> None:
+def test_a_list_that_contains_itself_is_searched_once() -> None:
     values: list[Any] = ["s3://bucket"]
     for _ in range(60):
         values = [values, values]

@@ -58,9 +58,7 @@ def test_a_name_that_stays_below_its_folder_is_allowed(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_any_other_is_refused_with_the_place_the_name_and_what_to_do(
-    name: str, tmp_path: Path
-) -> None:
+def test_any_other_name_is_refused_with_its_origin_and_advice(name: str, tmp_path: Path) -> None:
     for refused in (
         lambda: checked(name, "s3://shop/models", "Do this."),
         lambda: inside(tmp_path, name, "s3://shop/models", "Do this."),
@@ -76,7 +74,7 @@ def test_any_other_is_refused_with_the_place_the_name_and_what_to_do(
         TypeAdapter(FileName).validate_python(name)
 
 
-def test_a_long_name_is_cut_in_the_message() -> None:
+def test_a_long_name_is_truncated_in_the_message() -> None:
     with pytest.raises(InputError) as caught:
         checked("../" * 10_000, "here")
 
@@ -124,7 +122,7 @@ def test_links_within_the_folder_and_to_the_folder_are_followed(
         (["data", "data/a/b/x.csv"], "'data' is a file and also the folder of 'data/a/b/x.csv'"),
     ],
 )
-def test_names_that_cannot_be_files_side_by_side_are_refused(names: list[str], words: str) -> None:
+def test_names_that_cannot_coexist_are_refused(names: list[str], words: str) -> None:
     with pytest.raises(InputError, match="s3://shop: ") as caught:
         check_apart(names, "s3://shop", "Do this.")
 
@@ -143,7 +141,7 @@ def test_a_version_has_the_name_of_a_folder(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*BAD, "a/b", ".a", "-a", "a b", "a\n", "größe", "a" * 201])
-def test_no_version_has_another_name(name: str) -> None:
+def test_other_names_are_not_versions(name: str) -> None:
     with pytest.raises(InputError, match=r"models: .* cannot be the name of a version") as caught:
         checked_version(name, "models", "Do this.")
     assert str(caught.value).endswith("Do this.")

@@ -76,7 +76,7 @@ def test_the_keys_are_those_of_every_source_that_names_files() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["log.csv", "log/*.csv", "log"])
-def test_what_is_not_there_is_left_to_ingest(place: str, pattern: str) -> None:
+def test_missing_files_give_an_empty_fingerprint(place: str, pattern: str) -> None:
     assert source_fingerprint(files(f"{place}/{pattern}")) == ""
 
 
@@ -93,7 +93,7 @@ def test_the_same_state_gives_the_same_value(filled: str, way: str) -> None:
     assert fingerprint(dict(reversed(source.items()))) == first
 
 
-def test_files_that_the_source_does_not_name_do_not_count(filled: str) -> None:
+def test_other_files_do_not_change_it(filled: str) -> None:
     source = files(f"{filled}/log/*.csv", f"{filled}/items.csv")
     before = fingerprint(source)
 
@@ -103,7 +103,7 @@ def test_files_that_the_source_does_not_name_do_not_count(filled: str) -> None:
     assert fingerprint(source) == before
 
 
-def test_other_settings_of_the_source_do_not_count(filled: str) -> None:
+def test_other_settings_of_the_source_do_not_change_it(filled: str) -> None:
     source = files(f"{filled}/log/*.csv")
 
     assert fingerprint({**source, "columns": {"query_id": "user"}}) == fingerprint(source)
@@ -113,7 +113,7 @@ def test_other_settings_of_the_source_do_not_count(filled: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_file_that_appears_changes_it(filled: str, way: str) -> None:
+def test_a_new_file_changes_it(filled: str, way: str) -> None:
     make, name = WAYS[way]
     before = fingerprint(make(filled))
 
@@ -123,7 +123,7 @@ def test_a_file_that_appears_changes_it(filled: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "catalogue"])
-def test_a_file_that_is_gone_changes_it(filled: str, way: str) -> None:
+def test_a_deleted_file_changes_it(filled: str, way: str) -> None:
     make, _ = WAYS[way]
     before = fingerprint(make(filled))
 
@@ -171,7 +171,7 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_time_of_change_counts_to_the_nanosecond(log: Path) -> None:
+def test_the_modification_time_counts_to_the_nanosecond(log: Path) -> None:
     before = fingerprint(files(str(log)))
 
     os.utime(log, ns=(10**18, 10**18 + 1))
@@ -179,7 +179,7 @@ def test_the_time_of_change_counts_to_the_nanosecond(log: Path) -> None:
     assert fingerprint(files(str(log))) != before
 
 
-def test_the_size_counts_where_the_time_is_the_same(log: Path) -> None:
+def test_the_size_counts_if_the_time_is_the_same(log: Path) -> None:
     before = fingerprint(files(str(log)))
 
     log.write_text("u1,10\n")
@@ -188,7 +188,7 @@ def test_the_size_counts_where_the_time_is_the_same(log: Path) -> None:
     assert fingerprint(files(str(log))) != before
 
 
-def test_the_time_of_reading_does_not_count(log: Path) -> None:
+def test_the_access_time_does_not_count(log: Path) -> None:
     before = fingerprint(files(str(log)))
 
     os.utime(log, ns=(2 * 10**18, 10**18))
@@ -202,14 +202,14 @@ def test_a_path_in_the_home_folder_is_found(log: Path, monkeypatch: pytest.Monke
     assert fingerprint(files("~/log.csv")) == fingerprint(files(str(log)))
 
 
-def test_a_file_url_is_a_file_of_this_machine(log: Path) -> None:
+def test_a_file_url_is_a_local_file(log: Path) -> None:
     assert fingerprint(files(f"file://{log}")) == fingerprint(files(str(log)))
 
 
 # --- stores ---------------------------------------------------------------------------------------
 
 
-def test_s3_is_asked_for_nothing_but_lists_and_heads(s3: S3) -> None:
+def test_only_list_and_head_requests_are_sent_to_s3(s3: S3) -> None:
     """Content is not read: a log may have many gigabytes."""
     url = f"s3://{s3.bucket}/log"
     Location(url).write("a.csv", b"x" * 1000)
@@ -241,7 +241,7 @@ def test_the_same_content_written_again_to_s3_changes_nothing(s3: S3) -> None:
     assert fingerprint(files(f"{url}/*.csv")) == before
 
 
-def test_the_marks_that_consoles_make_for_folders_do_not_count(s3: S3) -> None:
+def test_folder_placeholders_of_consoles_do_not_count(s3: S3) -> None:
     url = f"s3://{s3.bucket}/log"
     Location(url).write("a.csv", b"x")
     before = fingerprint(movielens(url))
@@ -253,7 +253,7 @@ def test_the_marks_that_consoles_make_for_folders_do_not_count(s3: S3) -> None:
     assert fingerprint(movielens(url)) == before
 
 
-def test_a_bucket_that_may_not_be_read_is_named_with_its_key(s3: S3) -> None:
+def test_a_bucket_without_access_is_named_with_its_key(s3: S3) -> None:
     s3.app.denied.add(s3.bucket)
     url = f"s3://{s3.bucket}/log/*.csv"
 
@@ -267,12 +267,12 @@ def test_a_bucket_that_may_not_be_read_is_named_with_its_key(s3: S3) -> None:
     assert "\n" not in message
 
 
-def test_a_bucket_that_is_not_there_is_named_with_its_key(s3: S3) -> None:
+def test_a_missing_bucket_is_named_with_its_key(s3: S3) -> None:
     with pytest.raises(InputError, match=r"source\.path: s3://no-such-bucket-of-ours/ml-100k"):
         source_fingerprint(movielens("s3://no-such-bucket-of-ours/ml-100k"))
 
 
-def test_a_store_that_is_not_supported_is_named_with_its_key() -> None:
+def test_an_unsupported_store_is_named_with_its_key() -> None:
     with pytest.raises(InputError, match=r"source\.interactions: https://.*is not supported"):
         source_fingerprint(files("https://files.example.org/log.csv"))
 
@@ -286,7 +286,7 @@ def test_states_are_sorted_and_name_every_file(filled: str) -> None:
     assert all(state for _, state in states)
 
 
-def test_a_file_that_somebody_writes_now_is_not_there_yet(filled: str) -> None:
+def test_a_file_that_is_being_written_is_not_listed(filled: str) -> None:
     before = Location.states(filled)
 
     Location(filled).write("log/2026-04.csv.partial", b"half of")

@@ -1,0 +1,131 @@
+"""A shard: all rows of some users, from the raw log's order to the files of the tables."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.ingest.config import IngestConfig
+from components.ingest.context import add_context
+from components.ingest.counts import Counts
+from components.ingest.rejects import rejects_of
+from components.ingest.sources.log import FILE, ROW, Rejected
+from components.ingest.splitting import assign_splits, hash_ids
+from components.shared.contracts.tables import CANDIDATE_INDEX, SPLITS, Schema, write_table
+
+_FILE_RANK = "_file_rank"
+
+
+def split_by_user(rows: pa.Table, query_id: str, shards: int) -> Iterator[tuple[int, pa.Table]]:
+    """Divide rows among shards by a hash of the user.
+
+    Args:
+        rows: Some rows.
+        query_id: The column of the user's id.
+        shards: Number of shards.
+
+    Yields:
+        A shard's number and its rows.
+    """
+    if shards == 1:
+        yield 0, rows
+        return
+    shard = hash_ids(rows[query_id].combine_chunks()) % np.uint64(shards)
+    for number in np.unique(shard):
+        yield int(number), rows.filter(pa.array(shard == number))
+
+
+class WriteShard(beam.DoFn):
+    """Order a shard, drop duplicates, assign splits, derive columns, and write its files.
+
+    This is one DoFn rather than one for each part, because between fused DoFns
+    Beam keeps every intermediate table of the shard in memory.
+
+    Args:
+        schema: The tables' columns.
+        settings: How the log is split.
+        seed: The seed of the random splits.
+        candidate_ids: `(candidates,)`, in the order of the candidates table.
+        folder: The folder of the tables.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        settings: IngestConfig,
+        seed: int,
+        candidate_ids: pa.Array,
+        folder: Path,
+    ):
+        self._schema = schema
+        self._settings = settings
+        self._seed = seed
+        self._candidate_ids = candidate_ids
+        self._candidate_hashes = hash_ids(candidate_ids)
+        self._folder = folder
+
+    def process(
+        self, shard: tuple[int, Iterable[pa.Table]], boundaries: tuple[float, float] | None
+    ) -> Iterator[Counts | Rejected]:
+        """Write a shard; yield its counts, and its duplicates as `rejects`."""
+        number, parts = shard
+        schema, settings = self._schema, self._settings
+        rows = _ordered(parts, schema)
+        if settings.duplicates == "reject":
+            rows, rejects = _latest_of_each(rows, schema.role("query_id").name)
+            for batch in rejects.to_batches():
+                yield beam.pvalue.TaggedOutput("rejects", batch)
+        splits = assign_splits(
+            rows, schema, settings, self._seed, self._candidate_hashes, boundaries
+        )
+        rows = add_context(rows, splits, schema, settings, self._candidate_ids)
+        rows = rows.select(schema.interactions_arrow.names).cast(schema.interactions_arrow)
+        yield self._write(number, rows, splits)
+
+    def _write(self, number: int, rows: pa.Table, splits: np.ndarray) -> Counts:
+        timestamp = self._schema.role("timestamp").name
+        ratings = pc.value_counts(rows[self._schema.role("rating").name]).to_pylist()
+        counts = Counts(
+            users=len(rows[self._schema.role("query_id").name].unique()),
+            ratings={entry["values"]: entry["counts"] for entry in ratings},
+        )
+        for index, split in enumerate(SPLITS):
+            part = rows.filter(pa.array(splits == index))
+            counts.rows[split] = part.num_rows
+            if part.num_rows:
+                folder = self._folder / "interactions" / split
+                write_table(part, folder, number, self._settings.shards)
+                extent = pc.min_max(part[timestamp]).as_py()
+                counts.times[split] = extent["min"], extent["max"]
+        return counts
+
+
+def _ordered(parts: Iterable[pa.Table], schema: Schema) -> pa.Table:
+    """Join a shard's tables, and order rows by user, time, candidate, file and row."""
+    rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    return rows.append_column(_FILE_RANK, _file_rank(rows)).sort_by(
+        [(schema.role("query_id").name, "ascending"), (schema.role("timestamp").name, "ascending"),
+         (CANDIDATE_INDEX, "ascending"), (_FILE_RANK, "ascending"), (ROW, "ascending")]
+    ).drop_columns(_FILE_RANK)  # fmt: skip
+
+
+def _file_rank(rows: pa.Table) -> pa.Array:
+    """Return the rank of each row's file by name; Arrow cannot sort by a dictionary."""
+    files = rows[FILE].combine_chunks()
+    ranks = np.argsort(np.argsort(files.dictionary.to_numpy(zero_copy_only=False)))
+    return pa.array(ranks[files.indices.to_numpy()].astype(np.int32))
+
+
+def _latest_of_each(rows: pa.Table, query_id: str) -> tuple[pa.Table, pa.Table]:
+    """Keep the last row of each user and item; rows are ordered by time."""
+    user = pc.dictionary_encode(rows[query_id]).combine_chunks().indices.to_numpy()
+    pair = user.astype(np.int64) << 32 | rows[CANDIDATE_INDEX].to_numpy()
+    _, last = np.unique(pair[::-1], return_index=True)
+    stays = np.zeros(len(pair), bool)
+    stays[len(pair) - 1 - last] = True
+    repeated = rows.filter(pa.array(~stays))
+    reasons = pa.array(["duplicate"] * repeated.num_rows, pa.string())
+    return rows.filter(pa.array(stays)), rejects_of(repeated, reasons)

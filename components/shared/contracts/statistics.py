@@ -1,0 +1,33 @@
+"""The statistics of the tables from ingest."""
+
+from typing import ClassVar
+
+from components.shared.contracts.json_file import JsonFile
+from components.shared.contracts.split import Part
+
+
+class Statistics(JsonFile):
+    """The counts of the tables from ingest, and a fingerprint of their content.
+
+    Args:
+        rows: Number of interactions by split.
+        users: Number of distinct users.
+        candidates: Number of candidates.
+        ratings: Number of interactions by rating, for the 100 lowest ratings.
+        times: First and last timestamp of each split that has rows, in seconds
+            since 1970.
+        rejects: Number of rejected rows by reason.
+        outside_window: Number of interactions outside the data window.
+        fingerprint: 16 hexadecimal digits of a hash of all tables.
+    """
+
+    FILE: ClassVar[str] = "statistics.json"
+
+    rows: dict[Part, int]
+    users: int
+    candidates: int
+    ratings: dict[str, int]
+    times: dict[Part, tuple[int, int]]
+    rejects: dict[str, int]
+    outside_window: int
+    fingerprint: str
