@@ -475,7 +475,7 @@ def test_a_stopped_refit_on_groups_continues_to_the_same_bits(
     original = ResumableFit.on_epoch_begin
 
     def stopped(self: Any, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._name.endswith("-refit.npz"):
+        if self.checkpoint._name.endswith("-refit.npz"):
             signal.raise_signal(signal.SIGTERM)
         original(self, epoch, logs)
 

@@ -349,9 +349,9 @@ def test_softmax_learns_from_a_log_without_ratings(constant_labels_model: Path) 
     [
         ([1.0], {"loss": "mse"}, "train.loss: every label is 1"),
         ([0.0], {"sample_weight": "label"}, "train.sample_weight: every label is 0"),
-        ([-1.0], {"sample_weight": "label"}, "train.sample_weight: labels go down to -1"),
-        ([-1.0, 0.0], {"sample_weight": "label"}, "train.sample_weight: labels go down to -1"),
-        ([-1.0, 1.0], {"sample_weight": "label"}, "train.sample_weight: labels go down to -1"),
+        ([-1.0], {"sample_weight": "label"}, "train.sample_weight: the smallest label is -1"),
+        ([-1.0, 0.0], {"sample_weight": "label"}, "train.sample_weight: the smallest label is -1"),
+        ([-1.0, 1.0], {"sample_weight": "label"}, "train.sample_weight: the smallest label is -1"),
     ],
 )
 def test_labels_that_do_not_fit_the_loss_are_refused(

@@ -297,7 +297,7 @@ def test_settings_that_cannot_be_trained_are_a_row_with_the_reason(
         if trial.number == 1:
             assert trial.values
         elif trial.settings["train.loss"] == "mse":
-            assert trial.problem == "hard_negatives go with loss softmax; mse has no negatives"
+            assert trial.problem == "hard_negatives needs loss softmax; mse has no negatives"
         elif trial.settings["train.dropout"] > UNTRAINABLE:
             assert trial.problem == "The loss became nan."
         else:
