@@ -20,9 +20,9 @@ from placement_settings import (
 
 from components.notify.job import WEBHOOK
 from components.shared.runtime.images import STEP_IMAGES
-from pipeline.compilation import compile_pipeline
+from pipeline.compilation import build_pipeline, compile_pipeline
 from pipeline.config.cluster import ClusterConfig
-from pipeline.definition import EXIT_STEP, STEPS, build_pipeline
+from pipeline.definition import EXIT_STEP, STEPS
 
 
 def _only_labels(compiled: Compiled, labels: dict[str, str]) -> None:

@@ -16,16 +16,13 @@ from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.tables import read_table
 from components.shared.registry.history import HistoryEntry
 from components.shared.registry.published import Published
+from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.embedding_tables import shared_embeddings
+from components.shared.retrieval.mean_embedding import MeanEmbedding
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.targets import Targets
 from components.shared.retrieval.top_k import retrieve
-from components.shared.retrieval.towers import (
-    CandidateModel,
-    MeanEmbedding,
-    QueryModel,
-    embed,
-    shared_embeddings,
-)
+from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json
 from components.train.config import TrainConfig
