@@ -7,7 +7,7 @@ import keras
 import pyarrow as pa
 
 from components.shared.contracts.feature_spec import FeatureSpec
-from components.shared.contracts.tables import read_schema
+from components.shared.contracts.tables import Schema
 from components.shared.features.encoding import encode
 from components.shared.runtime.arrow import to_numpy
 
@@ -16,7 +16,7 @@ def encode_rows(
     encoded: str, tables: str, side: str, rows: list[dict[str, Any]]
 ) -> dict[str, list[Any]]:
     """What a side's saved FeatureSpace makes of rows."""
-    spec, schema = FeatureSpec.read(encoded), read_schema(tables)
+    spec, schema = FeatureSpec.read(encoded), Schema.read(tables)
     inputs = spec.query_inputs if side == "query" else spec.candidate_inputs
     features = spec.query if side == "query" else spec.candidate
     types = {c.name: c.arrow_type for c in [*schema.query, *schema.candidate]}

@@ -155,7 +155,7 @@ def embedded(path: str, features: dict[str, np.ndarray]) -> np.ndarray:
 def users_of(tables: str) -> pa.Table:
     """The users as export writes them."""
     from components.export.users import latest_users
-    from components.shared.contracts.tables import CANDIDATE_ID, read_schema, read_table
+    from components.shared.contracts.tables import CANDIDATE_ID, Schema, read_table
 
     candidates = read_table(Path(tables) / "candidates").rename_columns({"item_id": CANDIDATE_ID})
-    return latest_users(Path(tables), read_schema(tables), candidates)
+    return latest_users(Path(tables), Schema.read(tables), candidates)

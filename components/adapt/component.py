@@ -15,14 +15,14 @@ def adapt(
     base: dsl.Input[dsl.Model],
     encoded: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Learns the features from the training rows and encodes all tables.
+    """Learn the features from the training rows and encode all tables.
 
     Args:
-        tables: What ingest wrote.
-        features: The features; see `components.adapt.config.FeaturesConfig`.
+        tables: The tables from ingest.
+        features: The features; see `components.shared.features.config.FeaturesConfig`.
         config: How the step runs; see `AdaptConfig`.
-        base: The published model to begin from, as fetch_published wrote it.
-        encoded: Model-ready tables, FeatureSpaces, vocabularies, feature spec.
+        base: The published model to start from, as fetch_published wrote it.
+        encoded: Encoded tables, FeatureSpaces, vocabularies and the feature spec.
     """
     from components.shared.runtime.keras_backend import use_tensorflow
 

@@ -16,7 +16,7 @@ from components.adapt.statistics import SaveTableStatistics, TableStatistics
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.split import Split
 from components.shared.contracts.step_record import record_step
-from components.shared.contracts.tables import SPLITS, Column, Schema, read_schema
+from components.shared.contracts.tables import SPLITS, Column, Schema
 from components.shared.features.config import FeaturesConfig, Side
 from components.shared.features.encoding import EncodeTable, Encoding
 from components.shared.features.feature_type import FeatureData, ItemIds
@@ -58,7 +58,7 @@ def adapt(
     require_tensorflow()
     wanted = FeaturesConfig.model_validate(features)
     settings = AdaptConfig.model_validate(config)
-    schema = read_schema(tables)
+    schema = Schema.read(tables)
     columns: dict[Side, dict[str, Column]] = {
         "query": columns_of(wanted.query, schema.query, "query"),
         "candidate": columns_of(wanted.candidate, schema.candidate, "candidate"),

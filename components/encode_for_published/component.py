@@ -14,13 +14,14 @@ def encode_for_published(
     config: dict[str, Any],
     published_test: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Encodes the test part as the published model takes it.
+    """Encode the test part for the published model.
 
     Args:
-        tables: The tables that ingest wrote.
+        tables: The tables from ingest.
         published: The published model, as fetch_published wrote it.
         config: How tables are encoded; see `EncodingConfig`.
-        published_test: The encoded test part, or the reason why there is none.
+        published_test: The encoded test part, or the reason why the model cannot be
+            compared with.
     """
     from components.encode_for_published.job import encode_for_published as job
     from components.shared.runtime.step import run_step

@@ -15,7 +15,7 @@ from components.shared.contracts.feature_spec import FeatureSpec, RawInput
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.split import Split
 from components.shared.contracts.step_record import record_step
-from components.shared.contracts.tables import Column, Schema, read_schema
+from components.shared.contracts.tables import Column, Schema
 from components.shared.features.encoding_config import EncodingConfig
 from components.shared.features.types import type_of
 from components.shared.registry.published import Published
@@ -44,7 +44,7 @@ def encode_for_published(
     with written_aside(published_test) as folder:
         reason: str | None = "no version is published"
         if version is not None:
-            schema = read_schema(tables)
+            schema = Schema.read(tables)
             features = Path(published) / "features"
             reason = _encoding_obstacle(schema, FeatureSpec.read(features)) or _leakage(
                 Split.read(tables), Split.read(features)

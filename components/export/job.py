@@ -17,7 +17,7 @@ from components.shared.contracts.tables import (
     CANDIDATE_ID,
     EMBEDDING,
     TITLE,
-    read_schema,
+    Schema,
     read_table,
     write_table,
 )
@@ -50,7 +50,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
     require_tensorflow()
     spec = FeatureSpec.read(encoded)
     query_tower: QueryModel = keras.models.load_model(Path(model) / "query_tower.keras")
-    schema = read_schema(tables)
+    schema = Schema.read(tables)
     candidates = read_table(Path(encoded) / "candidates")
     embeddings = _embeddings(spec, Path(model), candidates)
     catalogue = pa.table(

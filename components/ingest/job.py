@@ -68,8 +68,7 @@ def ingest(
         _check_timestamps(source, plan)
         catalogue = check_catalogue(log)
         write_table(catalogue.candidates, tables_folder / "candidates")
-        schema_json = plan.schema.model_dump_json(indent=2) + "\n"
-        (tables_folder / "schema.json").write_text(schema_json)
+        plan.schema.write(tables_folder)
         counts = run_pipeline(log, catalogue, plan, tables_folder, rejects_folder)
         if not counts.rejects:  # an empty table, so that readers find one
             write_table(REJECTS_SCHEMA.empty_table(), rejects_folder)

@@ -6,9 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from components.publish.lineage import Origin, compose_lineage
+from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.publication import Publication
 from components.shared.contracts.step_record import StepRecords
 from components.shared.registry.history import HistoryEntry
@@ -21,18 +20,6 @@ logger = logging.getLogger(__name__)
 
 # What names a version: equal files are the same version, so a retry publishes nothing twice.
 _IDENTITY = ("export", "model", "features")
-_EVALUATION = "evaluation.json"
-
-
-class _Headline(BaseModel):
-    good_enough: bool
-    reasons: list[str]
-
-
-class _Evaluation(BaseModel):
-    """The part of evaluation.json that decides what publish does."""
-
-    headline: _Headline
 
 
 def publish(
@@ -77,8 +64,7 @@ def publish(
             credentials.
     """
     refuse_credentials(location, "publish.location")
-    text = (Path(evaluation) / _EVALUATION).read_text(encoding="utf-8")
-    headline = _Evaluation.model_validate_json(text).headline
+    headline = Evaluation.read(evaluation).headline
     if not headline.good_enough:
         logger.info("nothing is published, because the model is not good enough:")
         for reason in headline.reasons:
@@ -142,7 +128,7 @@ def _gather(folder: Path, artifacts: dict[str, Path]) -> None:
             shutil.copyfile(path, features / path.name)
     if (encoded / "vocabularies").is_dir():
         shutil.copytree(encoded / "vocabularies", features / "vocabularies")
-    shutil.copyfile(artifacts["evaluation"] / _EVALUATION, folder / _EVALUATION)
+    shutil.copyfile(artifacts["evaluation"] / Evaluation.FILE, folder / Evaluation.FILE)
 
 
 def _point(models: PublishedModels, version: str, before: HistoryEntry | None) -> HistoryEntry:

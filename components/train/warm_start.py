@@ -94,7 +94,7 @@ def _kept(
     return kept - {
         feature.name
         for feature in features
-        if feature.type == "cross" and not {names[column] for column in feature.raw_columns} <= kept
+        if feature.is_cross and not {names[column] for column in feature.raw_columns} <= kept
     }
 
 

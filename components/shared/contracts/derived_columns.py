@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Query columns that ingest derives from the log, and the setting that asks for each.
 HISTORY = "history"
 
-
+# The derived query columns, each with the setting that enables it.
 DERIVED = {
     HISTORY: "ingest.history_length",
     "hour_of_day": "ingest.time_columns",
@@ -15,23 +14,20 @@ DERIVED = {
     "month_of_year": "ingest.time_columns",
 }
 
-
 _HOUR, _DAY = 3600, 24 * 3600
-
-
 _FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday
 
 
 def time_values(timestamp: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Says when something was, in UTC.
+    """Compute calendar values of timestamps, in UTC.
 
     Args:
         timestamp: `(rows,) int64`, seconds since 1970.
-        names: What to say.
+        names: Values to compute: `hour_of_day`, `day_of_week`, `month_of_year`.
 
     Returns:
-        `(rows,) int64` by name: hours 0 to 23; days 0, a Monday, to 6; months 1
-        to 12.
+        `(rows,) int64` by name: hours 0 to 23, days 0 (Monday) to 6, months 1 to
+        12.
     """
     months = timestamp.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     values = {

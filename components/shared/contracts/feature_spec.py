@@ -44,9 +44,14 @@ class EncodedFeature(BaseModel):
     shared_with: str | None = Field(None, exclude_if=lambda name: name is None)
 
     @property
+    def is_cross(self) -> bool:
+        """Whether it combines several raw columns."""
+        return len(self.raw_columns) > 1
+
+    @property
     def output(self) -> str:
         """The name of the FeatureSpace's output: the raw column, or the cross."""
-        return self.raw_columns[0] if len(self.raw_columns) == 1 else self.name
+        return self.name if self.is_cross else self.raw_columns[0]
 
     @property
     def is_list(self) -> bool:

@@ -1,10 +1,10 @@
-"""The tables and files in which steps meet.
+"""The tables that steps pass on to each other, and the files beside them.
 
 `ingest` writes **tables**:
 
     interactions/{train,validation,test}/part-*.parquet
-        <query columns>   as the source has them, e.g. user_id: string; then those that
-                          ingest derives from the log, e.g. history: list<string>
+        <query columns>   as in the source, e.g. user_id: string; then those that ingest
+                          derives from the log, e.g. history: list<string>
         candidate_index   int32, the row of the item in `candidates`
         <rating column>   float32
         timestamp         int64, seconds since 1970 UTC
@@ -12,7 +12,7 @@
         <candidate columns>, ordered by id; the row number is the candidate index
     schema.json           `Schema`: every column, its type and its role
     statistics.json       counts by split, rejects by reason
-    split.json            `components.shared.contracts.split.Split`: how the log was divided
+    split.json            `components.shared.contracts.split.Split`: how the log was split
 
 and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 
@@ -26,7 +26,7 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
         timestamp         int64
     candidates/part-*.parquet
         candidate_id      the item's id, in its own type
-        title             string, what a person calls the item
+        title             string, the item's name for people
         <candidate features>
     vocabularies/<feature>.parquet   token, count; most frequent first
     query_feature_space.keras, candidate_feature_space.keras
@@ -34,8 +34,8 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 
 `encode_for_published` writes, for the comparison with the published model:
 
-    part-*.parquet              the test part as that model's query tower takes it
-    published_test.json             reason: why there is no such part, or null
+    part-*.parquet              the test split, encoded for that model's query tower
+    published_test.json         `components.shared.contracts.published_test.PublishedTest`
 
 `train` writes a **model**:
 
@@ -44,10 +44,10 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
 `export` writes an **export**:
 
     candidates/part-*.parquet   candidate_id, title, embedding
-    users/part-*.parquet        query_id, latest raw features but for those that tell the
+    users/part-*.parquet        query_id, latest raw features except those derived from the
                                 time of an interaction, seen (ids of items)
-    query_tower.keras           what the SavedModel holds, for Keras on any backend
-    saved_model/                raw query features in; ids, titles, scores out
+    query_tower.keras           the SavedModel's tower, for Keras on any backend
+    saved_model/                takes raw query features, returns ids, titles and scores
     export.json                 `components.shared.contracts.export.ExportInfo`
 
 Every folder has `step_records.json`: the steps that it depends on (`contracts.step_record`).
@@ -55,12 +55,13 @@ Every folder has `step_records.json`: the steps that it depends on (`contracts.s
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.shared.contracts.json_file import JsonFile
 from components.shared.contracts.split import Part
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import beside
@@ -94,7 +95,7 @@ REJECTS_SCHEMA = pa.schema(
         pa.field("file", pa.string()),
         pa.field("row", pa.int64()),  # 1 is the first line or record of the file
         pa.field("reason", pa.string()),
-        pa.field("record", pa.string()),  # the row as JSON, or the line as it stands
+        pa.field("record", pa.string()),  # the row as JSON, or the line, unchanged
     ]
 )
 
@@ -122,11 +123,11 @@ class Column(BaseModel):
     Args:
         name: The column's name.
         dtype: Its type.
-        role: What it means; everything without a special meaning is a feature.
+        role: Its meaning; a column without a special meaning is a feature.
         labels: Names for the values of an integer category, for reports.
-        derived: Whether ingest made it from the log; its name, one of
-            `DERIVED`, says how.
-        width: Of lists, the most values of a row, where that is settled.
+        derived: Whether ingest derived it from the log; its name is a key of
+            `DERIVED`.
+        width: Maximum length of a list, if ingest limits it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -135,7 +136,7 @@ class Column(BaseModel):
     dtype: DType
     role: Role = "feature"
     labels: dict[str, str] | None = None
-    # Not written where there is nothing to say, as in files from before these fields.
+    # Omitted at their defaults, so that the file is the same as before these fields existed.
     derived: bool = Field(False, exclude_if=lambda derived: not derived)
     width: int | None = Field(None, exclude_if=lambda width: width is None)
 
@@ -145,16 +146,16 @@ class Column(BaseModel):
         return _ARROW_TYPES[self.dtype]
 
 
-class Schema(BaseModel):
-    """The columns of the raw tables: what a query and what a candidate is described by.
+class Schema(JsonFile):
+    """The columns of the raw tables.
 
     Args:
-        query: Columns of an interaction that describe the user, the id among them.
+        query: Columns of an interaction that describe the user, including the id.
         interaction: The rating and the timestamp.
-        candidate: Columns of a candidate, its id and title among them.
+        candidate: Columns of a candidate, including its id and title.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    FILE: ClassVar[str] = "schema.json"
 
     query: list[Column]
     interaction: list[Column]
@@ -162,18 +163,18 @@ class Schema(BaseModel):
 
     @property
     def id_dtypes(self) -> tuple[IdDType, IdDType]:
-        """The types of the query's and of the candidate's id."""
+        """The dtypes of the user's id and of the candidate's id."""
         query, candidate = self.role("query_id"), self.role("candidate_id")
         for column in (query, candidate):
             if column.dtype not in ("string", "int64"):
                 raise InputError(
                     f"{column.name}: an id must be a string or an integer, not {column.dtype}. "
-                    "Write it as one, or name its type in source.dtypes."
+                    "Convert the column, or set its type in source.dtypes."
                 )
         return query.dtype, candidate.dtype  # type: ignore[return-value]
 
     def role(self, role: Role) -> Column:
-        """Returns the one column that has a role.
+        """Return the column that has a role.
 
         Raises:
             KeyError: If no column has it.
@@ -197,35 +198,30 @@ class Schema(BaseModel):
         return pa.schema([pa.field(c.name, c.arrow_type) for c in self.candidate])
 
 
-def read_schema(tables: str) -> Schema:
-    """Reads `schema.json` of the tables that ingest wrote."""
-    return Schema.model_validate_json((Path(tables) / "schema.json").read_text())
-
-
 def part_name(shard: int, shards: int) -> str:
-    """The name of a table's file: `part-00000-of-00001.parquet`."""
+    """Return the name of a table's file: `part-00000-of-00001.parquet`."""
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
 
 
 def table_files(folder: str | os.PathLike[str]) -> list[str]:
-    """The files of a table, in order. Empty where the table has no rows."""
+    """Return the files of a table, in order; none if the table has no rows."""
     return sorted(str(path) for path in Path(folder).glob("part-*.parquet"))
 
 
 def read_table(folder: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
-    """Reads a whole table, its files in order.
+    """Read a whole table, its files in order.
 
     Args:
         folder: The table's folder.
         columns: The columns to read; all by default.
 
     Raises:
-        InputError: If the folder holds no part of a table.
+        InputError: If the folder contains no table.
     """
     files = table_files(folder)
     if not files:
         raise InputError(
-            f"{folder} holds no table: no part-*.parquet in it. Run the step that writes it."
+            f"{folder} contains no table: it has no part-*.parquet. Run the step that writes it."
         )
     return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
 

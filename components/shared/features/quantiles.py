@@ -1,4 +1,4 @@
-"""A mergeable summary of a distribution: what quantiles are computed from in one pass."""
+"""A mergeable summary of a distribution, from which quantiles are computed in one pass."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ MAX_POINTS = 65_536
 
 @dataclass(frozen=True)
 class QuantileSummary:
-    """Distinct values in ascending order, each with the number of rows it stands for.
+    """Distinct values in ascending order, each with the number of rows it represents.
 
-    Exact while there are at most `MAX_POINTS` distinct values. Beyond that,
-    neighbours are merged into `MAX_POINTS` points of about equal weight, which
-    moves a quantile's rank by at most `2 / MAX_POINTS` a merge (the
+    Exact for up to `MAX_POINTS` distinct values. Beyond that, neighbours are
+    merged into `MAX_POINTS` points of about equal weight, which moves a
+    quantile's rank by at most `2 / MAX_POINTS` per merge (the
     equi-depth histogram merge of Greenwald & Khanna, "Power-conserving
     computation of order-statistics over sensor networks", PODS 2004, sec. 3).
-    The least and the greatest value stay exact.
+    The minimum and the maximum stay exact.
 
     Args:
         values: `(points,) float64`, strictly ascending.
@@ -29,13 +29,13 @@ class QuantileSummary:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "QuantileSummary":
-        """Summarizes the rows of an array of any shape; it must not hold NaN."""
+        """Summarize an array of any shape, which must not contain NaN."""
         distinct, counts = np.unique(np.asarray(values, np.float64).ravel(), return_counts=True)
         return cls(distinct, counts.astype(np.float64))._compressed()
 
     @classmethod
     def merged(cls, summaries: Iterable["QuantileSummary"]) -> "QuantileSummary":
-        """Merges summaries of disjoint rows."""
+        """Merge the summaries of disjoint sets of rows."""
         parts = list(summaries)
         if not parts:
             return cls(np.empty(0), np.empty(0))
@@ -52,7 +52,7 @@ class QuantileSummary:
         group = 1 + np.minimum((ends / ends[-1] * between).astype(np.int64), between - 1)
         group[0], group[-1] = 0, MAX_POINTS - 1
         weights = np.bincount(group, self.weights, MAX_POINTS)
-        # A group stands at its heaviest value: one that many rows have must not move.
+        # A group is represented by its heaviest value: a frequent value must not move.
         by_weight = np.lexsort((self.weights, group))
         heaviest = by_weight[np.searchsorted(group, np.arange(MAX_POINTS), side="right") - 1]
         kept = weights > 0
@@ -60,28 +60,31 @@ class QuantileSummary:
 
     @property
     def rows(self) -> float:
-        """How many rows were summarized."""
+        """Number of rows summarized."""
         return float(self.weights.sum())
 
     def value_at(self, share: float) -> float:
-        """The least value that at least a `share` of the rows do not exceed."""
+        """Return the smallest value that at least a `share` of the rows do not exceed."""
         ends = np.cumsum(self.weights)
         return float(self.values[min(np.searchsorted(ends, share * ends[-1]), len(ends) - 1)])
 
     def bin_boundaries(self, num_bins: int) -> list[float]:
-        """Cuts the rows into bins of about equal size.
+        """Return boundaries that divide the rows into bins of about equal size.
 
         The boundaries are those of `keras.layers.Discretization` after `adapt`
-        on all rows at once, without its rounding to an `epsilon` of the rows:
+        on all rows in one batch, without its rounding to an `epsilon` of the rows:
         Keras 3.15 interpolates the ordered rows linearly at 1/num_bins,
-        2/num_bins, …. Equal boundaries (a value that fills several bins) are
-        kept once, so there may be fewer bins than asked for.
+        2/num_bins, …. Equal boundaries (one value fills several bins) are kept
+        once, so there may be fewer than `num_bins` bins.
+
+        Args:
+            num_bins: Number of bins.
 
         Returns:
             At most `num_bins - 1` boundaries, strictly ascending.
         """
         last = np.cumsum(self.weights)
-        first = last - self.weights + 1  # a point is at every rank of its rows
+        first = last - self.weights + 1  # a point has the ranks of all its rows
         shares = np.stack([first, last], axis=1).ravel() / last[-1]
         wanted = np.arange(1, num_bins) / num_bins
         boundaries = np.interp(wanted, shares, np.repeat(self.values, 2)).astype(np.float32)

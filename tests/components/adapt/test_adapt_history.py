@@ -327,7 +327,7 @@ def test_histories_belong_to_users_and_to_lists() -> None:
 def test_files_from_before_histories_are_read_and_written_as_they_were() -> None:
     column = '{"name":"a","dtype":"string","role":"feature","labels":null}'
     schema = f'{{"query":[{column}],"interaction":[],"candidate":[]}}'
-    assert Schema.model_validate_json(schema).model_dump_json() == schema
+    assert Schema.parse(schema, "it").model_dump_json(exclude={"format"}) == schema
     feature = (
         '{"name":"a","type":"id","dtype":"int32","width":1,"cardinality":3,"padding_index":null,'
         '"oov_index":0,"raw_columns":["a"],"bin_boundaries":null,"mean":null,"variance":null}'

@@ -21,7 +21,7 @@ from components.shared.contracts.tables import (
     SPLITS,
     TIMESTAMP,
     TITLE,
-    read_schema,
+    Schema,
     read_table,
     table_files,
 )
@@ -473,7 +473,7 @@ def test_the_order_of_features_does_not_change_their_config() -> None:
 
 
 def test_the_schema_has_a_type_for_every_feature(tables: Path) -> None:
-    schema = read_schema(str(tables))
+    schema = Schema.read(tables)
     assert {c.name for c in schema.query} == set(FEATURES["query"])
     assert {c.name for c in schema.candidate} == set(FEATURES["candidate"])
     types = {f["type"] for side in SIDES for f in FEATURES[side].values()}

@@ -27,7 +27,7 @@ from components.shared.contracts.tables import (
     LABEL,
     QUERY_ID,
     TIMESTAMP,
-    read_schema,
+    Schema,
     read_table,
     table_files,
 )
@@ -305,7 +305,7 @@ def test_a_published_model_says_what_it_lacks(
     changes: dict[str, Any],
     reason: str | None,
 ) -> None:
-    schema = read_schema(str(walk_tables(tmp_path_factory)))
+    schema = Schema.read(walk_tables(tmp_path_factory))
     plain = schema.model_copy(update={"query": [c for c in schema.query if not c.derived]})
     today = with_context(plain, IngestConfig.model_validate({**INGEST, **changes}))
     spec = FeatureSpec.read(walk_encoded(tmp_path_factory, in_tensorflow))
@@ -317,7 +317,7 @@ def test_a_published_model_says_what_it_lacks(
 def test_a_column_of_the_log_is_not_taken_for_one_that_ingest_derives(
     in_tensorflow: RunStep, tmp_path_factory: pytest.TempPathFactory, derived: bool
 ) -> None:
-    schema = read_schema(str(walk_tables(tmp_path_factory)))
+    schema = Schema.read(walk_tables(tmp_path_factory))
     spec = FeatureSpec.read(walk_encoded(tmp_path_factory, in_tensorflow))
     if derived:  # now; the published model knows the log's own
         inputs = [item.model_copy(update={"derived": False}) for item in spec.query_inputs]

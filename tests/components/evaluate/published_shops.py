@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from made_evaluation import made_evaluation
 
 from components.shared.contracts.tables import read_table
-from components.shared.runtime.files import read_json, write_json
+from components.shared.runtime.files import read_json
 
 RunStep = Callable[..., Any]
 
@@ -62,7 +63,7 @@ def publish_and_fetch(folder: Path, steps: Steps, name: str = "shop") -> Path:
 
     evaluation = folder / "evaluation"
     evaluation.mkdir(parents=True)
-    write_json({"headline": {"good_enough": True, "reasons": []}}, evaluation / "evaluation.json")
+    made_evaluation().write(evaluation)
     nothing = folder / "nothing"
     fetch_published(location=str(folder / "models"), number=0, published=str(nothing))
     publish(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_evaluation import made_evaluation
 
 from components.fetch_published.component import fetch_published as fetch_component
 from components.fetch_published.job import fetch_published
@@ -14,7 +15,6 @@ from components.shared.registry.history import HistoryEntry
 from components.shared.registry.published import Published
 from components.shared.registry.published_models import PublishedModels
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import write_json
 from components.shared.runtime.step import run_step
 
 
@@ -24,7 +24,7 @@ def models(
     tmp_path: Path,
 ) -> PublishedModels:  # fmt: skip
     """The sample's model, published in a folder."""
-    write_json({"headline": {"good_enough": True, "reasons": []}}, tmp_path / "evaluation.json")
+    made_evaluation().write(tmp_path)
     Published().write(tmp_path)
     location = str(tmp_path / "models")
     publish(

@@ -16,7 +16,7 @@ from components.ingest.config import IngestConfig, SampleSource
 from components.ingest.context import histories
 from components.ingest.schemas import known_schema
 from components.shared.contracts.derived_columns import time_values
-from components.shared.contracts.tables import SPLITS, Schema, read_schema, read_table
+from components.shared.contracts.tables import SPLITS, Schema, read_table
 from components.shared.runtime.errors import InputError
 from pipeline.config.pipeline import PipelineConfig
 
@@ -234,7 +234,7 @@ def test_the_schema_lists_the_derived_columns_and_the_tables_have_their_types(
 ) -> None:
     ingested = with_context(tmp_path, random_log(2), duplicates="keep")
 
-    schema = read_schema(str(ingested.tables))
+    schema = Schema.read(ingested.tables)
     derived = {column.name: column for column in schema.query if column.derived}
     assert list(derived) == ["history", *TIME_COLUMNS]
     assert schema.query[0].name == "user"
@@ -251,10 +251,11 @@ def test_the_schema_lists_the_derived_columns_and_the_tables_have_their_types(
 def test_by_default_nothing_is_derived_and_files_do_not_change(tmp_path: Path) -> None:
     ingested = run(tmp_path, write_source(tmp_path, random_log(2)), duplicates="keep")
 
-    text = (ingested.tables / "schema.json").read_text()
+    content = json.loads((ingested.tables / "schema.json").read_text())
+    assert content.pop("format") == 1
     assert all(
         set(column) == {"name", "dtype", "role", "labels"}
-        for columns in json.loads(text).values()
+        for columns in content.values()
         for column in columns
     )
     assert read_table(ingested.tables / "interactions" / "test").column_names == [
@@ -269,7 +270,7 @@ def test_the_columns_of_a_built_in_source_are_known_before_it_is_read(tmp_path: 
     ingested = run(tmp_path, source, **settings)
 
     known = known_schema(SampleSource.model_validate(source), IngestConfig(**settings))
-    assert known == read_schema(str(ingested.tables))
+    assert known == Schema.read(ingested.tables)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ from ingest_helpers import (
     write_csv,
 )
 
-from components.shared.contracts.tables import Schema, read_schema, read_table
+from components.shared.contracts.tables import Schema, read_table
 
 
 def schema_of(ingested: Ingested) -> Schema:
-    return read_schema(str(ingested.tables))
+    return Schema.read(ingested.tables)
 
 
 def roles(columns: list) -> list[tuple[str, str, str]]:

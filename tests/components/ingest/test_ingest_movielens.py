@@ -21,7 +21,7 @@ from ingest_helpers import (
 
 from components.ingest.config import MovieLensSource
 from components.ingest.schemas import GENDERS, OCCUPATIONS, movielens_schema
-from components.shared.contracts.tables import SPLITS, read_schema, read_table
+from components.shared.contracts.tables import SPLITS, Schema, read_table
 from components.shared.runtime.errors import InputError
 
 RunStep = Callable[..., Any]
@@ -71,7 +71,7 @@ def test_the_tables_have_the_columns_of_the_version(
 ) -> None:
     schema = movielens_schema(version)
     tables = opened[version].tables
-    assert read_schema(str(tables)) == schema
+    assert Schema.read(tables) == schema
     for split in SPLITS:
         assert read_table(tables / "interactions" / split).schema.equals(schema.interactions_arrow)
     has_age = "raw_user_age" in schema.interactions_arrow.names
@@ -352,7 +352,7 @@ def test_the_prepared_tfds_data_set_gives_the_archives_tables(
         tables=str(tables),
         rejects=str(tmp_path / "rejects"),
     )
-    assert read_schema(str(tables)) == read_schema(str(real.tables))
+    assert Schema.read(tables) == Schema.read(real.tables)
     for name in [*(f"interactions/{split}" for split in SPLITS), "candidates"]:
         ours, theirs = (
             read_table(folder / name).combine_chunks() for folder in (real.tables, tables)

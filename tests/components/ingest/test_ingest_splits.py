@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from ingest_helpers import Ingested, csv_source, log_rows, run, shard_files
 
-from components.shared.contracts.tables import SPLITS, read_schema, read_table
+from components.shared.contracts.tables import SPLITS, Schema, read_table
 
 SAMPLE = {"kind": "sample", "users": 100, "items": 60, "interactions": 2500}
 ROWS = log_rows(30, 20)
@@ -200,6 +200,6 @@ def test_row_order_does_not_change_the_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_tables_have_the_types_of_their_schema(by_split: dict[str, Ingested], split: str) -> None:
     tables = by_split["random"].tables
-    schema = read_schema(str(tables))
+    schema = Schema.read(tables)
     assert read_table(tables / "interactions" / split).schema.equals(schema.interactions_arrow)
     assert read_table(tables / "candidates").schema.equals(schema.candidates_arrow)

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from conftest import EVALUATE, FEATURES, SMALL_SAMPLE, TRAIN
 from killed_publish import MOMENTS, publish_in_process
+from made_evaluation import made_evaluation
 
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
+from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.lineage import Lineage
 from components.shared.contracts.publication import Publication
 from components.shared.contracts.statistics import Statistics
@@ -22,7 +24,7 @@ from components.shared.contracts.step_record import REVISION, StepRecords, recor
 from components.shared.registry.history import HistoryEntry
 from components.shared.registry.published_models import Conflict, PublishedModels
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import read_json, write_json
+from components.shared.runtime.files import write_json
 from components.shared.runtime.step import run_step
 
 REASONS = ["hit_rate_at_20_filtered is 0.1, and must be 0.2", "one more reason"]
@@ -65,10 +67,7 @@ def step(
     """Publishes the sample's model to an empty folder."""
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
-    write_json(
-        {"headline": {"good_enough": True, "reasons": []}, "metrics": {"hit_rate": 0.5}},
-        evaluation / "evaluation.json",
-    )
+    made_evaluation().write(evaluation)
     record_step(
         evaluation,
         "evaluate",
@@ -117,10 +116,7 @@ def fetched(step: Step, folder: Path) -> Step:
 
 def refused(step: Step) -> Step:
     """The same step after an evaluation that found the model not good enough."""
-    write_json(
-        {"headline": {"good_enough": False, "reasons": REASONS}},
-        Path(step.arguments["evaluation"]) / "evaluation.json",
-    )
+    made_evaluation(good_enough=False, reasons=REASONS).write(step.arguments["evaluation"])
     return step
 
 
@@ -215,7 +211,7 @@ def test_a_version_has_the_export_the_model_the_features_and_the_evaluation(
     assert {path.name for path in folder.iterdir()} == {
         "export", "model", "features", "evaluation.json", "lineage.json", "MANIFEST.json"
     }  # fmt: skip
-    assert read_json(folder / "evaluation.json")["metrics"] == {"hit_rate": 0.5}
+    assert Evaluation.read(folder) == made_evaluation()
     assert set(step.models.manifest(version)) == files(folder) - {"MANIFEST.json"}
 
 

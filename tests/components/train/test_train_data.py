@@ -89,5 +89,5 @@ def test_a_missing_part_is_named(sample_encoded: Path, tmp_path: Path) -> None:
     shutil.copytree(sample_encoded, tmp_path / "encoded")
     shutil.rmtree(tmp_path / "encoded" / "interactions" / "validation")
 
-    with pytest.raises(ValueError, match="validation holds no table"):
+    with pytest.raises(ValueError, match="validation contains no table"):
         EncodedData.read(str(tmp_path / "encoded"))

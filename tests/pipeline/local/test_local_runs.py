@@ -17,6 +17,7 @@ import psutil
 import pytest
 import yaml
 from conftest import EVALUATE, SMALL_SAMPLE, TRAIN
+from made_evaluation import made_evaluation
 from tiny_config import tiny
 
 from components.shared.contracts.run import Run
@@ -26,7 +27,7 @@ from components.shared.contracts.tables import QUERY_ID, read_table
 from components.shared.registry.history import HistoryEntry
 from components.shared.registry.published import Published
 from components.shared.registry.published_models import PublishedModels
-from components.shared.runtime.files import read_json, write_json
+from components.shared.runtime.files import read_json
 from pipeline.cli.main import main
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
@@ -629,10 +630,7 @@ def _publisher(folder: Path) -> Callable[..., None]:
             rows={}, users=2, candidates=1, ratings={}, times={}, rejects={}, outside_window=0,
             fingerprint=who,
         ).write(work / "tables")  # fmt: skip
-        write_json(
-            {"headline": {"good_enough": True, "reasons": []}},
-            work / "evaluation" / "evaluation.json",
-        )
+        made_evaluation().write(work / "evaluation")
         note.write(work / "published")
         run_step(
             "publish",

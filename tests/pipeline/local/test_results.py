@@ -5,11 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_evaluation import made_evaluation
 from tiny_config import tiny
 
+from components.shared.contracts.publication import Publication
 from components.shared.contracts.run import Run, StepTime
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.files import write_json
 from pipeline.config.loading import load_config
 from pipeline.local.results import prepare_output, save_results
 
@@ -20,7 +21,7 @@ def outputs(tmp_path: Path) -> dict[str, Any]:
     work = tmp_path / "work"
     for name in ("export", "evaluation"):
         (work / name).mkdir(parents=True)
-    write_json({"ks": [5]}, work / "evaluation" / "evaluation.json")
+    made_evaluation().write(work / "evaluation")
     (work / "report").write_text("<html>")
     (work / "log").write_text("all output")
     names = ("export", "evaluation", "report")
@@ -34,7 +35,7 @@ def a_run(started: str) -> Run:
         runner="subprocess",
         seconds=3.0,
         good_enough=False,
-        publication={"version": ""},
+        publication=Publication(version="", location="", reasons=["why"]),
         steps=[StepTime(step="ingest", seconds=2.0, startup_seconds=1.5)],
     )
 
@@ -51,7 +52,7 @@ def test_results_are_gathered_and_latest_points_at_the_newest(
     ]  # fmt: skip
     assert (tmp_path / "latest").resolve() == results[1].folder
     assert Run.read(tmp_path / "latest") == a_run("2026-01-02")
-    assert results[1].evaluation == {"ks": [5]}
+    assert results[1].evaluation == made_evaluation()
     assert load_config(str(results[1].folder / "config.yaml")) == tiny()
     assert (results[1].folder / "run.log").read_text() == "all output"
     assert (results[1].folder / "report.html").read_text() == "<html>"

@@ -91,7 +91,7 @@ def test_a_table_is_read_in_the_order_of_its_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"{tmp_path} holds no table"):
+    with pytest.raises(InputError, match=rf"{tmp_path} contains no table"):
         read_table(tmp_path)
 
 

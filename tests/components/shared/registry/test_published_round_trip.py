@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_evaluation import made_evaluation
 from places import MakeFolder
 
 from components.fetch_published.job import fetch_published
@@ -13,7 +14,7 @@ from components.resolve.job import resolve
 from components.shared.contracts.statistics import Statistics
 from components.shared.registry.published import Published
 from components.shared.registry.published_models import Conflict, PublishedModels
-from components.shared.runtime.files import read_json, write_json
+from components.shared.runtime.files import read_json
 
 pytest_plugins = ["published_fixtures"]
 
@@ -32,7 +33,7 @@ def run(place: str, version_folder: MakeFolder, tmp_path: Path) -> Run:
             rows={}, users=2, candidates=1, ratings={}, times={}, rejects={}, outside_window=0,
             fingerprint=content,
         ).write(tables)  # fmt: skip
-        write_json({"headline": {"good_enough": True, "reasons": []}}, folder / "evaluation.json")
+        made_evaluation().write(folder)
         return publish(
             location=place,
             name="shop",
