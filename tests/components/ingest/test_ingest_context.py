@@ -261,7 +261,7 @@ def test_by_default_nothing_is_derived_and_files_do_not_change(tmp_path: Path) -
     assert read_table(ingested.tables / "interactions" / "test").column_names == [
         "user", "candidate_index", "rating", "ts",
     ]  # fmt: skip
-    assert Schema.model_validate_json(text).model_dump_json(indent=2) + "\n" == text
+    assert Schema.read(ingested.tables).to_text() == (ingested.tables / "schema.json").read_text()
 
 
 def test_the_columns_of_a_built_in_source_are_known_before_it_is_read(tmp_path: Path) -> None:
