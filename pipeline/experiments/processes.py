@@ -81,8 +81,9 @@ def _end_with_parent() -> None:
 
 def _choose_backend(module: str) -> None:
     """Choose Keras's backend as the step's component does, before the job imports keras."""
-    image = STEP_IMAGES[module.split(".")[1]]
-    (use_tensorflow if image == DATA else use_jax)()
+    step = module.removeprefix("components.").partition(".")[0]
+    if step in STEP_IMAGES:
+        (use_tensorflow if STEP_IMAGES[step] == DATA else use_jax)()
 
 
 def _call(log: str, module: str, job: str, arguments: dict[str, Any]) -> Any:

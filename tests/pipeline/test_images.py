@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from components.shared.runtime.errors import InputError
-from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES
+from components.shared.runtime.images import DATA, MODEL, STEP_IMAGES, VERSION
 from pipeline import images
 
 ROOT = Path(__file__).parent.parent.parent
@@ -164,7 +164,10 @@ def test_an_image_is_built_once_with_the_tags_of_all_its_steps(calls: list[list[
     )
     [build] = calls
     assert build[:3] == ["podman", "build", "--network=host"]
-    assert [build[at + 1] for at, word in enumerate(build) if word == "--tag"] == references
+    assert [build[at + 1] for at, word in enumerate(build) if word == "--tag"] == [
+        *references,
+        f"{MODEL}:{VERSION}",
+    ]
     assert set(references) == {
         images.step_image(step, "ghcr.io/acme", gpu=True) for step in MODEL_STEPS
     }

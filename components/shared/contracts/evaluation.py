@@ -53,7 +53,7 @@ class DataCounts(_Part):
     test: int
     queries: int
     relevant: int
-    relevant_above: float | None
+    relevant_above: float | None = None
     candidates: int
 
 

@@ -35,6 +35,7 @@ from components.shared.registry.published import Published
 from components.shared.runtime.arrow import to_numpy
 
 RunStep = Callable[..., Any]
+NOTES = {"published_test.json", "step_records.json"}
 ROOT = Path(__file__).parents[3]
 
 
@@ -133,7 +134,7 @@ def test_the_training_rows_are_not_encoded_for_the_published_model(
     files = {Path(path).name for path in table_files(tables / "interactions/test")}
 
     assert len(files) > 1
-    assert result.names == {"published_test.json", *files}
+    assert result.names == {*NOTES, *files}
 
 
 def test_the_size_of_a_batch_changes_nothing(
@@ -171,7 +172,7 @@ def test_without_a_published_version_the_folder_says_so(tables: Path, tmp_path: 
 
     result = Result(summary, folder)
     assert result.reason == "no version is published"
-    assert result.names == {"published_test.json"}
+    assert result.names == NOTES
     assert summary == {"comparable": False}
 
 
@@ -203,7 +204,7 @@ def test_what_was_there_before_is_replaced(result: Result, tables: Path, tmp_pat
         tables=str(tables), published=str(tmp_path), config={}, published_test=str(folder)
     )
 
-    assert {path.name for path in folder.iterdir()} == {"published_test.json"}
+    assert {path.name for path in folder.iterdir()} == NOTES
 
 
 # --- a model that cannot take the log -------------------------------------------------------------
@@ -249,7 +250,7 @@ def test_a_published_model_that_cannot_take_the_log_is_not_compared(
     result = encode(tables, changed)
 
     assert result.reason == reason
-    assert result.names == {"published_test.json"}
+    assert result.names == NOTES
     assert result.summary == {"comparable": False}
 
 
@@ -350,7 +351,7 @@ def test_a_published_model_that_may_know_test_rows_is_not_compared(
         "it may have been trained on rows of the test split: its data was split with seed 4, but "
         "this with 5"
     )
-    assert result.names == {"published_test.json"}
+    assert result.names == NOTES
     assert (
         f"[encode_for_published] warning: {VERSION} cannot be compared with: {result.reason}\n"
     ) in capsys.readouterr().out

@@ -101,7 +101,7 @@ def encode_for_published(
 
 def version_of(published: Path) -> str:
     """The version that was fetched."""
-    version: str = read_json(published / "published.json")["move"]["version"]
+    version: str = read_json(published / "published.json")["entry"]["version"]
     return version
 
 

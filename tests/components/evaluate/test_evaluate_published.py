@@ -279,7 +279,7 @@ def test_without_a_fetched_folder_nothing_is_compared(shops: Shops) -> None:
 
 
 def test_with_a_note_without_a_version_nothing_is_compared(shops: Shops, tmp_path: Path) -> None:
-    write_json({"move": None}, tmp_path / "published.json")
+    write_json({"entry": None}, tmp_path / "published.json")
 
     # The output of encode_for_published is not read either.
     assert _compare(shops, published=tmp_path, published_test=tmp_path) == Comparison()
@@ -572,7 +572,7 @@ def test_a_published_model_does_not_change_the_new_models_numbers(
 def test_a_fetched_note_without_a_version_equals_no_note(shops: Shops, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
     nothing.mkdir()
-    write_json({"move": None}, nothing / "published.json")
+    write_json({"entry": None}, nothing / "published.json")
 
     (tmp_path / "test").mkdir()
     write_json({"reason": "no version is published"}, tmp_path / "test" / "published_test.json")

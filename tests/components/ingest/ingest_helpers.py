@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from components.ingest.job import ingest
 from components.shared.contracts.statistics import Statistics
+from components.shared.contracts.step_record import StepRecords
 from components.shared.contracts.tables import SPLITS, read_table, table_files
 
 Row = dict[str, Any]
@@ -69,12 +70,12 @@ class Ingested:
         }
 
     def files(self) -> dict[str, bytes]:
-        """Every file's content, by its path below the output's folder."""
+        """Every file's content, except the record of the arguments, by its path in the output."""
         return {
             str(path.relative_to(self.tables.parent)): path.read_bytes()
             for folder in (self.tables, self.rejects_folder)
             for path in sorted(folder.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.name != StepRecords.FILE
         }
 
 

@@ -314,7 +314,7 @@ def test_a_failed_run_leaves_the_previous_output_unchanged(tmp_path: Path) -> No
         str(path.relative_to(tmp_path)): path.read_bytes()
         for folder in ("tables", "rejects")
         for path in (tmp_path / folder).rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != "step_records.json"
     }
     assert after == before
 

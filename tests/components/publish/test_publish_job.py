@@ -378,7 +378,7 @@ def test_a_note_of_the_published_model_with_a_path_in_it_is_refused(
     step: Step, tmp_path: Path, field: str
 ) -> None:
     move = {"number": 1, "version": "v-1", "previous": None, "action": "publish", "time": "2026"}
-    write_json({"move": {**move, field: "../x"}}, tmp_path / "published" / "published.json")
+    write_json({"entry": {**move, field: "../x"}}, tmp_path / "published" / "published.json")
 
     with pytest.raises(InputError, match=r"'\.\./x' cannot be the name of a version"):
         step.run()

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_evaluation import made_evaluation
 
 from components.export.recommender import Recommendation
+from components.shared.contracts.publication import Publication
+from components.shared.contracts.run import StepTime
 from pipeline.cli.main import main
 from pipeline.cli.output import print_table, progress_on_stderr
 from pipeline.local.runner import RunFailed
@@ -126,13 +129,15 @@ def test_the_summary_of_compile_is_json_if_asked_for(
 def test_the_result_of_a_run_is_json_if_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    publication = Publication(version="", location="", reasons=["no location"])
+
     def run_locally(*_: object, **__: object) -> Any:
         print("[train] started")
         return SimpleNamespace(
             folder=tmp_path,
-            evaluation={"headline": {"good_enough": True}, "metrics": {"raw": {}}, "depths": []},
-            publication={"version": None, "reasons": ["no location"]},
-            steps=[SimpleNamespace(step="train", seconds=1.5)],
+            evaluation=made_evaluation(),
+            publication=publication,
+            steps=[StepTime(step="train", seconds=1.5, startup_seconds=0.5)],
             seconds=2.5,
         )
 
@@ -147,10 +152,10 @@ def test_the_result_of_a_run_is_json_if_asked_for(
         "report": str(tmp_path / "report.html"),
         "export": str(tmp_path / "export"),
         "good_enough": True,
-        "headline": {"good_enough": True},
-        "metrics": {"raw": {}},
-        "publication": {"version": None, "reasons": ["no location"]},
-        "steps": [{"step": "train", "seconds": 1.5}],
+        "headline": made_evaluation().headline.model_dump(mode="json"),
+        "metrics": made_evaluation().metrics.model_dump(mode="json"),
+        "publication": publication.model_dump(mode="json"),
+        "steps": [{"step": "train", "seconds": 1.5, "startup_seconds": 0.5, "reused": False}],
         "seconds": 2.5,
     }
 

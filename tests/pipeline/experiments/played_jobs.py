@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from made_training import made_training
+
 from components.shared.runtime.files import read_json, write_json
 
 DATA = {
@@ -31,13 +33,15 @@ class Steps:
             return None
         if job == "train":
             Path(arguments["model"]).mkdir()
-            training = {**arguments, "validation": self.validation(arguments), "best_epoch": 3}
-            write_json(training, Path(arguments["model"]) / "training.json")
+            write_json(arguments, Path(arguments["model"]) / "arguments.json")
+            made_training(validation=self.validation(arguments), best_epoch=3).write(
+                arguments["model"]
+            )
             return None
         names = [f"{metric}_{p}" for metric in ("hit_rate_at_20", "ndcg_at_20")
                  for p in ("raw", "filtered")]  # fmt: skip
         if job == "measure_model":
-            value = self.test(read_json(Path(arguments["model"]) / "training.json"))
+            value = self.test(read_json(Path(arguments["model"]) / "arguments.json"))
             return {"queries": self.queries, "metrics": dict.fromkeys(names, value)}
         return {
             "data": DATA,

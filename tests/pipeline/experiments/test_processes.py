@@ -67,7 +67,7 @@ def test_a_silent_job_is_reported_with_the_last_message_of_its_log(
             "pipeline.config.loading",
             "load_config",
             {"name_or_path": "no.yaml"},
-            "there is no such file",
+            "no such file",
         ),
         ("pipeline.config.tune", "TuneConfig", {"trials": 0}, "trials\n"),
         ("os", "listdir", {"path": "/nowhere"}, "No such file or directory: /nowhere"),
