@@ -7,6 +7,7 @@ from typing import Any
 from made_training import made_training
 
 from components.shared.runtime.files import read_json, write_json
+from components.train.config import stack_name
 
 DATA = {
     "train": 1200, "validation": 100, "test": 90, "queries": 30, "relevant": 40, "candidates": 38
@@ -34,9 +35,12 @@ class Steps:
         if job == "train":
             Path(arguments["model"]).mkdir()
             write_json(arguments, Path(arguments["model"]) / "arguments.json")
-            made_training(validation=self.validation(arguments), best_epoch=3).write(
-                arguments["model"]
-            )
+            made_training(
+                layer_sizes=stack_name(arguments["layer_sizes"]),
+                seed=arguments["seed"],
+                validation=self.validation(arguments),
+                best_epoch=3,
+            ).write(arguments["model"])
             return None
         names = [f"{metric}_{p}" for metric in ("hit_rate_at_20", "ndcg_at_20")
                  for p in ("raw", "filtered")]  # fmt: skip

@@ -88,7 +88,7 @@ def test_every_layer_stack_and_seed_is_a_model_of_its_own(
     assert steps.took() == ["train"]
     assert other != first
     assert read_json(other / "training.json")["seed"] == seed
-    assert read_json(other / "training.json")["layer_sizes"] == layer_sizes
+    assert read_json(other / "arguments.json")["layer_sizes"] == layer_sizes
 
 
 @pytest.mark.parametrize(
