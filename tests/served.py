@@ -78,13 +78,13 @@ def raw_inputs(items: list[RawInput], rows: pa.Table) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Reference:
-    """The queries of the test part: raw for the SavedModel, and ranked by the project in JAX.
+    """The queries of the test split: raw for the SavedModel, and ranked by the project in JAX.
 
     Args:
         export: The export.
         spec: The features.
         tower: The export's query tower.
-        queries: The queries of the test part.
+        queries: The queries of the test split.
         raw: Their raw features.
         seen: What training and validation have of their users.
     """
@@ -98,7 +98,7 @@ class Reference:
 
     @classmethod
     def read(cls, tables: Path, encoded: Path, export: Path) -> "Reference":
-        """Reads the test part; its raw and its encoded rows are in one order."""
+        """Reads the test split; its raw and its encoded rows are in one order."""
         import keras
 
         spec = FeatureSpec.read(encoded)

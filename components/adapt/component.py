@@ -21,7 +21,7 @@ def adapt(
         tables: The tables from ingest.
         features: The features; see `components.shared.features.config.FeaturesConfig`.
         config: How the step runs; see `AdaptConfig`.
-        base: The published model to start from, as fetch_published wrote it.
+        base: The published model to start from, from fetch_published.
         encoded: Encoded tables, FeatureSpaces, vocabularies and the feature spec.
     """
     from components.shared.runtime.keras_backend import use_tensorflow

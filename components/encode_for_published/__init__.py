@@ -1,1 +1,1 @@
-"""encode_for_published: the test part as the published model takes it."""
+"""encode_for_published: the test split, encoded for the published model."""

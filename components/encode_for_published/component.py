@@ -14,13 +14,13 @@ def encode_for_published(
     config: dict[str, Any],
     published_test: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Encode the test part for the published model.
+    """Encode the test split for the published model.
 
     Args:
         tables: The tables from ingest.
-        published: The published model, as fetch_published wrote it.
+        published: The published model, from fetch_published.
         config: How tables are encoded; see `EncodingConfig`.
-        published_test: The encoded test part, or the reason why the model cannot be
+        published_test: The encoded test split, or the reason why the model cannot be
             compared with.
     """
     from components.encode_for_published.job import encode_for_published as job

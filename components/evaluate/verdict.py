@@ -73,7 +73,7 @@ def _behind_most_popular(
     return (
         f"{_named(settings)} is {values[MODEL]:.4f}, {lead:+.4f} from most-popular "
         f"({values[MOST_POPULAR]:.4f}), 95% interval {low:+.4f} to {high:+.4f}; its lower "
-        f"end has to be above 0 and reach the margin; the margin is {settings.margin:g}"
+        f"end must be above 0 and reach the margin; the margin is {settings.margin:g}"
     )
 
 

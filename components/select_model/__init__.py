@@ -1,1 +1,1 @@
-"""select_model: the best of several trained models on the validation part."""
+"""select_model: the best of several trained models on the validation split."""

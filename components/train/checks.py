@@ -42,12 +42,12 @@ def check_validation_is_unseen(settings: TrainConfig, model_dir: Path, version: 
         version: The published version, for messages.
 
     Raises:
-        InputError: If this model or the published one is refit on the validation part.
+        InputError: If this model or the published one is refit on the validation split.
     """
     if settings.refit or Training.read(model_dir).refit:
         which = "This model would be" if settings.refit else f"The published {version} was"
         raise InputError(
-            "publish.warm_start: a model that train.refit trained on the validation part cannot "
+            "publish.warm_start: a model that train.refit trained on the validation split cannot "
             "be the start of another one, as validation would no longer choose between models. "
             f"{which} trained on it. Set train.refit or publish.warm_start to false."
         )
@@ -67,7 +67,7 @@ def check_labels(data: EncodedData, settings: TrainConfig, label: np.ndarray) ->
     if settings.positives_above is not None and not len(label):
         least, greatest = data.spec.label_range
         raise InputError(
-            f"train.positives_above: no label in the training part is above "
+            f"train.positives_above: no label in the training split is above "
             f"{settings.positives_above:g}; labels range from {least:g} to {greatest:g}. Lower "
             "positives_above."
         )

@@ -62,9 +62,9 @@ class TrainConfig(BaseModel):
         patience: Validations without improvement before training stops; by default, it
             does not stop early.
         refit: Whether the model is trained again from scratch on the training and
-            validation parts, for as many epochs as the best epoch's number. Validation
+            validation splits, for as many epochs as the best epoch's number. Validation
             metrics are those of the first training. Vocabularies stay those of the
-            training part: users and items that are only in the validation part stay
+            training split: users and items that are only in the validation split stay
             unknown. Not with a warm start, as validation would use rows that the model
             has seen.
         checkpoint_seconds: Seconds between two saves of the training's state, and so about

@@ -19,8 +19,8 @@ class EncodedData:
     Args:
         folder: The folder from adapt.
         spec: The features.
-        train: The training part.
-        validation: The validation part.
+        train: The training split.
+        validation: The validation split.
         candidates: The candidates' features by name, `(candidates,)` or
             `(candidates, width)`.
     """
@@ -33,7 +33,7 @@ class EncodedData:
 
     @classmethod
     def read(cls, encoded: str) -> "EncodedData":
-        """Read a folder from adapt, without the test part."""
+        """Read a folder from adapt, without the test split."""
         folder = Path(encoded)
         spec = FeatureSpec.read(folder)
         candidates = read_table(folder / "candidates", [f.name for f in spec.candidate])
@@ -48,11 +48,11 @@ class EncodedData:
     def interactions(
         self, positives_above: float | None = None, *, with_validation: bool = False
     ) -> dict[str, np.ndarray]:
-        """Return the model's columns of the training part.
+        """Return the model's columns of the training split.
 
         Args:
             positives_above: Return only rows with a label above it; None: all rows.
-            with_validation: Whether to append the rows of the validation part.
+            with_validation: Whether to append the rows of the validation split.
 
         Returns:
             Query features, `candidate_index` and `label` by name, `(rows,)` or

@@ -89,7 +89,7 @@ class Fitting:
         return fit
 
     def refit(self, epochs: int, checkpoint: Checkpoint) -> ResumableFit:
-        """Fit a new model to the rows of the training and validation parts.
+        """Fit a new model to the rows of the training and validation splits.
 
         Args:
             epochs: The number of epochs: the best epoch of the first training.
@@ -106,7 +106,7 @@ class Fitting:
         interactions = self.data.interactions(settings.positives_above, with_validation=True)
         check_labels(self.data, settings, interactions[LABEL])
         logger.info(
-            f"{self.recipe.name}: refit on the training and validation parts, {epochs} epochs"
+            f"{self.recipe.name}: refit on the training and validation splits, {epochs} epochs"
         )
         return self.fit(interactions, EpochNotes(settings.learning_rate), epochs, checkpoint)
 

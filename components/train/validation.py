@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class RetrievalValidation(EpochNotes):
-    """Ranks all candidates for the queries of the validation part.
+    """Ranks all candidates for the queries of the validation split.
 
     Adds `val_<metric>` of the monitored metric, raw and filtered, to the epoch's logs,
     keeps the towers' weights of the best epoch, and stops training when `patience` is
@@ -59,7 +59,7 @@ class RetrievalValidation(EpochNotes):
         if not len(self._targets):
             least, greatest = data.spec.label_range
             raise InputError(
-                f"features.label.relevant_above: no label in the validation part is above "
+                f"features.label.relevant_above: no label in the validation split is above "
                 f"{data.spec.relevant_above}; labels range from {least:g} to {greatest:g}. Lower "
                 "relevant_above."
             )

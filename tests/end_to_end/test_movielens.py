@@ -61,7 +61,7 @@ def test_both_are_measured_on_the_same_rows(example: RunResult, shipped: RunResu
 
 
 def test_plain_tensorflow_serves_what_was_measured(shipped: RunResult, tmp_path: Path) -> None:
-    """Every user of the test part, raw and with what they had seen before it left out."""
+    """Every user of the test split, raw and with what they had seen before it left out."""
     lists = read_table(shipped.folder / "evaluation" / "recommendations")
     users = {
         row[QUERY_ID]: row for row in read_table(shipped.folder / "export" / "users").to_pylist()

@@ -48,7 +48,7 @@ class JsonFile(BaseModel):
         """Read the file of this name in a folder.
 
         Raises:
-            InputError: If it is not there, has a newer format, or is not such a
+            InputError: If it does not exist, has a newer format, or is not such a
                 file.
         """
         path = Path(folder) / cls.FILE

@@ -9,7 +9,7 @@ from components.shared.contracts.metric import Metric
 
 
 class Training(JsonFile):
-    """How a model was trained, and what it reached on the validation part.
+    """How a model was trained, and what it reached on the validation split.
 
     Args:
         layer_sizes: The layer stack's name: `64-32`, or `none` without dense layers.
@@ -17,7 +17,7 @@ class Training(JsonFile):
         validation: The metric's value in the best epoch.
         best_epoch: The best epoch, from 1.
         epochs: Epochs trained.
-        refit: Whether the model was trained again on the training and validation parts.
+        refit: Whether the model was trained again on the training and validation splits.
         fit_seconds: Time of all epochs and validations, refit included.
         samples_per_second: Training rows per second, the median over the epochs after
             the first, which compiles.
@@ -140,7 +140,7 @@ class History(JsonFile):
 
 
 class RefitHistory(History):
-    """The epochs of the refit, the second training on the training and validation parts.
+    """The epochs of the refit, the second training on the training and validation splits.
 
     Args:
         epochs: All epochs; none is validated.

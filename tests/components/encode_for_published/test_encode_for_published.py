@@ -1,4 +1,4 @@
-"""encode_for_published: today's test part as the published model takes it, or why there is none."""
+"""encode_for_published: the test split for the published model, or the reason why there is none."""
 
 import shutil
 import subprocess
@@ -104,7 +104,7 @@ def change_split(published: Path, **values: Any) -> None:
     split.model_copy(update=values).write(published / "features")
 
 
-# --- the test part --------------------------------------------------------------------------------
+# --- the test split -------------------------------------------------------------------------------
 
 
 def test_the_test_part_is_encoded_for_the_published_model_row_for_row(

@@ -140,7 +140,7 @@ def test_a_reason_names_the_metric_the_values_and_the_margin() -> None:
 
     assert given.reasons == [
         "ndcg_at_20 filtered is 0.2500, +0.0500 from most-popular (0.2000), 95% interval +0.0300 "
-        "to +0.0600; its lower end has to be above 0 and reach the margin; the margin is 0.1"
+        "to +0.0600; its lower end must be above 0 and reach the margin; the margin is 0.1"
     ]
 
 

@@ -200,7 +200,7 @@ def test_test_rows_do_not_affect_training_and_validation_rows(tmp_path: Path, sp
     def changed(row: Row) -> Row:
         if part[row[0], str(row[1])] != "test":
             return row
-        # So that it stays in the test part, whatever kind of split it is.
+        # So that it stays in the test split, whatever kind of split it is.
         by_time = split in ("temporal", "leave_last_out")
         return (*row[:2], 6 - row[2], latest + 1 if by_time else rng.randrange(latest))
 

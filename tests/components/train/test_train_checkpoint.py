@@ -652,7 +652,7 @@ def _other_labels(folder: Path) -> None:
         pytest.param(lambda e: _other_labels(e / "interactions/train"), True, id="train"),
         pytest.param(lambda e: _other_labels(e / "interactions/validation"), True, id="validation"),
         pytest.param(lambda e: _other_labels(e / "interactions/test"), False, id="test"),
-        pytest.param(lambda e: shutil.rmtree(e / "interactions/test"), False, id="no test part"),
+        pytest.param(lambda e: shutil.rmtree(e / "interactions/test"), False, id="no test split"),
         pytest.param(
             lambda e: write_table(read_table(e / "candidates").slice(1), e / "candidates"),
             True,

@@ -285,7 +285,7 @@ def test_a_warm_start_takes_the_table_once_for_both_towers(
 
 
 def hit_rate(encoded: Path, model: Path, k: int = 3) -> float:
-    """The metric on the test part, by which nothing was selected."""
+    """The metric on the test split, by which nothing was selected."""
     spec = FeatureSpec.read(encoded)
     test = read_table(encoded / "interactions" / "test")
     queries = QuerySet.of(test, spec.query)

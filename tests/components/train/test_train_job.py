@@ -79,7 +79,7 @@ def _features(table: pa.Table, names: list[str]) -> dict[str, np.ndarray]:
 
 
 def _slow_hit_rate(encoded: Path, score: Callable[[pa.Table, pa.Table], np.ndarray]) -> float:
-    """The filtered hit rate at 20 on the validation part, row by row.
+    """The filtered hit rate at 20 on the validation split, row by row.
 
     `score` takes validation rows and the candidates, and gives the scores of
     all candidates for each row.
@@ -127,7 +127,7 @@ def without_test_part(sample_encoded: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def repeated(without_test_part: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample's model trained again, from a copy without the test part."""
+    """The sample's model trained again, from a copy without the test split."""
     model = tmp_path_factory.mktemp("repeated") / "model"
     _train(without_test_part, model, **TRAIN)
     return model

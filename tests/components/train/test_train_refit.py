@@ -1,4 +1,4 @@
-"""Refitting on the training and validation parts."""
+"""Refitting on the training and validation splits."""
 
 import contextlib
 import shutil
@@ -40,7 +40,7 @@ def equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
 
 
 def moved_to_training(encoded: Path, folder: Path) -> Path:
-    """The same data, with the validation rows added to the training part."""
+    """The same data, with the validation rows added to the training split."""
     shutil.copytree(encoded, folder)
     train_part = folder / "interactions" / "train"
     rows = [pq.read_table(path) for path in table_files(train_part)]
@@ -124,7 +124,7 @@ def test_a_killed_refit_continues(
     )  # fmt: skip
     first = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "whole" not in first.stdout
-    assert "refit on the training and validation parts" in first.stdout
+    assert "refit on the training and validation splits" in first.stdout
     assert not (tmp_path / "model").exists()
     names = sorted(path.name for path in checkpoints.iterdir())
     assert len(names) == 2, names

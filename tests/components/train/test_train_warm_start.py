@@ -428,7 +428,7 @@ def test_a_warm_start_with_a_refit_is_refused(runs: Runs, tmp_path: Path, whose:
         "layer_sizes": LAYERS, "seed": 7, "model": str(tmp_path / "model"),
     }  # fmt: skip
 
-    with pytest.raises(InputError, match=r"train\.refit .* validation part") as error:
+    with pytest.raises(InputError, match=r"train\.refit .* validation split") as error:
         train(**arguments, base=str(published))
     assert (VERSION in str(error.value)) == (whose == "the published")
     assert not (tmp_path / "model").exists()
