@@ -93,6 +93,9 @@ class ServingModel(tf.Module):
 
     def save(self, path: str) -> None:
         """Write the SavedModel into a folder."""
+        # Not keras.export.ExportArchive (tried with Keras 3.15.1): it writes the same signatures,
+        # but fails unless each resource that an endpoint uses (FeatureSpace, embeddings, id table)
+        # is tracked by hand. Here they are tracked as attributes of the module.
         tf.saved_model.save(self, path, signatures=self._signatures)
 
     def _recommend(self, features: dict[str, Any], k: Any, exclude: Any | None) -> dict[str, Any]:

@@ -4,9 +4,9 @@ Why not `keras.callbacks.OrbaxCheckpoint` (Keras 3.15.1, orbax-checkpoint 0.12.8
 measured on two busy CPU cores with a model of MovieLens 100K's size: 0.2 M weights,
 80,000 training rows):
 
-- It adds 8 packages to the image that trains (90 MB), and 1.4 s of import.
+- It adds at least 8 packages to the image that trains (90 MB), and 1.4 s of import.
 - A save takes 300 ms instead of 25, and 60 to 190 ms with weights only; a restore takes
-  50 ms instead of 20. Both are written in the background by default.
+  50 ms instead of 20. (All synchronous; Orbax can also write in the background.)
 - It saves weights, optimizer and seed generators, but neither the best weights so far
   nor the history, and its step is the epoch or the number of batches, not the position
   within the epoch. We would need a second file for these, which could not be replaced
