@@ -8,8 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import IO, Protocol
 
+from components.shared.runtime.images import STEP_IMAGES
 from pipeline.heartbeat import QUIET_SECONDS, Heartbeat
 
+# As wide as the longest name of a step.
+STEP_WIDTH = max(map(len, STEP_IMAGES))
 REUSED = "reused: its inputs and its code are those of an earlier run"
 
 
@@ -48,7 +51,7 @@ def display_on(console: IO[str]) -> Iterator[Display]:
 
 def line(elapsed: float, step: str, text: str) -> str:
     """Return the line for a message, `elapsed` seconds after the run began."""
-    return f"{elapsed:7.1f} s  {step:<12} {text}"
+    return f"{elapsed:7.1f} s  {step:<{STEP_WIDTH}} {text}"
 
 
 class PlainDisplay:

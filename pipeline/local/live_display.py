@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.local.display import REUSED, line
+from pipeline.local.display import REUSED, STEP_WIDTH, line
 
 _WARNING = "warning: "
 
@@ -78,7 +78,7 @@ class LiveDisplay:
                 # All spinners turn together, however often the table is drawn.
                 spinner.start_time = self._began
                 last = Text(running.last, no_wrap=True, overflow="ellipsis")
-                table.add_row(spinner, Text(f"{running.step:<12}"), last)
+                table.add_row(spinner, Text(f"{running.step:<{STEP_WIDTH}}"), last)
         return table
 
     def _print(self, step: str, text: str) -> None:

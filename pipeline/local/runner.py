@@ -100,6 +100,9 @@ def _run_kfp(
     if location and not is_remote(location):
         os.makedirs(location, exist_ok=True)  # fail before hours of training, not after
     os.environ[REVISION] = revision()
+    # kfp 2.17 starts steps with `python -m`, which would import a user's code.py or types.py from
+    # the current folder in place of the standard library's.
+    os.environ["PYTHONSAFEPATH"] = "1"
     with contextlib.ExitStack() as stack:
         if containers:
             stack.enter_context(containers.owning(work))

@@ -43,9 +43,9 @@ def test_each_message_is_a_line_with_the_time_and_the_step() -> None:
     lines = console.getvalue().splitlines()
     assert all(re.match(r" +\d+\.\d s  \w", line) for line in lines)
     assert [line.split(" s  ")[1] for line in lines] == [
-        "ingest       started",
-        "ingest       5 interactions",
-        "adapt        reused: its inputs and its code are those of an earlier run",
+        "ingest               started",
+        "ingest               5 interactions",
+        "adapt                reused: its inputs and its code are those of an earlier run",
     ]
 
 
@@ -76,7 +76,7 @@ def test_a_terminal_has_a_line_for_each_running_step_with_its_last_message() -> 
     display.started(2, "train")
     display.message(1, "train", "8 epoch 1/2")
     display.message(1, "train", "8 epoch 2/2")
-    assert drawn(display) == ["   0.0 s train        8 epoch 2/2", "   0.0 s train"]
+    assert drawn(display) == ["   0.0 s train                8 epoch 2/2", "   0.0 s train"]
     assert above == []
 
 
@@ -88,8 +88,8 @@ def test_a_step_that_has_ended_moves_up_with_its_last_message() -> None:
     display.reused("export")
     assert drawn(display) == []
     assert [line.split(" s  ", 1)[1] for line in above] == [
-        "train        done in 2.0 s",
-        "export       reused: its inputs and its code are those of an earlier run",
+        "train                done in 2.0 s",
+        "export               reused: its inputs and its code are those of an earlier run",
     ]
 
 
@@ -99,7 +99,7 @@ def test_warnings_stay_on_a_terminal_and_failures_are_left_to_the_end() -> None:
     display.message(1, "train", "warning: no GPU")
     display.message(1, "train", "8 epoch 1/2")
     display.ended(1, succeeded=False)
-    assert [line.split(" s  ", 1)[1] for line in above] == ["train        warning: no GPU"]
+    assert [line.split(" s  ", 1)[1] for line in above] == ["train                warning: no GPU"]
     assert drawn(display) == []
 
 
@@ -108,7 +108,7 @@ def test_long_messages_are_cut_and_markup_is_shown_as_it_is() -> None:
     display.started(1, "train")
     display.message(1, "train", "[bold]" + "x" * 100)
     (line,) = drawn(display)
-    assert line.startswith("   0.0 s train        [bold]xxx")
+    assert line.startswith("   0.0 s train                [bold]xxx")
     assert line.endswith("…")
 
 
@@ -118,5 +118,5 @@ def test_the_live_view_leaves_finished_lines_on_the_terminal() -> None:
         display.started(1, "train")
         display.message(1, "train", "[a] done in 2.0 s")
         display.ended(1, succeeded=True)
-    assert "train        [a] done in 2.0 s" in terminal.getvalue()
+    assert "train                [a] done in 2.0 s" in terminal.getvalue()
     assert terminal.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is shown again
