@@ -135,7 +135,11 @@ class Place:
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)))
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
             code = main(["run", "--config", str(path), "--output", str(self.folder / "runs")])
         return Ran(
             code,
@@ -150,7 +154,10 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(tmp_path_factory.mktemp("publishing"))
+    folder = tmp_path_factory.mktemp("publishing")
+    # A user's own file in the current folder, named like a module of the standard library.
+    (folder / "code.py").write_text("raise ImportError('not the standard library')")
+    return Place(folder)
 
 
 STACKS = [[], [16]]  # of the first runs; the first one has no dense layer
