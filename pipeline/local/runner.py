@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,11 +100,8 @@ def _run_kfp(
     images = containers.images if containers else subprocess_images()
     if location and not is_remote(location):
         os.makedirs(location, exist_ok=True)  # fail before hours of training, not after
-    os.environ[REVISION] = revision()
-    # kfp 2.17 starts steps with `python -m`, which would import a user's code.py or types.py from
-    # the current folder in place of the standard library's.
-    os.environ["PYTHONSAFEPATH"] = "1"
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_environment())
         if containers:
             stack.enter_context(containers.owning(work))
             if location:
@@ -119,3 +117,21 @@ def _run_kfp(
                 raise RuntimeError(f"{type(error).__name__}: {error}") from error
             raise
     return dict(task.outputs)
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Set the environment variables of the steps, which inherit those of this process."""
+    # kfp 2.17 starts steps with `python -m`, which would import a user's code.py or types.py from
+    # the current folder in place of the standard library's.
+    variables = {REVISION: revision(), "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

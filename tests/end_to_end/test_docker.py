@@ -129,7 +129,7 @@ def test_a_model_is_published_from_containers_and_belongs_to_the_caller(
         containers=Containers(step_images()),
     )
     latest = json.loads((models / "latest.json").read_text())
-    assert latest["version"] == run.publication["version"] != ""
+    assert latest["version"] == run.publication.version != ""
     lineage = json.loads((models / "versions" / latest["version"] / "lineage.json").read_text())
     assert lineage["images"] == step_images()
     assert len(lineage["revision"]) >= 40  # which the images know, and containers have no git
