@@ -1,5 +1,7 @@
 """Fixtures that tests share: one small sample, taken through the steps once."""
 
+import gc
+import inspect
 import multiprocessing
 import os
 import shutil
@@ -54,10 +56,30 @@ def pytest_configure(config: pytest.Config) -> None:
     well. `JAX_COMPILATION_CACHE_DIR` names another folder.
     """
     use_jax()
+    _remember_frames_without_module()
     cache = config.rootpath / ".pytest_cache" / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # tiny programs run once
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of imported modules and collected tests out of garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
+def _remember_frames_without_module() -> None:
+    """Keep `inspect.stack` fast in the processes of pytest-xdist.
+
+    kfp 2.17 reads the whole stack at each setting of a task (`kfp/dsl/pipeline_task.py`), and
+    inspect looks for the module of each of xdist's own frames, which have none, in all of
+    `sys.modules`, every time: three seconds per compilation.
+    """
+    for frame in inspect.stack():
+        if inspect.getmodule(frame.frame) is None:
+            inspect.modulesbyfile[inspect.getabsfile(frame.frame)] = "__main__"
 
 
 @pytest.fixture(autouse=True)

@@ -147,6 +147,7 @@ def embedded(path: str, features: dict[str, np.ndarray]) -> np.ndarray:
     """Loads a tower in Keras's safe mode, and embeds rows with it."""
     import keras
 
+    from components.shared.retrieval import towers  # noqa: F401  (registers their classes)
     from components.shared.retrieval.embedding import embed
 
     return embed(keras.saving.load_model(path, safe_mode=True), features)

@@ -150,6 +150,7 @@ def _ended(probes: dict[str, _Probe]) -> Iterator[dict[str, _Probe]]:
         probe.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_importing_a_job_imports_no_kfp(probes: dict[str, _Probe], step: str) -> None:
     imported, _ = probes[step].packages
@@ -158,6 +159,7 @@ def test_importing_a_job_imports_no_kfp(probes: dict[str, _Probe], step: str) ->
     assert "kfp" not in imported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_importing_a_job_imports_nothing_that_its_image_lacks(
     probes: dict[str, _Probe], step: str
@@ -167,6 +169,7 @@ def test_importing_a_job_imports_nothing_that_its_image_lacks(
     assert not imported & FOREIGN[step]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", WORKING)
 def test_the_work_never_imports_tensorflow_though_it_is_installed(
     probes: dict[str, _Probe], step: str

@@ -28,6 +28,8 @@ from pipeline.local.failure import RunFailed
 from pipeline.local.results import RunResult
 from pipeline.local.runner import run_locally
 
+pytestmark = pytest.mark.slow
+
 docker = pytest.importorskip("docker")
 
 

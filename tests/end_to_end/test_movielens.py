@@ -11,7 +11,7 @@ from pipeline.config.loading import load_config
 from pipeline.local.results import RunResult
 from pipeline.local.runner import run_locally
 
-pytestmark = pytest.mark.movielens
+pytestmark = [pytest.mark.movielens, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

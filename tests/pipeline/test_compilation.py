@@ -104,6 +104,7 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "plain", changed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--kubernetes", "--namespace", "team-a"]])
 def test_processes_folders_and_git_states_make_no_difference(
     checkouts: list[Path], tmp_path: Path, options: list[str]

@@ -112,7 +112,9 @@ print("whole")
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_killed_refit_continues(
     ids_only_encoded: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -101,7 +101,11 @@ more: deep-retrieval logs --host HOST ID 'train [64, 32]'
 
 
 @pytest.mark.parametrize(
-    ("story", "code", "output"), [(SUCCESS, 0, SUCCESS_OUTPUT), (FAILURE, 1, FAILURE_OUTPUT)]
+    ("story", "code", "output"),
+    [
+        pytest.param(SUCCESS, 0, SUCCESS_OUTPUT, marks=pytest.mark.slow),
+        (FAILURE, 1, FAILURE_OUTPUT),
+    ],
 )
 def test_the_whole_output_of_waiting_for_a_run(
     story: Story,
@@ -229,6 +233,7 @@ def test_a_long_waiting_pod_is_shown_as_pending() -> None:
     assert adapt == ["adapt pending", "adapt running", "adapt succeeded"]
 
 
+@pytest.mark.slow
 def test_a_waiting_training_is_distinguished_from_running_ones() -> None:
     story = Story(
         pods={
@@ -307,6 +312,7 @@ def without_id(lines: list[str]) -> list[str]:
     return [re.sub(r"[0-9a-f-]{36}", "ID", line) for line in lines]
 
 
+@pytest.mark.slow
 def test_a_late_report_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = Followed(FAILURE, text=RETRIED)
     tasks = ArgoRun.tasks
