@@ -70,7 +70,10 @@ def _defaults(config: PipelineConfig, cluster: ClusterConfig | None) -> dict[str
     values = config.parameters()
     accelerator_type, accelerator_count = cluster.train_accelerator if cluster else ("", "")
     return {
-        **{name: values[name] for name in ("source", "data_until", "features", "layer_stacks")},
+        **{
+            name: values[name]
+            for name in ("source", "data_until", "table_needs", "features", "layer_stacks")
+        },
         **{f"{name}_config": values[name] for name in ("ingest", "adapt", "train", "evaluate")},
         "seed": values["seed"],
         "publish_location": values["publish"]["location"],

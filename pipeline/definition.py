@@ -66,6 +66,7 @@ def deep_retrieval(
     source: dict[str, Any] = _SAMPLE["source"],
     data_until: str = _SAMPLE["data_until"],
     ingest_config: dict[str, Any] = _SAMPLE["ingest"],
+    table_needs: dict[str, Any] = _SAMPLE["table_needs"],
     features: dict[str, Any] = _SAMPLE["features"],
     adapt_config: dict[str, Any] = _SAMPLE["adapt"],
     train_config: dict[str, Any] = _SAMPLE["train"],
@@ -89,6 +90,8 @@ def deep_retrieval(
             out. ISO 8601, or `scheduled` for the time that the run is scheduled
             for.
         ingest_config: How interactions are checked and split.
+        table_needs: What the steps after ingest need of its tables. It follows from
+            `features`, `train_config` and `evaluate_config`, and changes with them.
         features: The features of the towers.
         adapt_config: How adapt runs.
         train_config: How the towers are built and trained.
@@ -131,6 +134,7 @@ def deep_retrieval(
     tables = ingest(
         source=source,
         config=ingest_config,
+        needs=table_needs,
         seed=seed,
         source_fingerprint=resolved.outputs["source_fingerprint"],
         data_until=resolved.outputs["data_until"],

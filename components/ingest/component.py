@@ -11,6 +11,7 @@ from components.shared.runtime.images import DATA_IMAGE
 def ingest(
     source: dict[str, Any],
     config: dict[str, Any],
+    needs: dict[str, Any],
     seed: int,
     source_fingerprint: str,
     data_until: str,
@@ -22,6 +23,7 @@ def ingest(
     Args:
         source: The location of the log; see `components.ingest.config.SourceConfig`.
         config: How it is checked and split; see `IngestConfig`.
+        needs: What the later steps need of the tables; see `TableNeeds`.
         seed: The seed of the built-in sample and of the random splits.
         source_fingerprint: Represents the source's content, so that a changed
             file with the same name is not served from a cache.
@@ -33,7 +35,7 @@ def ingest(
     from components.shared.runtime.step import run_step
 
     summary = run_step(
-        "ingest", job, source=source, config=config, seed=seed, tables=tables.path,
+        "ingest", job, source=source, config=config, needs=needs, seed=seed, tables=tables.path,
         rejects=rejects.path, data_until=data_until, source_fingerprint=source_fingerprint,
     )  # fmt: skip
     tables.metadata.update(summary, source_fingerprint=source_fingerprint)

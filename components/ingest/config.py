@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 TimeColumn = Literal["hour_of_day", "day_of_week", "month_of_year"]
 
@@ -46,15 +46,26 @@ class MovieLensSource(BaseModel):
     download_dir: str = "~/tensorflow_datasets/downloads/movielens"
 
 
+TimestampUnit = Literal["auto", "s", "ms", "us", "ns"]
+
+
 class FileColumns(BaseModel):
     """The meaning of the columns in the user's files.
 
     Args:
-        query_id: The user's id.
-        candidate_id: The item's id, in both files.
-        title: The item's name for people; its id by default.
-        rating: How much the user liked the item; 1 by default.
-        timestamp: Seconds since 1970; required by the splits by time.
+        query_id: The user's id, in the log and in `users`.
+        candidate_id: The item's id, in the log and in the catalogue.
+        title: The item's name for people, in the catalogue, or in the log if there is
+            no catalogue; the item's id by default.
+        rating: How much the user liked the item, or how often or how long it was used
+            (see `feedback`); 1 by default.
+        timestamp: The time of the interaction; required by the splits by time.
+            Numbers, ISO 8601 text (UTC unless it names a zone), dates and timestamps
+            are times.
+        timestamp_unit: The unit of numbers: `s`, `ms`, `us` or `ns` since 1970. `auto`
+            finds it, and refuses times before 1990 or more than a day in the future;
+            with a unit, every time is accepted.
+        event: The kind of the interaction, e.g. `view`; see `feedback.weights`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,29 +75,94 @@ class FileColumns(BaseModel):
     title: str | None = None
     rating: str | None = None
     timestamp: str | None = None
+    timestamp_unit: TimestampUnit = "auto"
+    event: str | None = None
+
+
+class FileFormat(BaseModel):
+    """How the files of a table are written. What is not set is found by looking at them.
+
+    Args:
+        format: `parquet`; `csv`, text with a delimiter; or `jsonl`, a JSON object on
+            each line.
+        delimiter: What separates the fields of a line; one or more characters.
+        encoding: The encoding of text, by its name in Python, e.g. `latin-1`.
+        header: Whether the first line contains the names of the columns.
+        names: The names of the columns, in order, if the files have no header.
+        comment: Lines that begin with this text are skipped.
+        list_separator: What separates the values of a list in text.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["parquet", "csv", "jsonl"] | None = None
+    delimiter: str | None = Field(None, min_length=1)
+    encoding: str | None = None
+    header: bool | None = None
+    names: list[str] | None = Field(None, min_length=1)
+    comment: str | None = Field(None, min_length=1)
+    list_separator: str = Field("|", min_length=1)
+
+
+class Feedback(BaseModel):
+    """How implicit feedback becomes ratings.
+
+    Args:
+        weights: A rating for each kind of event in `columns.event`. Other events are
+            dropped and counted. If there is a rating column as well, it is multiplied.
+        scale: `log` replaces the rating column, a count or a duration, by
+            log(1 + value); see Hu, Koren & Volinsky, "Collaborative Filtering for
+            Implicit Feedback Datasets", 2008, section 4. Negative values are rejected.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    weights: dict[str, Annotated[float, Field(gt=0)]] = {}
+    scale: Literal["linear", "log"] = "linear"
+
+
+TableName = Literal["interactions", "candidates", "users"]
 
 
 class FilesSource(BaseModel):
-    """The user's own log: Parquet, or CSV with a header line.
+    """The user's own log: Parquet, delimited text or JSON Lines, also compressed.
 
     Args:
         kind: `files`.
-        interactions: Path or glob of the log: ids, rating, timestamp, and every
-            column that describes the user. It may be on `s3://` or `gs://`.
-        candidates: Path or glob of the catalogue, which may also be remote.
+        interactions: The log: a file, a folder or a glob, also on `s3://` or `gs://`.
+            A column that is neither in `columns` nor named by a feature is not read.
+        candidates: The catalogue, likewise. Of several catalogues, the first lists the
+            items, and columns of the others are joined by the item's id. Without a
+            catalogue, the items are those of the log.
+        users: A table of the users, likewise. Without it, the log's columns describe
+            the user.
         columns: The meaning of the columns.
-        dtypes: The types of CSV columns: `string`, `int64`, `float32`, or
-            `list<string>` (values joined by `|`). The default is `string`. Parquet
-            files contain the types of their columns.
+        dtypes: Types of columns: `string`, `int64`, `float32`, or `list<string>`. By
+            default, those of the files, or in text those that the features take.
+        formats: How the files of `interactions`, `candidates` and `users` are written;
+            by default, this is found by looking at them.
+        item_values: Without a catalogue, which row of the log gives an item's title and
+            features: the `latest` or the `first`.
+        feedback: How implicit feedback becomes ratings.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["files"]
     interactions: str
-    candidates: str
+    candidates: str | list[str] | None = None
+    users: str | None = None
     columns: FileColumns
     dtypes: dict[str, Literal["string", "int64", "float32", "list<string>"]] = {}
+    formats: dict[TableName, FileFormat] = {}
+    item_values: Literal["latest", "first"] = "latest"
+    feedback: Feedback = Feedback()
+
+    @model_validator(mode="after")
+    def _weights_have_a_column(self) -> "FilesSource":
+        if self.feedback.weights and self.columns.event is None:
+            raise ValueError("feedback.weights needs columns.event, the kind of the interaction")
+        return self
 
 
 SourceConfig = Annotated[SampleSource | MovieLensSource | FilesSource, Field(discriminator="kind")]
@@ -110,6 +186,11 @@ class IngestConfig(BaseModel):
             `leave_last_out`).
         validation_fraction: Share of the remaining rows in the validation split.
         max_reject_share: Maximum share of rejected rows; the step fails above it.
+        unknown_items: What happens to interactions with items that the catalogue does
+            not have. `reject`: they are rejected, and limited by
+            `max_unknown_item_share`. `drop`: they are counted and left out.
+        max_unknown_item_share: Maximum share of rows that are rejected because of an
+            unknown item; the step fails above it.
         duplicates: `reject`: keep only the latest of several rows with the same
             user and item. `keep`: keep all.
         window_days: Length of the data window before `data_until`, in days; by
@@ -131,6 +212,8 @@ class IngestConfig(BaseModel):
     test_fraction: float = Field(0.2, gt=0, lt=1)
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     max_reject_share: float = Field(0.01, ge=0, le=1)
+    unknown_items: Literal["reject", "drop"] = "reject"
+    max_unknown_item_share: float = Field(0.01, ge=0, le=1)
     duplicates: Literal["reject", "keep"] = "reject"
     window_days: float | None = Field(None, gt=0)
     history_length: int | None = Field(None, ge=1)

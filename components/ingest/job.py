@@ -30,6 +30,7 @@ def ingest(
     seed: int,
     tables: str,
     rejects: str,
+    needs: dict[str, Any] | None = None,
     data_until: str = "",
     source_fingerprint: str = "",
 ) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def ingest(
         seed: The seed of the sample and of the random splits.
         tables: The folder for the tables (see `components.shared.contracts.tables`).
         rejects: The folder for the rejected rows.
+        needs: The `TableNeeds` of the later steps. Without them, all columns are kept.
         data_until: The end of the data, exclusive; see `components.ingest.window`.
         source_fingerprint: The state of the source's files, for the step record.
 
@@ -86,6 +88,7 @@ def ingest(
             "source": source,
             "config": config,
             "seed": seed,
+            "needs": needs,
             "data_until": data_until,
             "source_fingerprint": source_fingerprint,
         }

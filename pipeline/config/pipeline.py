@@ -22,6 +22,7 @@ from components.ingest.config import SOURCE, IngestConfig, SourceConfig
 from components.ingest.schemas import known_schema
 from components.ingest.window import DataWindow
 from components.resolve.job import SCHEDULED
+from components.shared.contracts.table_needs import TableNeeds
 from components.shared.features.config import FeaturesConfig
 from components.shared.storage.credentials import refuse_credentials
 from components.shared.storage.location import is_remote
@@ -178,7 +179,14 @@ class PipelineConfig(BaseModel):
         values: dict[str, Any] = self.model_dump(
             mode="json", exclude={"name", "description", "cluster", "tune"}, exclude_none=True
         )
-        return values
+        return {**values, "table_needs": self.table_needs.model_dump(mode="json")}
+
+    @property
+    def table_needs(self) -> TableNeeds:
+        """What the steps after ingest need of its tables."""
+        return TableNeeds(
+            query=self.features.needs("query"), candidate=self.features.needs("candidate")
+        )
 
 
 def _absolute(path: str) -> str:

@@ -71,7 +71,8 @@ class Experiments:
             InputError: If the source or the features cannot be used.
         """
         values = config.on_this_machine().parameters()
-        data = {name: values[name] for name in ("source", "data_until", "ingest", "seed")}
+        taken = ("source", "data_until", "ingest", "table_needs", "seed")
+        data = {name: values[name] for name in taken}
         data["source_fingerprint"] = source_fingerprint(values["source"])
         tables = self._made("tables", "components.ingest.job", data, self._ingest)
         features = {"tables": tables.name, "features": values["features"], "adapt": values["adapt"]}
@@ -132,8 +133,8 @@ class Experiments:
     def _ingest(self, folder: Path, settings: dict[str, Any]) -> None:
         self._run(
             "components.ingest.job", "ingest", source=settings["source"],
-            config=settings["ingest"], seed=settings["seed"], data_until=settings["data_until"],
-            tables=str(folder), rejects=f"{folder}-rejects",
+            config=settings["ingest"], needs=settings["table_needs"], seed=settings["seed"],
+            data_until=settings["data_until"], tables=str(folder), rejects=f"{folder}-rejects",
         )  # fmt: skip
 
     def _measured(

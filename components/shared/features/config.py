@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.shared.contracts.table_needs import ColumnNeed
 from components.shared.features.types import Feature
 
 Side = Literal["query", "candidate"]
@@ -101,6 +102,10 @@ class FeaturesConfig(BaseModel):
     def of(self, side: Side) -> dict[str, Feature]:
         """Return the features of one side."""
         return self.query if side == "query" else self.candidate
+
+    def needs(self, side: Side) -> dict[str, ColumnNeed]:
+        """Return what the features of one side need of their columns."""
+        return {name: feature.need for name, feature in self.of(side).items()}
 
     def crosses_of(self, side: Side) -> list[Cross]:
         """Return the crosses of one side."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.contracts.table_needs import ColumnNeed
 from components.shared.contracts.tables import Column, DType
 from components.shared.features.published_feature import PublishedFeature, grown_vocabulary
 from components.shared.features.statistics import ColumnStatistics, vocabulary
@@ -137,6 +138,11 @@ class FeatureType(BaseModel):
     def column_types(self) -> Sequence[DType]:
         """The column types that the feature accepts."""
         return self.COLUMN_TYPES[self.type]
+
+    @property
+    def need(self) -> ColumnNeed:
+        """What the feature needs of its column."""
+        return ColumnNeed(dtypes=list(self.column_types))
 
     def statistics(self, column: pa.ChunkedArray) -> ColumnStatistics:
         """Compute the statistics that the type needs.

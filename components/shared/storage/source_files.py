@@ -10,7 +10,7 @@ from components.shared.runtime.errors import InputError
 from components.shared.storage.location import Location, is_remote
 
 # The keys of a source that name files.
-SOURCE_PATHS = {"path", "interactions", "candidates"}
+SOURCE_PATHS = {"path", "interactions", "candidates", "users"}
 
 
 def source_files(source: Mapping[str, Any]) -> dict[str, list[str]]:
