@@ -34,6 +34,17 @@ class QuantileSummary:
         return cls(distinct, counts.astype(np.float64))._compressed()
 
     @classmethod
+    def weighted(cls, values: np.ndarray, rows: np.ndarray) -> "QuantileSummary":
+        """Summarize values that stand for several rows each.
+
+        Args:
+            values: `(values,) float64`, which may repeat.
+            rows: `(values,) float64`, the number of rows of each.
+        """
+        distinct, group = np.unique(values, return_inverse=True)
+        return cls(distinct, np.bincount(group, rows, len(distinct)))._compressed()
+
+    @classmethod
     def merged(cls, summaries: Iterable["QuantileSummary"]) -> "QuantileSummary":
         """Merge the summaries of disjoint sets of rows."""
         parts = list(summaries)

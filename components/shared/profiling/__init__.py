@@ -1,0 +1,1 @@
+"""Profiles of tables: what is in each column, computed by mergeable summaries."""
