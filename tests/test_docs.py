@@ -1,6 +1,7 @@
 """The commands, examples and links in the documentation work."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.runtime.images import STEP_IMAGES
+from pipeline.cli.main import command_line
 
 ROOT = Path(__file__).parent.parent
 # In the order in which their examples build on each other.
@@ -51,6 +53,14 @@ def test_every_command_in_a_bash_block_runs(tmp_path: Path) -> None:
         run([sys.executable, "-m", "pipeline.cli.main", *arguments], tmp_path)
     assert (tmp_path / "runs" / "latest" / "report.html").is_file()
     assert (tmp_path / "pipeline.yaml").is_file()
+
+
+@pytest.mark.parametrize("page", TOP_LEVEL, ids=lambda page: page.name)
+def test_every_command_that_needs_a_cluster_or_data_is_one_with_these_options(page: Path) -> None:
+    for block in blocks(page, "sh"):
+        for command in re.findall(r"deep-retrieval .*", block.replace("\\\n", " ")):
+            words = shlex.split(command, comments=True)[1:]
+            command_line().parse_args(words, exit_on_error=False, print_error=False)
 
 
 def test_the_readme_fits_on_a_few_screens() -> None:

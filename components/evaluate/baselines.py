@@ -1,6 +1,6 @@
 """Baselines: rankers that need no towers and see no features.
 
-- **most_popular**: the items with most interactions before the test split.
+- **most_popular**: the items with the most interactions before the test split.
 - **most_liked**: the items with most interactions whose label counts as relevant.
 - **ease**: `components.evaluate.ease`.
 - **ials**: `components.evaluate.ials`.

@@ -24,8 +24,9 @@ SEEN = "seen"
 def latest_users(tables: Path, schema: Schema, candidates: pa.Table) -> pa.Table:
     """Return each user's latest raw features, and the ids of all items in their log.
 
-    A history is the one of an interaction after the last one. Columns that tell
-    the time of an interaction are left out, as the next one has its own.
+    A history is the one that an interaction after the user's last one would have.
+    Columns that tell the time of an interaction are left out, as the next one has its
+    own.
 
     Args:
         tables: The tables from ingest.

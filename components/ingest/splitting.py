@@ -112,8 +112,8 @@ def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
 def _split_last(first: np.ndarray, timestamp: np.ndarray, number: np.ndarray) -> np.ndarray:
     """Hold out the last two rows of each user with at least three rows.
 
-    Rows of the same time are ordered by their numbers. Ordered by their position
-    in the catalogue, the last one would always be one of the newest items.
+    Rows with the same timestamp are ordered by `number`, a hash. In catalogue order,
+    the last of them would always be one of the newest items.
 
     Args:
         first: `(users,)`, the position of each user's first row.

@@ -18,7 +18,8 @@ def compare(request: Request, output: str, say: Callable[[str], None] = print) -
 
     Args:
         request: The comparison to make.
-        output: The output folder; trainings are kept in `work/experiments` in it.
+        output: The output folder; trainings are kept in its subfolder
+            `work/experiments`.
         say: Called with each line of progress.
 
     Raises:

@@ -48,7 +48,8 @@ class Experiments:
     """Prepares data, trains and measures, unless the result is there already.
 
     Args:
-        output: The output folder; results are kept in `work/experiments` in it.
+        output: The output folder; results are kept in its subfolder
+            `work/experiments`.
         say: Called with each line of progress.
 
     Raises:

@@ -8,12 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import IO, Protocol
 
-from components.shared.runtime.images import STEP_IMAGES
 from pipeline.heartbeat import QUIET_SECONDS, Heartbeat
-
-# As wide as the longest name of a step.
-STEP_WIDTH = max(map(len, STEP_IMAGES))
-REUSED = "reused: its inputs and its code are those of an earlier run"
+from pipeline.local.lines import REUSED, line
 
 
 class Display(Protocol):
@@ -47,11 +43,6 @@ def display_on(console: IO[str]) -> Iterator[Display]:
     else:
         with plain_display(console) as plain:
             yield plain
-
-
-def line(elapsed: float, step: str, text: str) -> str:
-    """Return the line for a message, `elapsed` seconds after the run began."""
-    return f"{elapsed:7.1f} s  {step:<{STEP_WIDTH}} {text}"
 
 
 class PlainDisplay:

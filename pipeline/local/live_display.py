@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.local.display import REUSED, STEP_WIDTH, line
+from pipeline.local.lines import REUSED, STEP_WIDTH, line
 
 _WARNING = "warning: "
 

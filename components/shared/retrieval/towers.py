@@ -158,7 +158,7 @@ class CandidateModel(_Tower):
 def _unit_length(vectors: Any) -> Any:
     """Divide by the length; a zero vector, as without an active ReLU, stays zero.
 
-    (`keras.utils.normalize` of Keras 3.15 has a gradient of NaN there.)
+    (In Keras 3.15, the gradient of `keras.utils.normalize` is NaN there.)
     """
     squares = keras.ops.sum(keras.ops.square(vectors), axis=-1, keepdims=True)
     return vectors * keras.ops.rsqrt(keras.ops.maximum(squares, 1e-12))

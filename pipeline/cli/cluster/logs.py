@@ -94,7 +94,8 @@ def _chosen(text: str, steps: "list[Step]", failed: "list[Step]", shape: "RunSha
     if _plain(text) in map(_plain, (*shape.titles(), *shape.not_begun(()))):
         raise InputError(f"{text} has not begun in this run.")
     known = shape.titles() or [shape.title(step) for step in steps]
-    raise InputError(f"the run has no step {text}. It has {', '.join(known) or 'none yet'}.")
+    steps_so_far = ", ".join(known) or "none yet"
+    raise InputError(f"the run has no step named {text}. Its steps: {steps_so_far}.")
 
 
 def _name(shape: "RunShape", step: "Step") -> str:

@@ -52,7 +52,7 @@ class Definition:
         """Return the images that differ from this checkout's.
 
         Returns:
-            This checkout's image in the same registry, by each image that differs.
+            For each image that differs, this checkout's image in the same registry.
 
         Raises:
             InputError: If the code does not run from a checkout.

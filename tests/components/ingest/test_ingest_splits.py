@@ -95,6 +95,17 @@ def test_the_temporal_split_is_ordered_by_time(by_split: dict[str, Ingested]) ->
     assert len(times["validation"]) / total == pytest.approx(0.08, abs=0.01)
 
 
+def test_the_temporal_split_begins_with_the_row_at_each_boundary(tmp_path: Path) -> None:
+    rows = [(f"user {row // 20}", 1 + row % 20, 5, row) for row in range(100)]
+    ingested = run(
+        tmp_path, csv_source(tmp_path, rows, catalogue()), split="temporal",
+        test_fraction=0.25, validation_fraction=0.5,
+    )  # fmt: skip
+    # The boundaries are the first times that 37.5% and 75% of the rows are not after.
+    first = {split: min(row["ts"] for row in ingested.split(split)) for split in SPLITS}
+    assert first == {"train": 0, "validation": 37, "test": 74}
+
+
 def test_the_temporal_split_keeps_rows_of_one_time_together(tmp_path: Path) -> None:
     rows = [(user, item, rating, 1000 + item // 2) for user, item, rating, _ in ROWS]
     ingested = run(tmp_path, csv_source(tmp_path, rows, catalogue()), split="temporal", shards=2)

@@ -172,7 +172,7 @@ def test_a_run_in_which_nothing_failed_is_listed_by_its_steps(
     [
         (["train"], "train has run 3 times: choose one of 'train [32]', 'train [64, 32]'"),
         (["export"], "export has not begun in this run"),
-        (["train [64]"], "the run has no step train [64]. It has "),
+        (["train [64]"], "the run has no step named train [64]. Its steps: "),
         (["ingest", "--attempt", "2"], "--attempt 2: ingest has had 1"),
         (["ingest", "--attempt", "0"], "attempts are counted from 1"),
         (["--attempt", "1"], "--attempt goes with a step"),
