@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from components.ingest.config import FilesSource
 from components.ingest.sources.log import FILE, ROW, InteractionLog, with_origin
 from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
+from components.shared.contracts.table_needs import TableNeeds
 from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     REJECTS_SCHEMA,
@@ -28,7 +29,9 @@ from components.shared.runtime.errors import InputError
 _RATING = "rating"  # the column's name if the log has no ratings
 
 
-def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
+def open_files(
+    config: FilesSource, *, batch_rows: int, needs: TableNeeds | None = None
+) -> InteractionLog:
     """Open the files.
 
     Raises:
@@ -39,7 +42,7 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
     catalogue_files = _files(config.candidates, "source.candidates")
     log_types = _column_types(log_files, config, "source.interactions")
     catalogue_types = _column_types(catalogue_files, config, "source.candidates")
-    log_columns = columns.model_dump(exclude={"title"})
+    log_columns = columns.model_dump(exclude={"title", "timestamp_unit"})
     catalogue_columns = columns.model_dump(include={"candidate_id", "title"})
     _require(log_types, log_files[0], log_columns)
     _require(catalogue_types, catalogue_files[0], catalogue_columns)
@@ -83,6 +86,7 @@ def open_files(config: FilesSource, *, batch_rows: int) -> InteractionLog:
         interactions=_WithDefaults(interactions, columns.rating is None, columns.timestamp),
         candidates=candidates,
         rejects=pa.concat_tables(rejects),
+        files=config,
     )
 
 
