@@ -52,7 +52,7 @@ def open_files(
         InputError: If there is no file or no row, or a column is missing or unusable;
             the message names all that is.
     """
-    tables = _look_at_all(config)
+    tables = _with_declared_keys(config, needs, _look_at_all(config))
     plan = _Planner(config, needs, tables).plan()
     if not _has_records(tables.log):
         raise InputError(
@@ -161,7 +161,7 @@ class _Planner:
         self._config = config
         self._columns = config.columns
         self._needs = needs
-        self._tables = _with_declared_keys(config, needs, tables)
+        self._tables = tables
         self._problems: list[str] = []
 
     def plan(self) -> _Plan:

@@ -1,5 +1,6 @@
 """Reads files as record batches: as plain iterators, and as a root transform for Beam."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -192,7 +193,9 @@ def _with_all_columns(
         else:
             array = pa.nulls(rows)
         if dtype == "list<string>" and _is_text(array.type):
-            array = split_text(array, layout.separator(name))
+            # Parquet may hold text that is not UTF-8; its rows are rejected when they are checked.
+            with contextlib.suppress(pa.ArrowInvalid):
+                array = split_text(array, layout.separator(name))
         columns[name] = array
     if not columns:
         return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))

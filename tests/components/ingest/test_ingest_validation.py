@@ -148,7 +148,7 @@ def test_users_and_ratings_of_unknown_users_are_rejected(tmp_path: Path) -> None
     files["u.user"] = files["u.user"].replace(b"3|27|F|writer|00003\n", b"3|27|F|pirate|00003\n")
     files["u.user"] = files["u.user"].replace(b"\n5|35|", b"\n5|old|")
     files["u.user"] += b"1|40|F|writer|00001\nlost\n"
-    files["u.data"] += b"77\t1\t5\t880000000\n\n"
+    files["u.data"] += b"77\t1\t5\t880000000\n\t1\t5\t880000000\n\n"
     folder = write_folder(tmp_path / "ml", files)
     source = {"kind": "movielens", "version": "100k", "path": str(folder)}
     ingested = run(tmp_path, source, max_reject_share=0.5)
