@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from components.ingest.config import FilesSource
 from components.shared.contracts.tables import REJECTS_SCHEMA, Schema
 
 FILE = "_file"
@@ -30,6 +31,8 @@ class InteractionLog:
         candidates: The catalogue, with `_file` and `_row`.
         users: Query columns by query id, if the source has them in a separate file.
         rejects: Lines of the candidates and users that could not be parsed.
+        files: The config of the user's files, for messages and policies; None for
+            built-in sources.
     """
 
     schema: Schema
@@ -37,6 +40,7 @@ class InteractionLog:
     candidates: pa.Table
     users: pa.Table | None = None
     rejects: pa.Table = field(default_factory=REJECTS_SCHEMA.empty_table)
+    files: FilesSource | None = None
 
 
 def with_origin(table: pa.Table, file: str, first_row: int = 1) -> pa.Table:
