@@ -87,7 +87,15 @@ def open_files(
         candidates=candidates,
         rejects=pa.concat_tables(rejects),
         files=config,
+        first_rows=_first_rows(log_files),
     )
+
+
+def _first_rows(files: list[Path]) -> pa.Table:
+    path = files[0]
+    if path.suffix == ".parquet":
+        return pa.Table.from_batches([next(pq.ParquetFile(path).iter_batches(1000))])
+    return parse_file(str(path), path.name, _text_format(path))[0].slice(0, 1000)
 
 
 def _files(pattern: str, key: str) -> list[Path]:

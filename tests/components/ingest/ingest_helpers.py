@@ -23,6 +23,7 @@ COLUMNS = {
     "title": "name",
     "rating": "rating",
     "timestamp": "ts",
+    "timestamp_unit": "s",  # times that a log may not have by default
 }
 LOG = ("user", "item", "rating", "ts")
 CATALOGUE = ("item", "name")
