@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.catalogue import Catalogue, check_catalogue, list_separator
-from components.ingest.config import FilesSource, IngestConfig
+from components.ingest.config import IngestConfig
 from components.ingest.context import with_context
 from components.ingest.pipeline import Plan
+from components.ingest.settings import candidate_problems, setting_problems
 from components.ingest.sources import InteractionLog
 from components.ingest.times import (
     SECONDS,
@@ -49,7 +50,9 @@ def look(
     Raises:
         InputError: If anything cannot work; the message names everything that cannot.
     """
-    problems = _without_timestamps(log.files, settings, window)
+    problems: list[str] = []
+    if log.files is not None:
+        problems += setting_problems(log.files, settings, not window.is_open, needs)
     schema = needed_columns(log.schema, needs)
     derived = schema
     try:
@@ -69,7 +72,7 @@ def look(
     except InputError as error:
         problems.append(str(error))
     if catalogue is not None and needs is not None:
-        problems += _too_few_candidates(catalogue.candidates.num_rows, needs)
+        problems += candidate_problems(catalogue.candidates.num_rows, needs)
     if problems or catalogue is None:
         raise InputError(in_one_message(problems))
     query_needs = needs.query if needs else None
@@ -131,41 +134,6 @@ def _unfit(key: str, column: Column, need: ColumnNeed) -> str:
             "separates them (| by default)."
         )
     return f"{problem} Choose another type for the feature, or convert the column."
-
-
-def _too_few_candidates(candidates: int, needs: TableNeeds) -> list[str]:
-    if candidates >= needs.candidates:
-        return []
-    if not needs.cutoffs:
-        return [
-            f"The catalogue has {candidates} usable item: a recommender needs at least "
-            f"{needs.candidates} to choose from."
-        ]
-    settings = " and ".join(needs.cutoffs)
-    return [
-        f"{settings}: a cut-off of {needs.candidates - 1} needs at least {needs.candidates} "
-        f"candidates, but the catalogue has only {candidates}. Choose smaller cut-offs, or leave "
-        "them out: the defaults follow the size of the catalogue."
-    ]
-
-
-def _without_timestamps(
-    files: FilesSource | None, settings: IngestConfig, window: DataWindow
-) -> list[str]:
-    """Return the settings that need timestamps if the source has none."""
-    if files is None or files.columns.timestamp is not None:
-        return []
-    needing = {
-        f"ingest.split={settings.split}": settings.split in ("temporal", "leave_last_out"),
-        "data_until": not window.is_open,
-        "ingest.history_length": settings.history_length is not None,
-        "ingest.time_columns": bool(settings.time_columns),
-    }
-    return [
-        f"{setting} needs timestamps, but source.columns.timestamp is not set."
-        for setting, needs in needing.items()
-        if needs
-    ]
 
 
 def _times(log: InteractionLog) -> Times:
