@@ -101,6 +101,7 @@ def _summary(statistics: Statistics) -> dict[str, Any]:
         "users": statistics.users,
         "candidates": statistics.candidates,
         "rejects": sum(statistics.rejects.values()),
+        **({"dropped": sum(statistics.dropped.values())} if statistics.dropped else {}),
     }
 
 

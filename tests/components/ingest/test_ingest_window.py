@@ -271,7 +271,7 @@ def test_rejects_are_those_of_the_whole_log(tmp_path: Path) -> None:
     windowed = run(tmp_path / "windowed", source, "2026-01-09", window_days=5, max_reject_share=0.1)
     assert windowed.interactions == clean.interactions
     assert sorted(row["reason"] for row in windowed.rejects) == [
-        "rating is not a number",
+        'rating must be a finite number, not "many"',
         "ts is not an integer",
         "unknown item",
     ]
