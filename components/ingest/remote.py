@@ -14,6 +14,7 @@ from components.shared.storage.source_files import SOURCE_PATHS
 logger = logging.getLogger(__name__)
 
 _MAGIC = re.compile(r"[*?\[]")
+_PARTITION = re.compile(r"(?<=/)[A-Za-z_][^=/]*=[^/]+")
 
 
 def fetched(source: Mapping[str, Any], workdir: str) -> dict[str, Any]:
@@ -30,13 +31,24 @@ def fetched(source: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     refuse_credentials(source, "source")
     local = dict(source)
     for key in sorted(SOURCE_PATHS & source.keys()):
-        path = source[key]
-        if isinstance(path, str) and is_remote(path):
-            try:
-                local[key] = _fetch(path, Path(workdir) / key)
-            except InputError as error:
-                raise InputError(f"source.{key}: {error}") from error
+        paths = source[key]
+        if isinstance(paths, str):
+            local[key] = _local(paths, f"source.{key}", Path(workdir) / key)
+        elif isinstance(paths, list):  # several catalogues
+            local[key] = [
+                _local(path, f"source.{key}[{number}]", Path(workdir) / f"{key}-{number}")
+                for number, path in enumerate(paths)
+            ]
     return local
+
+
+def _local(path: str, key: str, target: Path) -> str:
+    if not is_remote(path):
+        return path
+    try:
+        return _fetch(path, target)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
 
 
 def _fetch(url: str, target: Path) -> str:
@@ -52,6 +64,8 @@ def _fetch(url: str, target: Path) -> str:
         names = location.names()
     if not names:
         raise InputError(f"there is nothing at {url}.")
+    # A folder such as day=2024-05-01 is a column of its files, so the copies keep it.
+    target = target.joinpath(*_PARTITION.findall(str(location)))
     location.download(names, "", target)
     logger.info(f"copied {len(names)} files from {url}")
     return str(target / pattern) if pattern else str(target)

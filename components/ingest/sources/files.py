@@ -1,20 +1,21 @@
-"""The user's own log and catalogue in Parquet or CSV files."""
+"""The user's own files: which columns are read, and what they are."""
 
-import csv
-import glob
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from components.ingest.config import FilesSource
-from components.ingest.sources.log import FILE, ROW, InteractionLog, with_origin
-from components.ingest.sources.text import ReadText, TextFormat, parse_file, split_blocks
-from components.shared.contracts.table_needs import TableNeeds
+from components.ingest.config import FileFormat, FilesSource
+from components.ingest.sources.catalogue_files import id_text, items_of_log, read_catalogues
+from components.ingest.sources.column_types import ColumnTypes, Kind
+from components.ingest.sources.file_search import find_files
+from components.ingest.sources.layout import TableLayout, listed, look_at_table
+from components.ingest.sources.log import FILE, ROW, InteractionLog
+from components.ingest.sources.reading import ReadFiles, parts_of, read_all, read_part
+from components.shared.contracts.derived_columns import DERIVED
+from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
 from components.shared.contracts.tables import (
     CANDIDATE_INDEX,
     REJECTS_SCHEMA,
@@ -26,7 +27,15 @@ from components.shared.contracts.tables import (
 )
 from components.shared.runtime.errors import InputError
 
+logger = logging.getLogger(__name__)
+
+_FIRST_ROWS = 1000
 _RATING = "rating"  # the column's name if the log has no ratings
+_TIMES: tuple[Kind, ...] = ("text", "integer", "large integer", "number", "time")
+_NUMBERS: tuple[Kind, ...] = ("text", "integer", "large integer", "number")
+_TEXTS: tuple[Kind, ...] = ("text", "integer", "large integer", "number", "time")
+
+Wanted: TypeAlias = dict[str, DType | None]
 
 
 def open_files(
@@ -34,276 +43,401 @@ def open_files(
 ) -> InteractionLog:
     """Open the files.
 
-    Raises:
-        InputError: If there is no file or no row, or a column is missing or unusable.
-    """
-    columns = config.columns
-    log_files = _files(config.interactions, "source.interactions")
-    catalogue_files = _files(config.candidates, "source.candidates")
-    log_types = _column_types(log_files, config, "source.interactions")
-    catalogue_types = _column_types(catalogue_files, config, "source.candidates")
-    log_columns = columns.model_dump(exclude={"title", "timestamp_unit"})
-    catalogue_columns = columns.model_dump(include={"candidate_id", "title"})
-    _require(log_types, log_files[0], log_columns)
-    _require(catalogue_types, catalogue_files[0], catalogue_columns)
-    _check_names(config, log_types, catalogue_types)
-    schema = _schema(config, log_types, catalogue_types)
-    schema.id_dtypes  # noqa: B018 - raises if an id is neither a string nor an integer
+    Args:
+        config: The source.
+        batch_rows: Number of rows of an Arrow batch.
+        needs: The columns that are read besides those in `config.columns`; all by
+            default.
 
-    catalogue_tables, rejects = [], [REJECTS_SCHEMA.empty_table()]
-    for path in catalogue_files:
-        if path.suffix == ".parquet":
-            table = with_origin(pq.read_table(path), path.name)
-        else:
-            table, bad_lines = parse_file(str(path), path.name, _text_format(path))
-            rejects.append(bad_lines)
-        catalogue_tables.append(table)
-    candidates = pa.concat_tables(catalogue_tables, promote_options="permissive")
-    if columns.title is None:
-        title = pc.cast(candidates[columns.candidate_id], pa.string())
-        candidates = candidates.append_column(TITLE, title)
-    if all(path.suffix == ".parquet" for path in log_files):
-        interactions: beam.PTransform = _ReadParquet(log_files, batch_rows)
-        empty = not any(pq.read_metadata(path).num_rows for path in log_files)
-    elif all(path.suffix == ".csv" for path in log_files):
-        blocks = [
-            block for path in log_files for block in split_blocks(str(path), path.name, header=True)
-        ]
-        interactions = ReadText(blocks, _text_format(log_files[0]), batch_rows)
-        empty = not blocks
-    else:
-        raise InputError(
-            f"source.interactions: {config.interactions} matches both Parquet and CSV files. "
-            "Use files of one kind."
-        )
-    if empty:
+    Raises:
+        InputError: If there is no file or no row, or a column is missing or unusable;
+            the message names all that is.
+    """
+    tables = _look_at_all(config)
+    plan = _Planner(config, needs, tables).plan()
+    if not _has_records(tables.log):
         raise InputError(
             f"source.interactions: {config.interactions} has no rows: there are no interactions "
             "to learn from."
         )
+    columns = config.columns
+    users, rejects = None, [REJECTS_SCHEMA.empty_table()]
+    if tables.catalogues:
+        candidates, bad = read_catalogues(
+            list(zip(tables.catalogues, plan.catalogues, strict=True)), columns.candidate_id
+        )
+        rejects.append(bad)
+    else:
+        latest = config.item_values == "latest"
+        candidates = items_of_log(
+            tables.log, plan.items, columns.candidate_id, columns.timestamp, latest
+        )
+        logger.info(f"source.candidates is not set: the log has {candidates.num_rows:,} items")
+    if columns.title is None:
+        candidates = candidates.append_column(TITLE, id_text(candidates[columns.candidate_id]))
+    if tables.users is not None:
+        users, bad = read_all(tables.users, plan.users)
+        rejects.append(bad)
+    constants = {}
+    if columns.rating is None:
+        constants[_RATING] = pa.scalar(1.0, pa.float32())
+    if columns.timestamp is None:
+        constants[TIMESTAMP] = pa.scalar(0, pa.int64())
     return InteractionLog(
-        schema=schema,
-        interactions=_WithDefaults(interactions, columns.rating is None, columns.timestamp),
+        schema=plan.schema,
+        interactions=ReadFiles(tables.log, plan.log, constants, batch_rows),
         candidates=candidates,
+        users=users,
         rejects=pa.concat_tables(rejects),
         files=config,
-        first_rows=_first_rows(log_files),
+        first_rows=_first_times(tables.log, columns.timestamp),
     )
 
 
-def _first_rows(files: list[Path]) -> pa.Table:
-    path = files[0]
-    if path.suffix == ".parquet":
-        return pa.Table.from_batches([next(pq.ParquetFile(path).iter_batches(1000))])
-    return parse_file(str(path), path.name, _text_format(path))[0].slice(0, 1000)
+def _first_times(table: TableLayout, timestamp: str | None) -> pa.Table | None:
+    """Return the times of the log's first rows, so that their unit can be found."""
+    if timestamp is None:
+        return None
+    for part in parts_of(table.files):
+        for records in read_part(part, {timestamp: None}, _FIRST_ROWS):
+            if records.rows.num_rows:
+                return records.rows.slice(0, _FIRST_ROWS)
+    return None
 
 
-def _files(pattern: str, key: str) -> list[Path]:
-    found = glob.glob(str(Path(pattern).expanduser()), recursive=True)
-    files = [Path(path) for path in sorted(found)]
-    if not files:
-        raise InputError(f"{key}: no file matches {pattern}.")
-    for path in files:
-        if path.suffix not in (".parquet", ".csv"):
-            raise InputError(f"{key}: {path} is neither .parquet nor .csv.")
-    return files
+@dataclass(frozen=True)
+class _Tables:
+    """The files of each table."""
+
+    log: TableLayout
+    catalogues: list[TableLayout]
+    users: TableLayout | None
 
 
-def _text_format(path: Path) -> TextFormat:
-    with open(path, "rb") as file:
-        line = file.readline()
-    try:
-        header = line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, row 1: not UTF-8. Convert the file.") from error
-    names = tuple(name.strip() for name in next(csv.reader([header])))
-    return TextFormat(names, ",", quoted=True, header=True)
+def _look_at_all(config: FilesSource) -> _Tables:
+    candidates = config.candidates
+    paths = [candidates] if isinstance(candidates, str) else candidates or []
+    keys = ["source.candidates"]
+    if len(paths) > 1:
+        keys = [f"source.candidates[{number}]" for number in range(len(paths))]
+    problems: list[str] = []
+
+    def look(path: str, key: str, how: FileFormat | None) -> TableLayout | None:
+        try:
+            return look_at_table(find_files(path, key), how, key)
+        except InputError as error:
+            problems.append(str(error))
+            return None
+
+    log = look(config.interactions, "source.interactions", config.formats.get("interactions"))
+    catalogues = [
+        look(path, key, config.formats.get("candidates"))
+        for path, key in zip(paths, keys, strict=False)
+    ]
+    users = None
+    if config.users is not None:
+        users = look(config.users, "source.users", config.formats.get("users"))
+    raise_all(problems)
+    assert log is not None
+    return _Tables(log, [table for table in catalogues if table is not None], users)
 
 
-def _column_types(files: list[Path], config: FilesSource, key: str) -> dict[str, DType]:
-    """Return the columns of the files, which must all be the same."""
-    types: dict[str, DType] = {}
-    for path in files:
-        if path.suffix == ".parquet":
-            try:
-                fields = list(pq.read_schema(path))
-            except pa.ArrowInvalid as error:
-                raise InputError(f"{key}: {path} is not a Parquet file ({error}).") from error
-            names = tuple(field.name for field in fields)
-            found = {
-                field.name: config.dtypes.get(field.name) or _dtype(field, path) for field in fields
-            }
+def raise_all(problems: list[str]) -> None:
+    """Raise one `InputError` with all problems, if there are any."""
+    if problems:
+        raise InputError("\n".join(dict.fromkeys(problems)))
+
+
+def _has_records(table: TableLayout) -> bool:
+    return any(
+        records.rows.num_rows or records.rejects.num_rows
+        for part in parts_of(table.files)
+        for records in read_part(part, {})
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The columns to read of each table, and what becomes of them."""
+
+    schema: Schema
+    log: Wanted
+    items: Wanted
+    catalogues: list[Wanted]
+    users: Wanted
+
+
+class _Planner:
+    """Decides which columns of which table are read, and collects what is wrong with them."""
+
+    def __init__(self, config: FilesSource, needs: TableNeeds | None, tables: _Tables):
+        self._config = config
+        self._columns = config.columns
+        self._needs = needs
+        self._tables = _with_declared_keys(config, needs, tables)
+        self._problems: list[str] = []
+
+    def plan(self) -> _Plan:
+        """Return the plan.
+
+        Raises:
+            InputError: If a column is missing or unusable.
+        """
+        columns, log = self._columns, self._tables.log
+        self._check_names()
+        self._require(log, query_id=columns.query_id, candidate_id=columns.candidate_id,
+                      rating=columns.rating, timestamp=columns.timestamp,
+                      event=columns.event)  # fmt: skip
+        item_tables = self._tables.catalogues or [log]
+        for table in item_tables:
+            self._require(table, candidate_id=columns.candidate_id)
+        people = self._tables.users or log
+        self._require(people, query_id=columns.query_id)
+        raise_all(self._problems)
+
+        query = self._features("query", [people])
+        if self._tables.catalogues or self._needs is not None:
+            candidate = self._features("candidate", item_tables)
         else:
-            if not path.stat().st_size:
-                raise InputError(f"{key}: {path} is empty: it has no header line.")
-            names = _text_format(path).columns
-            found = {name: config.dtypes.get(name, "string") for name in names}
-        if len(found) < len(names):
-            twice = sorted(name for name in found if names.count(name) > 1)
-            raise InputError(
-                f"{key}: {path} has the column {twice[0]!r} twice. Rename one of them."
-            )
-        # The columns of text have positions, those of Parquet have names.
-        same_place = path.suffix == ".parquet" or list(found) == list(types)
-        if types and (found != types or not same_place):
-            raise InputError(
-                f"{key}: {path} has the columns {_listed(found)}, but {files[0]} has "
-                f"{_listed(types)}. All files of a table need the same columns and types, and CSV "
-                "files the same order."
-            )
-        types = found
-    return types
+            candidate = {}
+        title = self._title(item_tables)
+        raise_all(self._problems)
 
-
-def _listed(types: dict[str, DType]) -> str:
-    return ", ".join(f"{name} ({dtype})" for name, dtype in types.items())
-
-
-def _dtype(field: pa.Field, path: Path) -> DType:
-    kind = field.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
-        return "int64"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "float32"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return "string"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return "list<string>"
-    raise InputError(
-        f"{path}: column {field.name!r} has the type {kind}, which no feature can use. Convert "
-        "it to a number, a string or a list of strings, or remove it."
-    )
-
-
-def _require(types: dict[str, DType], path: Path, wanted: dict[str, str | None]) -> None:
-    for meaning, name in wanted.items():
-        if name is not None and name not in types:
-            raise InputError(
-                f"source.columns.{meaning}: {path} has no column {name!r}. Its columns are "
-                f"{', '.join(types)}."
-            )
-
-
-def _check_names(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]) -> None:
-    """Refuse names that would be those of two columns of the tables."""
-    columns = config.columns
-    for meaning, name, types in (
-        ("rating", _RATING, log),
-        ("timestamp", TIMESTAMP, log),
-        ("title", TITLE, catalogue),
-    ):
-        if getattr(columns, meaning) is None and name in types:
-            raise InputError(
-                f"source.columns.{meaning} is not set, but there is a column {name!r}. Set it to "
-                f"{name!r} if that is what the column holds, or rename the column."
-            )
-    for meanings in (
-        ("query_id", "candidate_id", "rating", "timestamp"),
-        ("candidate_id", "title"),
-    ):
-        named: dict[str, str] = {}
-        for meaning in meanings:
-            name = getattr(columns, meaning)
-            if name in named:
-                raise InputError(
-                    f"source.columns: {named[name]} and {meaning} are both {name!r}. Each needs "
-                    "its own column; remove a setting that has no column."
-                )
-            if name is not None:
-                named[name] = meaning
-    for key, types, reserved in (
-        ("interactions", log, (FILE, ROW, CANDIDATE_INDEX)),
-        ("candidates", catalogue, (FILE, ROW)),
-    ):
-        for name in reserved:
-            if name in types:
-                raise InputError(
-                    f"source.{key}: the column {name!r} has a name that ingest reserves. Rename it."
-                )
-
-
-def _schema(config: FilesSource, log: dict[str, DType], catalogue: dict[str, DType]) -> Schema:
-    columns = config.columns
-    apart = {columns.query_id, columns.candidate_id, columns.rating, columns.timestamp}
-    query = [Column(name=columns.query_id, dtype=log[columns.query_id], role="query_id")]
-    query += [Column(name=name, dtype=kind) for name, kind in log.items() if name not in apart]
-    candidate = [
-        Column(
-            name=columns.candidate_id, dtype=catalogue[columns.candidate_id], role="candidate_id"
+        query_needs = self._needs.query if self._needs else {}
+        candidate_needs = self._needs.candidate if self._needs else {}
+        people_types = self._types(people, query_needs)
+        schema_query = [
+            Column(name=columns.query_id, dtype=people_types.an_id(columns.query_id),
+                   role="query_id"),
+            *(Column(name=name, dtype=people_types.feature(name)) for name in query),
+        ]  # fmt: skip
+        item_types = [self._types(table, candidate_needs) for table in item_tables]
+        schema_candidate = [
+            Column(name=columns.candidate_id, dtype=item_types[0].an_id(columns.candidate_id),
+                   role="candidate_id"),
+            Column(name=columns.title or TITLE, dtype="string", role="title"),
+            *(Column(name=name, dtype=item_types[at].feature(name))
+              for name, at in candidate.items()),
+        ]  # fmt: skip
+        if columns.title is not None:
+            item_types[title].check(columns.title, _TEXTS, "title", "a title is text")
+        self._check_log()
+        for types in (people_types, *item_types):
+            self._problems += types.problems
+        schema = Schema(
+            query=schema_query,
+            interaction=[
+                Column(name=columns.rating or _RATING, dtype="float32", role="rating"),
+                Column(name=columns.timestamp or TIMESTAMP, dtype="int64", role="timestamp"),
+            ],
+            candidate=schema_candidate,
         )
-    ]
-    title = columns.title or TITLE
-    candidate.append(Column(name=title, dtype="string", role="title"))
-    candidate += [
-        Column(name=name, dtype=kind)
-        for name, kind in catalogue.items()
-        if name not in (columns.candidate_id, title)
-    ]
-    return Schema(
-        query=query,
-        interaction=[
-            Column(name=columns.rating or _RATING, dtype="float32", role="rating"),
-            Column(name=columns.timestamp or TIMESTAMP, dtype="int64", role="timestamp"),
-        ],
-        candidate=candidate,
+        raise_all(self._problems)
+        schema.id_dtypes  # noqa: B018 - raises if an id is neither a string nor an integer
+        return self._wanted(schema, candidate, title)
+
+    def _wanted(self, schema: Schema, candidate: dict[str, int], title: int) -> _Plan:
+        columns = self._columns
+        of_query: Wanted = {column.name: column.dtype for column in schema.query}
+        of_candidate: Wanted = {column.name: column.dtype for column in schema.candidate}
+        log: Wanted = {columns.query_id: None, columns.candidate_id: None}
+        if self._tables.users is None:
+            log = of_query | {columns.candidate_id: None}
+        for name in (columns.rating, columns.timestamp, columns.event):
+            if name is not None:
+                log[name] = None
+        places = dict(candidate)
+        if columns.title is not None:
+            places[columns.title] = title
+        catalogues = [
+            {columns.candidate_id: None}
+            | {name: of_candidate[name] for name, place in places.items() if place == at}
+            for at in range(max(1, len(self._tables.catalogues)))
+        ]
+        return _Plan(schema, log, catalogues[0], catalogues, of_query)
+
+    def _types(self, table: TableLayout, needs: dict[str, ColumnNeed]) -> ColumnTypes:
+        return ColumnTypes(table, dict(self._config.dtypes), needs)
+
+    def _check_log(self) -> None:
+        """Check the types of the log's own columns."""
+        columns, log = self._columns, self._tables.log
+        types = self._types(log, {})
+        for meaning, name in (
+            ("query_id", columns.query_id),
+            ("candidate_id", columns.candidate_id),
+        ):
+            types.check(name, _TEXTS, meaning, "an id is a string or an integer")
+        if columns.rating is not None:
+            types.check(columns.rating, _NUMBERS, "rating", "a rating is a number")
+        if columns.timestamp is not None:
+            types.check(
+                columns.timestamp, _TIMES, "timestamp",
+                "a time is a number, ISO 8601 text, a date or a timestamp",
+            )  # fmt: skip
+        if columns.event is not None:
+            types.check(columns.event, _TEXTS, "event", "a kind of event is text")
+        self._problems += types.problems
+
+    def _require(self, table: TableLayout, **wanted: str | None) -> None:
+        for meaning, name in wanted.items():
+            if name is None:
+                continue
+            lacking = table.file_without(name)
+            if lacking is not None:
+                names = list(lacking.columns)
+                hint = ""
+                if names[:1] == ["column_1"]:
+                    table_name = table.key.removeprefix("source.").partition("[")[0]
+                    hint = (
+                        " It has no header line: name its columns in "
+                        f"source.formats.{table_name}.names."
+                    )
+                self._problems.append(
+                    f"source.columns.{meaning}: {lacking.file.name} has no column {name!r}. Its "
+                    f"columns are {listed(names)}.{hint}"
+                )
+            self._once(table, name)
+
+    def _once(self, table: TableLayout, name: str) -> None:
+        for layout in table.files:
+            if name in layout.repeated:
+                self._problems.append(
+                    f"{table.key}: {layout.file.name} has the column {name!r} twice. Rename one "
+                    "of them."
+                )
+                return
+
+    def _features(self, side: str, tables: list[TableLayout]) -> dict[str, int]:
+        """Return the columns of features, each with the number of the table that has it."""
+        columns = self._columns
+        apart = {columns.candidate_id, columns.title}
+        if side == "query":
+            apart = {columns.query_id, columns.candidate_id, columns.rating, columns.timestamp}
+            apart |= {columns.event} | ({columns.title} if not self._tables.catalogues else set())
+        if self._needs is None:
+            found = self._all_columns(tables, apart)
+        else:
+            needed = self._needs.query if side == "query" else self._needs.candidate
+            found = {}
+            for name in needed:
+                if name in apart:
+                    continue
+                at = next((n for n, table in enumerate(tables) if name in table.columns), None)
+                if at is not None:
+                    found[name] = at
+                elif not (side == "query" and name in DERIVED):
+                    self._problems.append(self._no_column(side, name, tables))
+        for name, at in found.items():
+            self._once(tables[at], name)
+            lacking = tables[at].file_without(name)
+            if lacking is not None:
+                logger.info(
+                    f"{tables[at].key}: {lacking.file.name} has no column {name!r}; its rows have "
+                    "no value there"
+                )
+        self._refuse_reserved(side, list(found), tables[0].key)
+        return found
+
+    def _all_columns(self, tables: list[TableLayout], apart: set[str | None]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for at, table in enumerate(tables):
+            types = self._types(table, {})
+            for name in table.columns:
+                if name in apart or name in found:
+                    continue
+                if types.kind(name) == "other":
+                    logger.info(
+                        f"{table.key}: the column {name!r} is not read: no feature can use its type"
+                    )
+                    continue
+                found[name] = at
+        return found
+
+    def _no_column(self, side: str, name: str, tables: list[TableLayout]) -> str:
+        keys = " and ".join(table.key for table in tables)
+        names = list(dict.fromkeys(name for table in tables for name in table.columns))
+        also = ""
+        if tables[0].files[0].format == "jsonl":
+            also = f" If only later lines have it, set source.dtypes.{name}."
+        elif side == "query" and self._tables.users and name in self._tables.log.columns:
+            also = " It is a column of the log: with source.users, users are described there only."
+        return (
+            f"features.{side}.{name}: {keys} has no column {name!r}. Its columns are "
+            f"{listed(names)}.{also}"
+        )
+
+    def _title(self, tables: list[TableLayout]) -> int:
+        """Return the number of the table that has the title."""
+        title = self._columns.title
+        if title is None:
+            return 0
+        for at, table in enumerate(tables):
+            if title in table.columns:
+                self._once(table, title)
+                return at
+        names = list(dict.fromkeys(name for table in tables for name in table.columns))
+        self._problems.append(
+            f"source.columns.title: {tables[0].files[0].file.name} has no column {title!r}. Its "
+            f"columns are {listed(names)}."
+        )
+        return 0
+
+    def _check_names(self) -> None:
+        columns = self._columns
+        for meanings in (
+            ("query_id", "candidate_id", "rating", "timestamp", "event"),
+            ("candidate_id", "title"),
+        ):
+            named: dict[str, str] = {}
+            for meaning in meanings:
+                name = getattr(columns, meaning)
+                if name in named:
+                    self._problems.append(
+                        f"source.columns: {named[name]} and {meaning} are both {name!r}. Each "
+                        "needs its own column; remove a setting that has no column."
+                    )
+                if name is not None:
+                    named[name] = meaning
+
+    def _refuse_reserved(self, side: str, names: Iterable[str], key: str) -> None:
+        """Refuse names that would be those of two columns of the tables."""
+        reserved = {FILE, ROW, CANDIDATE_INDEX} if side == "query" else {FILE, ROW}
+        own = ("rating", _RATING), ("timestamp", TIMESTAMP)
+        for name in names:
+            if name in reserved:
+                self._problems.append(
+                    f"{key}: the column {name!r} has a name that ingest reserves. Rename it."
+                )
+            for meaning, default in own if side == "query" else [("title", TITLE)]:
+                if name == default and getattr(self._columns, meaning) is None:
+                    self._problems.append(
+                        f"source.columns.{meaning} is not set, but there is a column {name!r}. "
+                        f"Set it to {name!r} if that is what the column holds, or rename the "
+                        "column."
+                    )
+
+
+def _with_declared_keys(config: FilesSource, needs: TableNeeds | None, tables: _Tables) -> _Tables:
+    """Add the keys of JSON objects that are declared but not in the first lines."""
+    if needs is None:
+        return tables
+    wanted = [name for name in (*needs.query, *needs.candidate) if name in config.dtypes]
+
+    def extended(table: TableLayout) -> TableLayout:
+        if table.files[0].format != "jsonl":
+            return table
+        more = {
+            name: pa.list_(pa.string()) if config.dtypes[name] == "list<string>" else pa.string()
+            for name in wanted
+        }
+        return TableLayout(
+            table.key,
+            [replace(layout, columns=more | layout.columns) for layout in table.files],
+        )
+
+    return _Tables(
+        extended(tables.log),
+        [extended(table) for table in tables.catalogues],
+        extended(tables.users) if tables.users else None,
     )
-
-
-class _ReadParquet(beam.PTransform):
-    """A root transform that reads Parquet files, one row group at a time."""
-
-    def __init__(self, files: list[Path], batch_rows: int):
-        super().__init__()
-        self._groups = []
-        for path in files:
-            row = 1
-            metadata = pq.read_metadata(path)
-            for group in range(metadata.num_row_groups):
-                self._groups.append((str(path), group, row))
-                row += metadata.row_group(group).num_rows
-        self._batch_rows = batch_rows
-
-    def expand(self, begin: beam.pvalue.PBegin) -> Any:
-        return {
-            "main": begin
-            | "Row groups" >> beam.Create(self._groups)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_read_row_group, self._batch_rows),
-            "rejects": begin | "No rejects" >> beam.Create([]),
-        }
-
-
-def _read_row_group(group: tuple[str, int, int], batch_rows: int) -> Iterator[pa.RecordBatch]:
-    path, number, first_row = group
-    table = pq.ParquetFile(path).read_row_group(number)
-    table = with_origin(table, Path(path).name, first_row)
-    yield from table.combine_chunks().to_batches(max_chunksize=batch_rows)
-
-
-class _WithDefaults(beam.PTransform):
-    """A root transform that adds a rating of 1 and a timestamp of 0 if the log has none."""
-
-    def __init__(self, read: beam.PTransform, add_rating: bool, timestamp: str | None):
-        super().__init__()
-        self._read = read
-        self._add_rating = add_rating
-        self._add_timestamp = timestamp is None
-
-    def expand(self, begin: beam.pvalue.PBegin) -> Any:
-        outputs = begin | self._read
-        return {
-            "main": outputs["main"]
-            | "Defaults" >> beam.Map(_add_defaults, self._add_rating, self._add_timestamp),
-            "rejects": outputs["rejects"],
-        }
-
-
-def _add_defaults(batch: pa.RecordBatch, add_rating: bool, add_timestamp: bool) -> pa.RecordBatch:
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    if add_rating:
-        columns[_RATING] = pa.repeat(pa.scalar(1.0, pa.float32()), batch.num_rows)
-    if add_timestamp:
-        columns[TIMESTAMP] = pa.repeat(pa.scalar(0, pa.int64()), batch.num_rows)
-    return pa.RecordBatch.from_pydict(columns)

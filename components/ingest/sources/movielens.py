@@ -3,20 +3,45 @@
 Both give the same rows; the columns' names are those of TFDS.
 """
 
-import shutil
+import logging
+import lzma
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from components.ingest.config import MovieLensSource
 from components.ingest.schemas import movielens_schema
+from components.ingest.sources.file_search import FoundFile
+from components.ingest.sources.layout import Layout, TableLayout
 from components.ingest.sources.log import InteractionLog
-from components.ingest.sources.movielens_layouts import layout_of
+from components.ingest.sources.movielens_layouts import TextFormat, archive_of
 from components.ingest.sources.movielens_prepared import is_prepared, open_prepared
-from components.ingest.sources.text import ReadText, parse_file, split_blocks
+from components.ingest.sources.reading import ReadFiles, read_all
+from components.ingest.sources.text_encoding import find_encoding
+from components.ingest.sources.text_layout import TextLayout
 from components.shared.runtime.errors import InputError
 from components.shared.storage.names import checked
+
+logger = logging.getLogger(__name__)
+
+# GroupLens's archives unpack to three to five times their size.
+_MAX_RATIO = 100
+_RATIO_FROM_BYTES = 16 << 20
+_CHUNK_BYTES = 1 << 20
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # an unknown compression method
+)
 
 
 def open_movielens(config: MovieLensSource, *, batch_rows: int, workdir: str) -> InteractionLog:
@@ -78,14 +103,14 @@ def download(config: MovieLensSource) -> Path:
 
 def _other_version(names: set[str], version: str) -> str:
     for other in ("100k", "1m", "25m"):
-        if other != version and set(layout_of(other).files) <= names:
+        if other != version and set(archive_of(other).files) <= names:
             known = "20m, 25m or latest-small" if other == "25m" else other
             return f" It looks like version {known}: set source.version to it."
     return ""
 
 
 def _unpack(archive: Path, version: str, workdir: Path) -> Path:
-    wanted = layout_of(version).files
+    wanted = archive_of(version).files
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = {Path(name).name: name for name in zipped.namelist()}
@@ -102,18 +127,46 @@ def _unpack(archive: Path, version: str, workdir: Path) -> Path:
                     f"missing.{_other_version(set(members), version)}"
                 )
             for name in wanted:
-                with zipped.open(members[name]) as source, open(workdir / name, "wb") as target:
-                    shutil.copyfileobj(source, target)
-    except zipfile.BadZipFile as error:
+                _unpack_file(zipped, members[name], archive, workdir / name)
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, UnicodeError) as error:
         raise InputError(
-            f"source.path: {archive} is not a zip archive ({error}). Download it again, or set "
-            "source.path to the unpacked folder."
+            f"source.path: {archive} is not a zip archive ({str(error)[:200]}). Download it again, "
+            "or set source.path to the unpacked folder."
         ) from error
     return workdir
 
 
+def _unpack_file(zipped: zipfile.ZipFile, member: str, archive: Path, target: Path) -> None:
+    """Unpack a file of an archive; stop if it is damaged or unpacks to far too much."""
+    packed = max(1, zipped.getinfo(member).compress_size)
+    size = 0
+    with open(target, "wb") as file:
+        for data in _unpacked(zipped, member, archive):
+            size += len(data)
+            if size > _RATIO_FROM_BYTES and size > _MAX_RATIO * packed:
+                raise InputError(
+                    f"source.path: {member} in {archive} unpacks to more than {_MAX_RATIO} times "
+                    f"its {packed:,} bytes: this is not GroupLens's archive. Download it again."
+                )
+            file.write(data)
+
+
+def _unpacked(zipped: zipfile.ZipFile, member: str, archive: Path) -> Iterator[bytes]:
+    try:
+        with zipped.open(member) as source:
+            while data := source.read(_CHUNK_BYTES):
+                yield data
+    except zipfile.BadZipFile:
+        raise
+    except _DAMAGE as error:
+        raise InputError(
+            f"source.path: {member} in {archive} cannot be unpacked ({str(error)[:200]}). Download "
+            "the archive again, or set source.path to the unpacked folder."
+        ) from error
+
+
 def _find_files(folder: Path, version: str, given: Path) -> dict[str, Path]:
-    wanted = layout_of(version).files
+    wanted = archive_of(version).files
     for place in (folder, folder / f"ml-{version}"):
         if all((place / name).is_file() for name in wanted):
             return {name: place / name for name in wanted}
@@ -127,26 +180,41 @@ def _find_files(folder: Path, version: str, given: Path) -> dict[str, Path]:
 
 
 def _open_folder(version: str, files: dict[str, Path], batch_rows: int) -> InteractionLog:
-    layout = layout_of(version)
-    ratings, ratings_format = layout.ratings
-    movies, movies_format = layout.movies
-    blocks = split_blocks(str(files[ratings]), ratings, header=ratings_format.header)
-    if not blocks:
+    archive = archive_of(version)
+    name, text_format = archive.ratings
+    ratings = _table(files[name], name, text_format)
+    with open(files[name], "rb") as file:
+        empty = not file.readline() or (text_format.header and not file.readline())
+    if empty:
         raise InputError(
-            f"source.path: {files[ratings]} is empty: there are no interactions to learn from. "
+            f"source.path: {files[name]} is empty: there are no interactions to learn from. "
             "Download the archive again."
         )
-    candidates, rejects = parse_file(str(files[movies]), movies, movies_format)
+    candidates, rejects = _read(files, archive.movies)
     users = None
-    if layout.users and layout.parse_users:
-        name, users_format = layout.users
-        rows, bad_users = parse_file(str(files[name]), name, users_format)
-        users = layout.parse_users(rows)
+    if archive.users and archive.parse_users:
+        rows, bad_users = _read(files, archive.users)
+        users = archive.parse_users(rows)
         rejects = pa.concat_tables([rejects, bad_users])
     return InteractionLog(
         schema=movielens_schema(version),
-        interactions=ReadText(blocks, ratings_format, batch_rows),
-        candidates=layout.parse_movies(candidates),
+        interactions=ReadFiles(ratings, dict.fromkeys(text_format.columns), {}, batch_rows),
+        candidates=archive.parse_movies(candidates),
         users=users,
         rejects=rejects,
     )
+
+
+def _read(files: dict[str, Path], named: tuple[str, TextFormat]) -> tuple[pa.Table, pa.Table]:
+    name, text_format = named
+    return read_all(_table(files[name], name, text_format), dict.fromkeys(text_format.columns))
+
+
+def _table(path: Path, name: str, text_format: TextFormat) -> TableLayout:
+    encoding, note = find_encoding(str(path), name, None, text_format.encoding)
+    if note:
+        logger.info(f"{name}: {note}")
+    text = TextLayout(encoding, text_format.delimiter, text_format.quoted, int(text_format.header))
+    columns = dict.fromkeys(text_format.columns, pa.string())
+    found = FoundFile(str(path), name)
+    return TableLayout("source.path", [Layout(found, "csv", columns, text_format.columns, text)])

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from components.ingest.parsing import parse_numbers
 from components.ingest.schemas import OCCUPATIONS
 from components.ingest.sources.log import FILE, ROW
-from components.ingest.sources.text import TextFormat
 from components.shared.contracts.tables import TIMESTAMP
 
 # The genre flags of u.item, in the order of its columns.
@@ -92,7 +91,26 @@ _AGE_BUCKETS = np.array([1, 18, 25, 35, 45, 50, 56])
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextFormat:
+    """How a file is written.
+
+    Args:
+        columns: The names of its columns, by position.
+        delimiter: The separator of fields, of one or more characters.
+        quoted: Whether fields may be quoted with `"`.
+        header: Whether the first line contains other names of the columns.
+        encoding: The encoding; found by looking at the file by default.
+    """
+
+    columns: tuple[str, ...]
+    delimiter: str
+    quoted: bool = False
+    header: bool = False
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class Archive:
     """The files of a version's archive, and how to read them.
 
     Args:
@@ -188,10 +206,10 @@ _RATING_FIELDS = ("user_id", "movie_id", "user_rating", TIMESTAMP)
 _USER_FIELDS_1M = ("user_id", "gender", "age", "occupation", "user_zip_code")
 
 
-def layout_of(version: str) -> Layout:
+def archive_of(version: str) -> Archive:
     """Return the layout of a version's archive."""
     if version == "100k":
-        return Layout(
+        return Archive(
             ratings=("u.data", TextFormat(_RATING_FIELDS, "\t", encoding="latin-1")),
             movies=(
                 "u.item",
@@ -214,14 +232,14 @@ def layout_of(version: str) -> Layout:
         )
     movie_fields = ("movie_id", "movie_title", "movie_genres")
     if version == "1m":
-        return Layout(
+        return Archive(
             ratings=("ratings.dat", TextFormat(_RATING_FIELDS, "::", encoding="latin-1")),
             movies=("movies.dat", TextFormat(movie_fields, "::", encoding="latin-1")),
             users=("users.dat", TextFormat(_USER_FIELDS_1M, "::", encoding="latin-1")),
             parse_movies=_movies_with_genre_names,
             parse_users=_users_1m,
         )
-    return Layout(
+    return Archive(
         ratings=("ratings.csv", TextFormat(_RATING_FIELDS, ",", quoted=True, header=True)),
         movies=("movies.csv", TextFormat(movie_fields, ",", quoted=True, header=True)),
         users=None,

@@ -29,12 +29,14 @@ def source_files(source: Mapping[str, Any]) -> dict[str, list[str]]:
     Raises:
         InputError: If a bucket cannot be read.
     """
-    return {
-        key: list(_remote_files(key, path) if is_remote(path) else _local_files(path))
-        for key in sorted(SOURCE_PATHS)
-        # In a sample source, `interactions` is a number.
-        if isinstance(path := source.get(key), str)
-    }
+    found = {}
+    for key in sorted(SOURCE_PATHS):
+        paths = source.get(key)
+        if isinstance(paths, str):
+            paths = [paths]
+        if isinstance(paths, list):  # in a sample source, `interactions` and `users` are numbers
+            found[key] = [file for path in paths for file in _files(key, path)]
+    return found
 
 
 def source_fingerprint(source: Mapping[str, Any]) -> str:
@@ -54,6 +56,10 @@ def fingerprint_of(files: Mapping[str, list[str]]) -> str:
     lines = [line for of_key in files.values() for line in of_key]
     digest = hashlib.sha256("".join(f"{line}\n" for line in lines).encode())
     return digest.hexdigest()[:16] if lines else ""
+
+
+def _files(key: str, path: str) -> Iterator[str]:
+    return _remote_files(key, path) if is_remote(path) else _local_files(path)
 
 
 def _local_files(pattern: str) -> Iterator[str]:

@@ -1,4 +1,5 @@
 import errno
+import gzip
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -104,12 +105,6 @@ def not_there(folder: Path) -> Source:
     return movielens("100k", folder / "nowhere.zip")
 
 
-def latin_1_movies(folder: Path) -> Source:
-    files = movielens_csv()
-    files["movies.csv"] = files["movies.csv"].decode().encode("latin-1")
-    return movielens("latest-small", write_folder(folder / "ml", files))
-
-
 def header_only_log(folder: Path) -> Source:
     return csv_source(folder, [])
 
@@ -158,23 +153,6 @@ def mixed_kinds(folder: Path) -> Source:
     return files_source(folder / "log.*", folder / "catalogue.csv")
 
 
-def differing_columns(folder: Path) -> Source:
-    write_csv(folder / "log2.csv", (*LOG, "device"), [])
-    return {**csv_source(folder), "interactions": str(folder / "log*.csv")}
-
-
-def differing_order(folder: Path) -> Source:
-    write_csv(folder / "log2.csv", LOG[::-1], [])
-    return {**csv_source(folder), "interactions": str(folder / "log*.csv")}
-
-
-def differing_types(folder: Path) -> Source:
-    table = catalogue_table()
-    pq.write_table(table.set_column(0, "item", table["item"].cast(pa.string())),
-                   folder / "catalogue2.parquet")  # fmt: skip
-    return {**parquet_source(folder), "candidates": str(folder / "catalogue*.parquet")}
-
-
 def column_twice(folder: Path) -> Source:
     write_csv(folder / "log.csv", ("user", "item", "item"), [])
     catalogue = write_csv(folder / "catalogue.csv", CATALOGUE, catalogue_rows())
@@ -200,21 +178,18 @@ def taken_name(folder: Path) -> Source:
     return parquet_source(folder, log, columns=without("timestamp"))
 
 
-def useless_type(folder: Path) -> Source:
-    days = pa.array([0] * 110, pa.date32())
-    return parquet_source(folder, log_table().append_column("day", days))
-
-
 def float_ids(folder: Path) -> Source:
     catalogue = catalogue_table()
     ids = catalogue["item"].cast(pa.float64())
     return parquet_source(folder, catalogue=catalogue.set_column(0, "item", ids))
 
 
-def latin_1_log(folder: Path) -> Source:
-    source = csv_source(folder, [*log_rows(), ("é", 1, 5, 7)])
-    content = (folder / "log.csv").read_text(encoding="utf-8")
-    (folder / "log.csv").write_text(content, encoding="latin-1")
+def cut_log(folder: Path) -> Source:
+    """Gzip data in a file whose name does not say so, cut in a later block."""
+    rows = [(f"u{row}", row % 11 + 1, 5, row * 7919 % 100_003) for row in range(40_000)]
+    source = csv_source(folder, rows)
+    content = gzip.compress((folder / "log.csv").read_bytes())
+    (folder / "log.csv").write_bytes(content[: len(content) // 2])
     return source
 
 
@@ -246,28 +221,23 @@ def too_few_rows(folder: Path) -> Source:
         (zip_without_one_file, ["ml-100k.zip is not MovieLens 100k: u.user missing"]),
         (unrelated_folder, ["photos is neither a folder of MovieLens 100k", "TFDS data directory"]),
         (not_there, ["nowhere.zip does not exist", "leave source.path out to download it"]),
-        (latin_1_movies, ["movies.csv, row 2: not UTF-8", "Convert"]),
         (header_only_log, ["source.interactions", "log.csv has no rows"]),
         (header_only_catalogue, ["The catalogue has no usable item"]),
         (empty_csv, ["source.interactions", "log.csv is empty: it has no header line"]),
         (no_rows_in_parquet, ["source.interactions", "log.parquet has no rows"]),
         (no_match, ["source.interactions: no file matches", "logs-*.csv"]),
-        (neither_kind, ["log.json is neither .parquet nor .csv"]),
+        (neither_kind, ["log.json has no line that is a JSON object"]),
         (no_parquet, ["source.interactions", "log.parquet is not a Parquet file"]),
         (missing_log_column, ["source.columns.rating", "no column 'stars'", "user, item, rating"]),
         (missing_catalogue_column, ["source.columns.candidate_id", "'item'", "id, name"]),
-        (mixed_kinds, ["log.* matches both Parquet and CSV files", "files of one kind"]),
-        (differing_columns, ["log2.csv has the columns", "device", "same columns"]),
-        (differing_order, ["log2.csv has the columns ts", "the same order"]),
-        (differing_types, ["catalogue2.parquet", "item (string)", "item (int64)"]),
+        (mixed_kinds, ["log.csv is csv and log.parquet is parquet", "files of one format"]),
         (column_twice, ["log.csv has the column 'item' twice", "Rename"]),
         (rating_not_named, ["source.columns.rating is not set", "a column 'rating'"]),
         (title_not_named, ["source.columns.title is not set", "a column 'title'"]),
         (one_column_for_two, ["candidate_id and title are both 'item'"]),
         (taken_name, ["source.interactions", "'candidate_index'", "Rename it"]),
-        (useless_type, ["log.parquet: column 'day' has the type date32", "remove it"]),
         (float_ids, ["item: an id must be a string or an integer, not float32", "source.dtypes"]),
-        (latin_1_log, ["log.csv, row 112: not UTF-8", "Convert"]),
+        (cut_log, ["log.csv is damaged: its gzip data ends or breaks after", "again"]),
         (one_user, ["only one user", "names the user's column"]),
         (no_good_row, ["3 of 3 rows (100.0%) were rejected", "log.csv, row 2"]),
         (too_few_rows, ["part has no rows", "2 rows are too few for ingest.split=random"]),
@@ -373,11 +343,18 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
     assert left_over(tmp_path) == []
 
 
-def test_bad_text_found_by_a_worker_is_one_clear_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_damage_found_by_a_worker_is_one_clear_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("components.ingest.sources.text_stream.BLOCK_BYTES", 4096)
+    monkeypatch.setattr("components.ingest.sources.text_encoding._SAMPLE_BYTES", 4096)
+    source = cut_log(tmp_path)
+    # With a known encoding, looking at the file ends before the damage.
+    source["formats"] = {"interactions": {"encoding": "utf-8"}}
     with pytest.raises(SystemExit):
-        step(tmp_path, latin_1_log(tmp_path))
+        step(tmp_path, source)
     out, err = capfd.readouterr()
-    assert out == "[ingest] error: log.csv, row 112: not UTF-8. Convert the file.\n"
+    assert out.startswith("[ingest] error: log.csv is damaged: its gzip data ends or breaks after")
+    assert out.endswith("Copy or download it again.\n")
+    assert len(out.splitlines()) == 1
     assert err == ""

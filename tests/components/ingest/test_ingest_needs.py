@@ -111,7 +111,7 @@ def test_built_in_sources_keep_only_what_is_needed(tmp_path: Path) -> None:
 
 def test_all_that_the_first_look_shows_is_said_in_one_message(tmp_path: Path) -> None:
     needs = {
-        "query": {"age": {"dtypes": ["float32"]}, "history": {"dtypes": ["list<string>"]}},
+        "query": {"history": {"dtypes": ["list<string>"]}},
         "candidate": {"name": {"dtypes": ["list<string>"]}},
         "candidates": 101,
         "cutoffs": ["evaluate.ks", "train.monitor"],
@@ -120,17 +120,16 @@ def test_all_that_the_first_look_shows_is_said_in_one_message(tmp_path: Path) ->
     with pytest.raises(InputError) as caught:
         run(tmp_path, source, needs=needs)
     problems = str(caught.value).splitlines()
-    assert problems[0] == "5 problems:"
-    assert problems[1:4] == [
-        "  features.query.age: there is no such column. The query columns of this source are user.",
+    assert problems[0] == "4 problems:"
+    assert problems[1:3] == [
         "  features.query.history: there is no such column. Set ingest.history_length, and ingest "
         "makes it. The query columns of this source are user.",
         "  features.candidate.name: its type needs a column of list<string>, but name is string. "
         "If it is text that joins several values, set source.dtypes.name to list<string>, and "
         "list_separator in source.formats to what separates them (| by default).",
     ]
-    assert "no plausible times in any unit" in problems[4]
-    assert problems[5] == (
+    assert "no plausible times in any unit" in problems[3]
+    assert problems[4] == (
         "  evaluate.ks and train.monitor: a cut-off of 100 needs at least 101 candidates, but the "
         "catalogue has 11. Choose smaller cut-offs, or remove the settings: the defaults follow "
         "the size of the catalogue."

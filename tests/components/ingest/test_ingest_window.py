@@ -272,7 +272,7 @@ def test_rejects_are_those_of_the_whole_log(tmp_path: Path) -> None:
     assert windowed.interactions == clean.interactions
     assert sorted(row["reason"] for row in windowed.rejects) == [
         'rating must be a finite number, not "many"',
-        "ts is not an integer",
+        f'ts must be {EXPECTED_TIME}, not "soon"',
         "unknown item",
     ]
 

@@ -72,7 +72,7 @@ def test_a_source_that_names_no_file_has_no_fingerprint(source: dict[str, Any]) 
 
 
 def test_the_keys_are_those_of_every_source_that_names_files() -> None:
-    assert {"path", "interactions", "candidates"} == SOURCE_PATHS
+    assert {"path", "interactions", "candidates", "users"} == SOURCE_PATHS
 
 
 @pytest.mark.parametrize("pattern", ["log.csv", "log/*.csv", "log"])

@@ -1,0 +1,210 @@
+"""The candidates of the user's files: one or several catalogues, or the items of the log."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.ingest.sources.layout import TableLayout
+from components.ingest.sources.log import FILE, ROW
+from components.ingest.sources.reading import concat, parts_of, read_all, read_part
+from components.shared.contracts.tables import REJECTS_SCHEMA, DType
+from components.shared.runtime.arrow import one_array
+from components.shared.runtime.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_ROWS_AT_A_TIME = 1_000_000
+
+
+def id_text(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return ids as text, to compare those of different types; null if they are missing.
+
+    Raises:
+        InputError: If the column is damaged.
+    """
+    array = one_array(values)
+    try:
+        if pa.types.is_dictionary(array.type):
+            array.validate(full=True)
+            array = array.dictionary_decode()
+        if pa.types.is_string(array.type):
+            array.validate(full=True)
+    except pa.ArrowInvalid:
+        array = _only_utf8(array)
+    if not pa.types.is_string(array.type):
+        try:
+            array = pc.cast(array, pa.string())
+        except pa.ArrowInvalid:
+            array = _only_utf8(array)
+    array = pc.utf8_trim_whitespace(array)
+    return pc.if_else(pc.equal(array, ""), None, array)
+
+
+def _only_utf8(array: pa.Array) -> pa.Array:
+    """Return text with null for what is not UTF-8."""
+    try:
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        raw = pc.cast(array, pa.large_binary()).to_pylist()
+    except (pa.ArrowException, IndexError) as error:
+        raise InputError(f"A column of ids is damaged ({error}). Write the file again.") from error
+    return pa.array([None if value is None else _decoded(value) for value in raw], pa.string())
+
+
+def _decoded(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def read_catalogues(
+    tables: Sequence[tuple[TableLayout, Mapping[str, DType | None]]], candidate_id: str
+) -> tuple[pa.Table, pa.Table]:
+    """Read catalogues, and join the columns of all to the items of the first.
+
+    Args:
+        tables: The catalogues, each with the columns that it contributes and the id.
+        candidate_id: The name of the items' id.
+
+    Returns:
+        The candidates with `_file` and `_row`; and a table of `REJECTS_SCHEMA`.
+    """
+    (first, wanted), *others = tables
+    rows, rejects = read_all(first, wanted)
+    all_rejects = [rejects]
+    ids = id_text(rows[candidate_id])
+    for table, wanted_of_table in others:
+        more, rejects = read_all(table, wanted_of_table)
+        more_ids = id_text(more[candidate_id])
+        all_rejects += [rejects, _repeated(more, more_ids)]
+        position = pc.index_in(ids, pc.drop_null(more_ids)) if len(more_ids) else None
+        valid = np.flatnonzero(pc.is_valid(more_ids).to_numpy(zero_copy_only=False))
+        for name in wanted_of_table:
+            if name == candidate_id:
+                continue
+            values = one_array(more[name])
+            column = (
+                pa.nulls(len(ids), values.type)
+                if position is None
+                else values.take(pa.array(valid)).take(position)
+            )
+            rows = rows.append_column(name, column)
+        found = len(ids) - (position.null_count if position is not None else len(ids))
+        logger.info(f"{table.key}: {found:,} of {len(ids):,} items have a row in it")
+    return rows, pa.concat_tables(all_rejects)
+
+
+def _repeated(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    """Return the rows after the first of each id as rejects."""
+    _, first = np.unique(ids.fill_null("").to_numpy(zero_copy_only=False), return_index=True)
+    repeated = np.ones(len(ids), bool)
+    repeated[first] = False
+    bad = rows.filter(pa.array(repeated))
+    texts = ids.filter(pa.array(repeated)).fill_null("")
+    return pa.table(
+        {
+            "file": pc.cast(bad[FILE], pa.string()),
+            "row": bad[ROW],
+            "reason": pa.repeat("duplicate item", bad.num_rows),
+            "record": texts,
+        },
+        schema=REJECTS_SCHEMA,
+    )
+
+
+def items_of_log(
+    table: TableLayout,
+    wanted: Mapping[str, DType | None],
+    candidate_id: str,
+    timestamp: str | None,
+    latest: bool,
+) -> pa.Table:
+    """Find the items of a log, each with the columns of one of its rows, in one pass.
+
+    Args:
+        table: The log.
+        wanted: The id and the columns that describe an item.
+        candidate_id: The name of the item's id.
+        timestamp: The name of the time; by default, the order of the rows counts.
+        latest: Whether an item's latest row describes it, or its first.
+
+    Returns:
+        `(items,)` rows with the wanted columns, `_file` and `_row`.
+    """
+    columns = dict(wanted) | ({timestamp: None} if timestamp else {})
+    kept: list[pa.Table] = []
+    pending = 0
+    for part in parts_of(table.files):
+        for records in read_part(part, columns):
+            if not records.rows.num_rows:
+                continue
+            rows = _one_of_each(records.rows, candidate_id, timestamp, latest)
+            kept.append(rows)
+            pending += rows.num_rows
+            if pending > _ROWS_AT_A_TIME + 2 * kept[0].num_rows:
+                kept, pending = [_one_of_each(_joined(kept), candidate_id, timestamp, latest)], 0
+    if not kept:
+        raise InputError(f"{table.key} has no rows: there are no interactions to learn from.")
+    rows = _one_of_each(_joined(kept), candidate_id, timestamp, latest)
+    return rows if timestamp is None or timestamp in wanted else rows.drop_columns([timestamp])
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    joined = concat(tables)
+    assert joined is not None
+    return joined
+
+
+def _one_of_each(
+    rows: pa.Table, candidate_id: str, timestamp: str | None, latest: bool
+) -> pa.Table:
+    codes = pc.dictionary_encode(id_text(rows[candidate_id])).indices
+    code = codes.fill_null(-1).to_numpy(zero_copy_only=False)
+    time = np.zeros(rows.num_rows) if timestamp is None else sortable_time(rows[timestamp])
+    missing = np.isnan(time)
+    time = np.where(missing, -np.inf if latest else np.inf, time)
+    order = np.lexsort((np.arange(rows.num_rows), time, code))
+    ordered = code[order]
+    edge = ordered[1:] != ordered[:-1]
+    chosen = np.append(edge, True) if latest else np.insert(edge, 0, True)
+    chosen = order[chosen & (ordered >= 0)]
+    return rows.take(pa.array(np.sort(chosen)))
+
+
+def sortable_time(values: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Return numbers in the order of times: `(rows,) float64`, NaN for what is not a time.
+
+    Args:
+        values: Numbers, dates, timestamps, or text with numbers or ISO 8601.
+    """
+    array = one_array(values)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_date(array.type):
+        array = pc.cast(array, pa.timestamp("s"))
+    if pa.types.is_timestamp(array.type):
+        array = pc.cast(array.cast(pa.timestamp("us", array.type.tz), safe=False), pa.int64())
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        if pa.types.is_null(array.type):
+            return np.full(len(array), np.nan)
+        return pc.cast(array, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    text = id_text(array)
+    number = pc.match_substring_regex(text, r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$")
+    numbers = pc.cast(pc.utf8_ltrim(pc.if_else(number, text, None), "+"), pa.float64())
+    if numbers.null_count == text.null_count:
+        return numbers.to_numpy(zero_copy_only=False)
+    padded = pc.binary_join_element_wise(
+        pc.replace_substring(pc.utf8_slice_codeunits(text, 0, 19), "T", " "), "", ""
+    )
+    padded = pc.if_else(
+        pc.equal(pc.utf8_length(padded), 10),
+        pc.binary_join_element_wise(padded, " 00:00:00", ""),
+        padded,
+    )
+    times = pc.strptime(padded, format="%Y-%m-%d %H:%M:%S", unit="s", error_is_null=True)
+    seconds = pc.cast(pc.cast(times, pa.int64()), pa.float64())
+    return pc.coalesce(numbers, seconds).to_numpy(zero_copy_only=False)

@@ -1,0 +1,347 @@
+"""Reads files as record batches: as plain iterators, and as a root transform for Beam."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_text
+from components.ingest.sources.delimited import DelimitedParser, too_long
+from components.ingest.sources.json_lines import JsonParser
+from components.ingest.sources.layout import Layout, TableLayout
+from components.ingest.sources.log import FILE, ROW, Rejected, with_row_numbers
+from components.ingest.sources.parquet_files import read_row_group, row_groups
+from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
+from components.shared.contracts.tables import REJECTS_SCHEMA, DType
+from components.shared.runtime.arrow import one_array
+
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file, or a row group of a Parquet file.
+
+    Args:
+        layout: How the file is written.
+        group: The row group; None for the whole file.
+        first_row: The number of its first row, of a row group.
+    """
+
+    layout: Layout
+    group: int | None = None
+    first_row: int = 1
+
+
+@dataclass(frozen=True)
+class Records:
+    """Some rows of a file, and the records before or among them that could not be read.
+
+    Args:
+        rows: The wanted columns, in any type, with `_file` and `_row`.
+        rejects: A table of `REJECTS_SCHEMA`.
+    """
+
+    rows: pa.Table
+    rejects: pa.Table
+
+
+def read_batches(
+    layout: Layout, columns: Sequence[str], batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a file in batches, leaving out what cannot be read.
+
+    Args:
+        layout: How the file is written; see `components.ingest.sources.layout.look_at`.
+        columns: The columns. Text is not converted.
+        batch_rows: Maximum number of rows of a batch.
+
+    Raises:
+        InputError: If the file is damaged.
+
+    Example:
+    ```python
+    from components.ingest.sources.file_search import find_files
+    from components.ingest.sources.layout import look_at
+
+    Path("log.csv").write_text("user;stars\\n7;4,5\\n")
+    [batch] = read_batches(look_at(find_files("log.csv")[0]), ["stars"])
+    assert batch.to_pydict() == {"stars": ["4,5"], "_file": ["log.csv"], "_row": [2]}
+    ```
+    """
+    for part in parts_of([layout]):
+        for records in read_part(part, dict.fromkeys(columns), batch_rows):
+            yield from records.rows.combine_chunks().to_batches(max_chunksize=batch_rows)
+
+
+def parts_of(layouts: Sequence[Layout]) -> list[FilePart]:
+    """Divide files into parts that workers read in parallel.
+
+    Raises:
+        InputError: If a Parquet file is damaged.
+    """
+    parts = []
+    for layout in layouts:
+        if layout.format != "parquet":
+            parts.append(FilePart(layout))
+            continue
+        first_row = 1
+        for group, rows in enumerate(row_groups(layout.file.path, layout.file.name)):
+            if rows:
+                parts.append(FilePart(layout, group, first_row))
+            first_row += rows
+    return parts
+
+
+def read_part(
+    part: FilePart, wanted: Mapping[str, DType | None], batch_rows: int = BATCH_ROWS
+) -> Iterator[Records]:
+    """Read the wanted columns of a file or a row group.
+
+    Args:
+        part: What to read.
+        wanted: The columns, each with the type that it should have, for lists in
+            text; None: as in the file. A column that the file does not have is null.
+        batch_rows: Approximate number of rows at a time.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    layout = part.layout
+    here = [
+        name for name in wanted if name in layout.columns and name not in layout.file.partitions
+    ]
+    if part.group is not None:
+        found = _read_parquet(part, here, batch_rows)
+    else:
+        found = _read_text(layout, here)
+    for parsed in found:
+        table = _with_all_columns(parsed.table, len(parsed.numbers), layout, wanted)
+        yield Records(
+            with_row_numbers(table, layout.file.name, parsed.numbers),
+            rejects_of_text(parsed.bad, layout.file.name),
+        )
+
+
+def _read_parquet(part: FilePart, columns: list[str], batch_rows: int) -> Iterator[Parsed]:
+    assert part.group is not None
+    row = part.first_row
+    file = part.layout.file
+    for batch in read_row_group(file.path, file.name, part.group, columns, batch_rows):
+        numbers = np.arange(row, row + batch.num_rows)
+        row += batch.num_rows
+        yield Parsed(pa.Table.from_batches([batch]), numbers)
+
+
+def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
+    text = layout.text
+    assert text is not None
+    parser: DelimitedParser | JsonParser
+    if layout.format == "csv":
+        parser = DelimitedParser(
+            layout.names, columns, text.delimiter, text.quoted, text.comment, text.encoding
+        )
+        nothing = pa.table({name: pa.array([], pa.string()) for name in columns})
+    else:
+        parser = JsonParser(
+            {name: layout.columns[name] for name in columns}, text.comment, text.encoding
+        )
+        nothing = pa.table({name: pa.array([], layout.columns[name]) for name in columns})
+    none = np.empty(0, np.int64)
+    rest, line, skip = b"", 1, text.first_lines
+    file = layout.file
+    with opened(file.path, file.name, layout.compression) as stream:
+        for block in utf8_lines(stream, text.encoding):
+            if isinstance(block, TooLong):
+                if rest:
+                    lines = rest.count(b"\n")
+                    yield parser.parse(rest, line)
+                    rest, line = b"", line + lines
+                bad = BadRecord(line, too_long(MAX_LINE_BYTES), bytes(block))
+                yield Parsed(nothing, none, [bad])
+                line += 1
+                continue
+            while skip and block:  # the header and the comments before it
+                block = block[block.find(b"\n") + 1 :]
+                skip, line = skip - 1, line + 1
+            data = rest + block
+            if not data:
+                continue
+            parsed = parser.parse(data, line, last=False)
+            rest = b"".join(item + b"\n" for item in parsed.rest)
+            line += data.count(b"\n") - len(parsed.rest)
+            yield parsed
+        if rest:
+            yield parser.parse(rest, line)
+
+
+def _with_all_columns(
+    table: pa.Table, rows: int, layout: Layout, wanted: Mapping[str, DType | None]
+) -> pa.Table:
+    columns = {}
+    for name, dtype in wanted.items():
+        if name in layout.file.partitions:
+            value = layout.file.partitions[name]
+            array = pa.repeat(pa.scalar(value, pa.string()), rows)
+        elif name in table.column_names:
+            array = plain_text(one_array(table[name]))
+        else:
+            array = pa.nulls(rows)
+        if dtype == "list<string>" and _is_text(array.type):
+            array = split_text(array, layout.separator(name))
+        columns[name] = array
+    if not columns:
+        return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+    return pa.table(columns)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def plain_text(array: pa.Array) -> pa.Array:
+    """Return text in views as plain text; pyarrow 25 has few functions for views."""
+    if pa.types.is_string_view(array.type):
+        return pc.cast(pc.cast(array, pa.binary_view()), pa.binary()).view(pa.string())
+    if pa.types.is_binary_view(array.type):
+        return pc.cast(array, pa.binary())
+    return array
+
+
+def split_text(array: pa.Array, separator: str) -> pa.Array:
+    """Split text into lists; spaces around elements, and empty elements, are left out.
+
+    Args:
+        array: `(rows,)` text.
+        separator: What separates the elements.
+
+    Returns:
+        `(rows,)` lists of strings, empty where the text is blank; null where it is null.
+    """
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    lists = pc.split_pattern(pc.cast(array, pa.string()), separator)
+    elements = pc.utf8_trim_whitespace(lists.flatten())
+    parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    filled = pc.not_equal(elements, "").to_numpy(zero_copy_only=False)
+    lengths = np.bincount(parents[filled], minlength=len(lists))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), elements.filter(pa.array(filled)), mask=pc.is_null(lists)
+    )
+
+
+class ReadFiles(beam.PTransform):
+    """A root transform that reads files; see `InteractionLog.interactions`.
+
+    Args:
+        table: The files.
+        wanted: The columns; see `read_part`.
+        constants: Values of columns that the files do not have.
+        batch_rows: Maximum number of rows of a batch.
+    """
+
+    def __init__(
+        self,
+        table: TableLayout,
+        wanted: Mapping[str, DType | None],
+        constants: Mapping[str, pa.Scalar],
+        batch_rows: int,
+    ):
+        super().__init__()
+        self._parts = parts_of(table.files)
+        self._read = _ReadPart(dict(wanted), dict(constants), batch_rows)
+
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
+        """Return the outputs `main` and `rejects`."""
+        read = (
+            begin
+            | "Files" >> beam.Create(self._parts)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(self._read).with_outputs("rejects", main="main")
+        )
+        return {"main": read.main, "rejects": read.rejects}
+
+
+class _ReadPart(beam.DoFn):
+    def __init__(
+        self, wanted: dict[str, DType | None], constants: dict[str, pa.Scalar], batch_rows: int
+    ):
+        self._wanted = wanted
+        self._constants = constants
+        self._batch_rows = batch_rows
+
+    def process(self, part: FilePart) -> Iterator[pa.RecordBatch | Rejected]:
+        for records in read_part(part, self._wanted, self._batch_rows):
+            rows = records.rows
+            for name, value in self._constants.items():
+                rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+            yield from rows.combine_chunks().to_batches(max_chunksize=self._batch_rows)
+            for batch in records.rejects.to_batches():
+                yield beam.pvalue.TaggedOutput("rejects", batch)
+
+
+def read_all(table: TableLayout, wanted: Mapping[str, DType | None]) -> tuple[pa.Table, pa.Table]:
+    """Read the wanted columns of a small table.
+
+    Returns:
+        The rows with `_file` and `_row`; and a table of `REJECTS_SCHEMA`. A column that
+        has several types is text.
+    """
+    parts = [records for part in parts_of(table.files) for records in read_part(part, wanted)]
+    rows = concat([records.rows for records in parts])
+    rejects = pa.concat_tables(
+        [REJECTS_SCHEMA.empty_table(), *(records.rejects for records in parts)]
+    )
+    if rows is None:
+        empty = {name: pa.array([], pa.string()) for name in wanted}
+        rows = with_row_numbers(pa.table(empty), "", np.empty(0, np.int64))
+    return rows, rejects
+
+
+def concat(tables: list[pa.Table]) -> pa.Table | None:
+    """Join tables with the same names; columns that differ in their types become text."""
+    if not tables:
+        return None
+    columns = {}
+    for name in tables[0].column_names:
+        arrays = [one_array(table[name]) for table in tables]
+        arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in arrays]
+        kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
+        if len(kinds) > 1:
+            kinds = {_common(kinds)}
+        kind = kinds.pop() if kinds else pa.null()
+        columns[name] = pa.chunked_array([_cast(array, kind) for array in arrays], kind)
+    return pa.table(columns)
+
+
+def _common(kinds: set[pa.DataType]) -> pa.DataType:
+    types = pa.types
+    if all(types.is_signed_integer(kind) for kind in kinds):
+        return pa.int64()
+    if all(types.is_floating(kind) for kind in kinds):
+        return pa.float64()
+    if all(_is_list(kind) for kind in kinds):
+        return pa.list_(pa.string())
+    return pa.string()
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    return array if array.type == kind else pc.cast(array, kind)
+
+
+__all__ = [
+    "BATCH_ROWS", "FILE", "ROW", "FilePart", "ReadFiles", "Records", "concat", "parts_of",
+    "plain_text", "read_all", "read_batches", "read_part", "split_text",
+]  # fmt: skip
