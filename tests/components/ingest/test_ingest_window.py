@@ -22,6 +22,7 @@ from ingest_helpers import (
 )
 
 from components.ingest.job import ingest
+from components.ingest.times import EXPECTED_TIME
 from components.ingest.window import DataWindow
 from components.shared.contracts.tables import SPLITS
 from components.shared.runtime.errors import InputError
@@ -272,7 +273,7 @@ def test_rejects_are_those_of_the_whole_log(tmp_path: Path) -> None:
     assert windowed.interactions == clean.interactions
     assert sorted(row["reason"] for row in windowed.rejects) == [
         'rating must be a finite number, not "many"',
-        f'ts must be {EXPECTED_TIME}, not "soon"',
+        f'ts must be {EXPECTED_TIME}, not "yesterday"',
         "unknown item",
     ]
 
