@@ -19,7 +19,7 @@ from components.shared.features.config import FeaturesConfig, Side
 from components.shared.features.types import FEATURE_TYPES, Feature
 from components.shared.features.types.history import History
 from components.shared.features.types.id import Id
-from components.shared.runtime.errors import InputError
+from components.shared.runtime.errors import InputError, in_one_message
 from components.shared.storage.names import problem_of, shown
 
 # The SavedModel's inputs are named after the query columns, and it has inputs of its own (`self` is
@@ -48,24 +48,49 @@ def columns_of(
         InputError: If a column does not exist, has a type that the feature does not
             accept, or a name that a feature cannot have.
     """
+    problems = column_problems(features, columns, side)
+    if problems:
+        raise InputError(in_one_message(problems))
     by_name = {column.name: column for column in columns}
+    return {name: by_name[name] for name in features}
+
+
+def column_problems(
+    features: Mapping[str, Feature], columns: list[Column], side: Side
+) -> list[str]:
+    """Return why features cannot have their columns.
+
+    Args:
+        features: The features of one side, by the names of their columns.
+        columns: The columns of that side.
+        side: `query` or `candidate`.
+    """
+    by_name = {column.name: column for column in columns}
+    problems = []
     for name, feature in features.items():
         if name not in by_name:
             derived = side == "query" and name in DERIVED
-            raise InputError(
+            problems.append(
                 f"features.{side}.{name}: there is no such column. "
                 + (f"Set {DERIVED[name]}, and ingest makes it. " if derived else "")
                 + f"The {side} columns of this source are {', '.join(by_name)}."
             )
-        _check_name(name, side)
-        dtype = by_name[name].dtype
-        if dtype not in feature.column_types:
-            raise InputError(
-                f"features.{side}.{name}: type {feature.type} needs a column of "
-                f"{' or '.join(feature.column_types)}, but {name} is {dtype}. Types for it "
-                f"are {', '.join(_types_for(dtype, side))}."
-            )
-    return {name: by_name[name] for name in features}
+        elif wrong_name := name_problem(name, side):
+            problems.append(wrong_name)
+        elif wrong_type := type_problem(feature, by_name[name], side):
+            problems.append(wrong_type)
+    return problems
+
+
+def type_problem(feature: Feature, column: Column, side: Side) -> str | None:
+    """Return why a feature cannot take a column of its type; None if it can."""
+    if column.dtype in feature.column_types:
+        return None
+    return (
+        f"features.{side}.{column.name}: type {feature.type} needs a column of "
+        f"{' or '.join(feature.column_types)}, but {column.name} is {column.dtype}. Types for it "
+        f"are {', '.join(_types_for(column.dtype, side))}."
+    )
 
 
 def _types_for(dtype: DType, side: Side) -> list[str]:
@@ -77,20 +102,20 @@ def _types_for(dtype: DType, side: Side) -> list[str]:
     ]
 
 
-def _check_name(name: str, side: Side) -> None:
+def name_problem(name: str, side: Side) -> str | None:
+    """Return why a feature cannot have the name of a column; None if it can."""
     if side == "query":
         if name in _TAKEN_INPUTS or keyword.iskeyword(name) or not _INPUT_NAME.fullmatch(name):
-            raise InputError(
-                f"features.{side}.{name}: the SavedModel cannot have an input of that name. Rename "
-                "the column: letters, digits and underscores, a letter first, and none of "
+            return (
+                f"features.{side}.{name}: the SavedModel cannot have an input of that name. "
+                "Rename the column: letters, digits and underscores, a letter first, and none of "
                 f"{', '.join(_TAKEN_INPUTS)} or Python's keywords."
             )
     elif "/" in name:  # Keras refuses it in names of layers
-        raise InputError(
-            f"features.{side}.{name}: a feature's name cannot have a slash. Rename the column."
-        )
+        return f"features.{side}.{name}: a feature's name cannot have a slash. Rename the column."
     elif reason := problem_of(f"{name}.parquet"):  # its vocabulary's file
-        raise InputError(f"features.{side}.{shown(name)}: {reason}. Rename the column.")
+        return f"features.{side}.{shown(name)}: {reason}. Rename the column."
+    return None
 
 
 def item_id_feature(features: FeaturesConfig, candidate_id: str) -> str | None:

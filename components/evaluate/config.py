@@ -1,10 +1,19 @@
 """The settings of evaluate."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from components.shared.contracts.metric import Metric, Protocol
+from components.shared.contracts.metric import CUTOFFS, Metric, Protocol, cutoffs_for
 from components.shared.contracts.rankers import BASELINES, Baseline
 
 
@@ -12,10 +21,12 @@ class EvaluateConfig(BaseModel):
     """What is measured, and what is good enough.
 
     Args:
-        ks: Cut-offs k.
+        ks: Cut-offs k. The default follows the catalogue: in one with less than 200
+            items, those that are at most half of it.
         headline: The metric that decides: `hit_rate`, `recall`, `ndcg` or
             `mrr`, `_at_` one of `ks`, and `_raw` or `_filtered` (the user's
-            items of the training and validation split are left out).
+            items of the training and validation split are left out). The default
+            follows the catalogue likewise.
         baselines: The baselines to measure beside the model; see
             `components.evaluate.baselines`. `most_popular` must be among them.
         ease_max_candidates: The largest catalogue for which `ease` is measured:
@@ -38,7 +49,7 @@ class EvaluateConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ks: list[Annotated[int, Field(ge=1)]] = Field([10, 50, 100], min_length=1)
+    ks: list[Annotated[int, Field(ge=1)]] = Field(list(CUTOFFS), min_length=1)
     headline: Metric = Metric("hit_rate", 100, "filtered")
     baselines: list[Baseline] = list(BASELINES)
     ease_max_candidates: int = Field(10_000, ge=0)
@@ -54,6 +65,34 @@ class EvaluateConfig(BaseModel):
         """The protocol of the headline metric."""
         assert self.headline.protocol is not None  # a metric field has one
         return self.headline.protocol
+
+    def fitted(self, candidates: int) -> "EvaluateConfig":
+        """Return the settings for a catalogue: what is not set follows its size.
+
+        Args:
+            candidates: Number of items in the catalogue.
+        """
+        if "ks" in self.model_fields_set:
+            return self
+        ks, headline = cutoffs_for(candidates), self.headline
+        if "headline" in self.model_fields_set:
+            ks = sorted({*ks, headline.cutoff})
+        else:
+            headline = replace(headline, cutoff=ks[-1])
+        return self.model_copy(update={"ks": ks, "headline": headline})
+
+    @property
+    def cutoffs(self) -> dict[str, int]:
+        """The largest cut-off of each setting that is set."""
+        largest = {"ks": max(self.ks), "headline": self.headline.cutoff}
+        return {name: k for name, k in largest.items() if name in self.model_fields_set}
+
+    @model_serializer(mode="wrap")
+    def _as_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the defaults that follow the catalogue: a step has to know that they are."""
+        values: dict[str, Any] = dump(self)
+        unset = {"ks", "headline"} - self.model_fields_set
+        return {name: value for name, value in values.items() if name not in unset}
 
     @model_validator(mode="after")
     def _headline_is_measured(self) -> "EvaluateConfig":

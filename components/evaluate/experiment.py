@@ -31,8 +31,8 @@ def measure_model(encoded: str, model: str, config: dict[str, Any]) -> dict[str,
         have at least 20 relevant interactions.
     """
     require_jax()
-    settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
+    settings = EvaluateConfig.model_validate(config).fitted(data.candidates)
     check(settings, data)
     k = list_length(settings.ks, data.candidates)
     return {
@@ -53,8 +53,8 @@ def measure_baselines(encoded: str, config: dict[str, Any]) -> dict[str, Any]:
         `settings` (chosen on the validation split), and `left_out`, with reasons.
     """
     require_jax()
-    settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
+    settings = EvaluateConfig.model_validate(config).fitted(data.candidates)
     check(settings, data)
     k = list_length(settings.ks, data.candidates)
     baselines = baseline_lists(data, settings, k)

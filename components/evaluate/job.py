@@ -64,8 +64,8 @@ def evaluate(
             relevant.
     """
     require_jax()
-    settings = EvaluateConfig.model_validate(config)
     data = TestData.read(encoded)
+    settings = EvaluateConfig.model_validate(config).fitted(data.candidates)
     check(settings, data)
     exported = Exported.read(Path(export))
     comparison = Comparison.of(

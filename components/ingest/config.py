@@ -192,7 +192,8 @@ class IngestConfig(BaseModel):
         max_unknown_item_share: Maximum share of rows that are rejected because of an
             unknown item; the step fails above it.
         duplicates: `reject`: keep only the latest of several rows with the same
-            user and item. `keep`: keep all.
+            user and item. `history`: likewise, but the earlier ones are in histories and
+            are not rejects. `keep`: keep all.
         window_days: Length of the data window before `data_until`, in days; by
             default all earlier interactions are used.
         history_length: Maximum number of items in the query column `history`, the
@@ -214,7 +215,7 @@ class IngestConfig(BaseModel):
     max_reject_share: float = Field(0.01, ge=0, le=1)
     unknown_items: Literal["reject", "drop"] = "reject"
     max_unknown_item_share: float = Field(0.01, ge=0, le=1)
-    duplicates: Literal["reject", "keep"] = "reject"
+    duplicates: Literal["reject", "history", "keep"] = "reject"
     window_days: float | None = Field(None, gt=0)
     history_length: int | None = Field(None, ge=1)
     time_columns: list[TimeColumn] = []

@@ -1,11 +1,29 @@
 """Counts of rows, added up over batches and shards."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel
 
 from components.shared.contracts.split import Part
+
+_RATINGS = 100
+_REASONS = 100
+OTHER = "other reasons"
+
+
+def lowest(ratings: Mapping[float, int]) -> dict[float, int]:
+    """Return the counts of the lowest ratings, so that durations do not fill the memory."""
+    return dict(sorted(ratings.items())[:_RATINGS])
+
+
+def most_frequent(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent reasons; the others are counted as one."""
+    if len(reasons) <= _REASONS:
+        return dict(reasons)
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    kept = {name: count for name, count in ordered[:_REASONS] if name != OTHER}
+    return {**kept, OTHER: sum(reasons.values()) - sum(kept.values())}
 
 
 class Counts(BaseModel):
@@ -14,9 +32,10 @@ class Counts(BaseModel):
     Args:
         rows: Number of interactions by split.
         users: Number of distinct users.
-        ratings: Number of interactions by rating.
+        ratings: Number of interactions by rating, for the 100 lowest ratings.
         times: First and last timestamp of each split that has rows.
         rejects: Number of rejected rows by reason.
+        dropped: Number of rows that are left out as configured, by reason.
         outside_window: Number of interactions outside the data window.
     """
 
@@ -25,6 +44,7 @@ class Counts(BaseModel):
     ratings: dict[float, int] = {}
     times: dict[Part, tuple[int, int]] = {}
     rejects: dict[str, int] = {}
+    dropped: dict[str, int] = {}
     outside_window: int = 0
 
     @classmethod
@@ -33,18 +53,20 @@ class Counts(BaseModel):
         rows: Counter[Part] = Counter()
         ratings: Counter[float] = Counter()
         rejects: Counter[str] = Counter()
+        dropped: Counter[str] = Counter()
         users = outside = 0
         times: dict[Part, tuple[int, int]] = {}
         for part in parts:
             rows.update(part.rows)
             ratings.update(part.ratings)
             rejects.update(part.rejects)
+            dropped.update(part.dropped)
             users += part.users
             outside += part.outside_window
             for split, (first, last) in part.times.items():
                 so_far = times.get(split, (first, last))
                 times[split] = min(first, so_far[0]), max(last, so_far[1])
         return cls(
-            rows=dict(rows), users=users, ratings=dict(ratings), times=times,
-            rejects=dict(rejects), outside_window=outside,
+            rows=dict(rows), users=users, ratings=lowest(ratings), times=times,
+            rejects=most_frequent(rejects), dropped=most_frequent(dropped), outside_window=outside,
         )  # fmt: skip

@@ -4,11 +4,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from components.ingest.catalogue import check_catalogue
 from components.ingest.config import SOURCE, IngestConfig
-from components.ingest.context import with_context
 from components.ingest.counts import Counts
-from components.ingest.pipeline import Plan, run_pipeline
+from components.ingest.first_look import look
+from components.ingest.pipeline import run_pipeline
 from components.ingest.remote import fetched
 from components.ingest.report import check_and_report
 from components.ingest.sources import open_source
@@ -16,11 +15,9 @@ from components.ingest.window import DataWindow
 from components.shared.contracts.split import Split
 from components.shared.contracts.statistics import Statistics
 from components.shared.contracts.step_record import record_step
+from components.shared.contracts.table_needs import TableNeeds
 from components.shared.contracts.tables import REJECTS_SCHEMA, SPLITS, write_table
-from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import hash_files, written_aside
-
-_RATINGS_IN_STATISTICS = 100
 
 
 def ingest(
@@ -55,6 +52,7 @@ def ingest(
     """
     settings = IngestConfig.model_validate(config)
     window = DataWindow.ending(data_until, settings.window_days)
+    wanted = None if needs is None else TableNeeds.model_validate(needs)
     with (
         tempfile.TemporaryDirectory(prefix="ingest-") as workdir,
         written_aside(tables) as tables_folder,
@@ -65,17 +63,16 @@ def ingest(
             seed=seed,
             batch_rows=settings.batch_rows,
             workdir=workdir,
+            needs=wanted,
         )
-        plan = Plan(settings, with_context(log.schema, settings), window, seed)
-        _check_timestamps(source, plan)
-        catalogue = check_catalogue(log)
+        plan, catalogue = look(log, settings, window, seed, wanted)
         write_table(catalogue.candidates, tables_folder / "candidates")
         plan.schema.write(tables_folder)
         counts = run_pipeline(log, catalogue, plan, tables_folder, rejects_folder)
         if not counts.rejects:  # an empty table, so that readers find one
             write_table(REJECTS_SCHEMA.empty_table(), rejects_folder)
         statistics = _statistics(counts, catalogue.candidates.num_rows, tables_folder)
-        check_and_report(statistics, settings, window, rejects_folder)
+        check_and_report(statistics, plan, wanted, rejects_folder)
         statistics.write(tables_folder)
         Split(
             kind=settings.split,
@@ -104,37 +101,20 @@ def _summary(statistics: Statistics) -> dict[str, Any]:
         "users": statistics.users,
         "candidates": statistics.candidates,
         "rejects": sum(statistics.rejects.values()),
+        **({"dropped": sum(statistics.dropped.values())} if statistics.dropped else {}),
     }
-
-
-def _check_timestamps(source: dict[str, Any], plan: Plan) -> None:
-    """Refuse settings that need timestamps if the source has none."""
-    if source["kind"] != "files" or source["columns"].get("timestamp") is not None:
-        return
-    settings = plan.settings
-    needing = {
-        f"ingest.split={settings.split}": settings.split in ("temporal", "leave_last_out"),
-        "data_until": not plan.window.is_open,
-        "ingest.history_length": settings.history_length is not None,
-        "ingest.time_columns": bool(settings.time_columns),
-    }
-    for setting, needs in needing.items():
-        if needs:
-            raise InputError(
-                f"{setting} needs timestamps, but source.columns.timestamp is not set."
-            )
 
 
 def _statistics(counts: Counts, candidates: int, tables_folder: Path) -> Statistics:
-    ratings = sorted(counts.ratings.items())[:_RATINGS_IN_STATISTICS]
     files = sorted(tables_folder.rglob("*.parquet"))
     return Statistics(
         rows={split: counts.rows.get(split, 0) for split in SPLITS},
         users=counts.users,
         candidates=candidates,
-        ratings={f"{rating:g}": count for rating, count in ratings},
+        ratings={f"{rating:g}": count for rating, count in counts.ratings.items()},
         times=counts.times,
         rejects=dict(sorted(counts.rejects.items())),
+        dropped=dict(sorted(counts.dropped.items())),
         outside_window=counts.outside_window,
         fingerprint=hash_files(tables_folder, files)[:16],
     )

@@ -6,6 +6,7 @@ annotations that are tuples.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ import pyarrow.compute as pc
 from components.ingest.catalogue import Catalogue
 from components.ingest.config import IngestConfig
 from components.ingest.counts import Counts
+from components.ingest.interactions import InteractionChecker
+from components.ingest.rejects import kind_of, limited
 from components.ingest.shards import WriteShard, split_by_user
 from components.ingest.sources import InteractionLog
 from components.ingest.sources.log import Rejected
-from components.ingest.validation import InteractionChecker
+from components.ingest.validation import Rules
 from components.ingest.window import DataWindow
 from components.shared.contracts.tables import Schema, write_table
 from components.shared.features.quantiles import QuantileSummary
@@ -31,6 +34,7 @@ from components.shared.runtime.files import replace_text
 # The pipeline leaves its counts there for the driver, because runners return no values.
 _COUNTS = "counts.json"
 Outside: TypeAlias = beam.pvalue.TaggedOutput[Literal["outside"], Counts]
+Dropped: TypeAlias = beam.pvalue.TaggedOutput[Literal["dropped"], Counts]
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,14 @@ class Plan:
     Args:
         settings: How it is checked and split.
         schema: The tables' columns, those that are derived included.
+        rules: What is accepted in the rows of the log.
         window: Which interactions are used.
         seed: The seed of the random splits.
     """
 
     settings: IngestConfig
     schema: Schema
+    rules: Rules
     window: DataWindow
     seed: int
 
@@ -77,18 +83,19 @@ def run_pipeline(
     """
     with beam.Pipeline(options=pipeline_options(plan.settings.beam_options)) as pipeline:
         read = pipeline | "Read log" >> log.interactions
-        checked = read["main"] | "Check rows" >> CheckRows(log.schema, catalogue)
+        checked = read["main"] | "Check rows" >> CheckRows(log, catalogue, plan)
         windowed = checked.rows | "Apply window" >> ApplyWindow(plan)
         written = windowed.rows | "Write tables" >> WriteTables(plan, catalogue, tables)
         early = pipeline | "Read rejects of catalogue" >> beam.Create(
             catalogue.rejects.to_batches()
         )
-        rejected = (read["rejects"], checked.rejects, written.rejects, early) | (
+        unreadable = read["rejects"] | "Limit records" >> beam.Map(limited)
+        rejected = (unreadable, checked.rejects, written.rejects, early) | (
             "Collect rejects" >> beam.Flatten()
         )
         reasons = rejected | "Write rejects" >> WriteRejects(rejects)
-        (written.counts, windowed.outside, reasons) | "Collect statistics" >> CollectCounts(
-            tables / _COUNTS
+        (written.counts, windowed.outside, checked.dropped, reasons) | (
+            "Collect statistics" >> CollectCounts(tables / _COUNTS)
         )
     counts = Counts.model_validate_json((tables / _COUNTS).read_text(encoding="utf-8"))
     (tables / _COUNTS).unlink()
@@ -96,35 +103,47 @@ def run_pipeline(
 
 
 class Checked(NamedTuple):
-    """Checked rows as tables, and rejects as record batches."""
+    """Checked rows as tables, rejects as record batches, and counts of dropped rows."""
 
     rows: beam.PCollection
     rejects: beam.PCollection
+    dropped: beam.PCollection
 
 
 class CheckRows(beam.PTransform):
     """Give columns their types, join rows to candidates and users, and set bad rows aside."""
 
-    def __init__(self, schema: Schema, catalogue: Catalogue):
+    def __init__(self, log: InteractionLog, catalogue: Catalogue, plan: Plan):
         super().__init__()
-        self._check = _Check(schema, catalogue)
+        self._check = _Check(
+            InteractionChecker(log, _not_derived(plan.schema), catalogue, plan.settings, plan.rules)
+        )
 
     def expand(self, batches: beam.PCollection) -> Any:
         """Check record batches from a source."""
-        found = batches | "Check" >> beam.ParDo(self._check).with_outputs("rejects", main="rows")
-        return Checked(found.rows, found.rejects)
+        found = batches | "Check" >> beam.ParDo(self._check).with_outputs(
+            "rejects", "dropped", main="rows"
+        )
+        return Checked(found.rows, found.rejects, found.dropped)
+
+
+def _not_derived(schema: Schema) -> Schema:
+    return schema.model_copy(update={"query": [c for c in schema.query if not c.derived]})
 
 
 class _Check(beam.DoFn):
-    def __init__(self, schema: Schema, catalogue: Catalogue):
-        self._checker = InteractionChecker(schema, catalogue.candidate_ids, catalogue.users)
+    def __init__(self, checker: InteractionChecker):
+        self._checker = checker
 
-    def process(self, batch: pa.RecordBatch) -> Iterator[pa.Table | Rejected]:
-        rows, rejects = self._checker.check(batch)
-        if rows.num_rows:
-            yield rows
-        for part in rejects.to_batches():
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.Table | Rejected | Dropped]:
+        checked = self._checker.check(batch)
+        if checked.rows.num_rows:
+            yield checked.rows
+        for part in checked.rejects.to_batches():
             yield beam.pvalue.TaggedOutput("rejects", part)
+        if checked.dropped:
+            counts = Counts(dropped=dict(checked.dropped))
+            yield beam.pvalue.TaggedOutput("dropped", counts)
 
 
 class Windowed(NamedTuple):
@@ -256,8 +275,10 @@ def _write_rejects(group: tuple[int, Iterable[pa.RecordBatch]], folder: Path) ->
 
 
 def _count_reasons(batch: pa.RecordBatch) -> Counts:
-    found = pc.value_counts(batch["reason"]).to_pylist()
-    return Counts(rejects={entry["values"]: entry["counts"] for entry in found})
+    kinds: Counter[str] = Counter()
+    for entry in pc.value_counts(batch["reason"]).to_pylist():
+        kinds[kind_of(entry["values"])] += entry["counts"]
+    return Counts(rejects=dict(kinds))
 
 
 class CollectCounts(beam.PTransform):

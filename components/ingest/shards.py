@@ -10,11 +10,14 @@ import pyarrow.compute as pc
 
 from components.ingest.config import IngestConfig
 from components.ingest.context import add_context
-from components.ingest.counts import Counts
+from components.ingest.counts import Counts, lowest
 from components.ingest.rejects import rejects_of
 from components.ingest.sources.log import FILE, ROW, Rejected
-from components.ingest.splitting import assign_splits, hash_ids
+from components.ingest.splitting import TRAIN, assign_splits, hash_ids
 from components.shared.contracts.tables import CANDIDATE_INDEX, SPLITS, Schema, write_table
+
+DUPLICATE = "duplicate"
+REPEATED = "repeated interaction, in histories only"
 
 _FILE_RANK = "_file_rank"
 
@@ -78,19 +81,57 @@ class WriteShard(beam.DoFn):
             rows, rejects = _latest_of_each(rows, schema.role("query_id").name)
             for batch in rejects.to_batches():
                 yield beam.pvalue.TaggedOutput("rejects", batch)
-        splits = assign_splits(
-            rows, schema, settings, self._seed, self._candidate_hashes, boundaries
-        )
+        latest = np.ones(rows.num_rows, bool)
+        if settings.duplicates == "history":
+            latest = _is_latest(rows, schema.role("query_id").name)
+        splits = self._splits(rows, latest, boundaries)
         rows = add_context(rows, splits, schema, settings, self._candidate_ids)
+        rows = rows.filter(pa.array(latest))
         rows = rows.select(schema.interactions_arrow.names).cast(schema.interactions_arrow)
-        yield self._write(number, rows, splits)
+        counts = self._write(number, rows, splits[latest])
+        if repeated := int((~latest).sum()):
+            counts.dropped[REPEATED] = repeated
+        yield counts
+
+    def _splits(
+        self, rows: pa.Table, latest: np.ndarray, boundaries: tuple[float, float] | None
+    ) -> np.ndarray:
+        """Assign each row to a split; an earlier interaction is in one for histories only.
+
+        Histories contain what is known when a split is predicted, so an earlier
+        interaction is in the split of its own time, or of its pair if the split is random.
+
+        Args:
+            rows: All rows of some users, ordered by user and time.
+            latest: `(rows,) bool`, whether a row is the latest of its user and item.
+            boundaries: As `assign_splits` takes them.
+
+        Returns:
+            `(rows,) int8`.
+        """
+        schema, settings = self._schema, self._settings
+        splits = np.full(rows.num_rows, TRAIN, np.int8)
+        splits[latest] = assign_splits(
+            rows.filter(pa.array(latest)), schema, settings, self._seed,
+            self._candidate_hashes, boundaries,
+        )  # fmt: skip
+        if latest.all() or settings.split == "leave_last_out":
+            return splits  # a history only has what is earlier than its row
+        if settings.split == "temporal":
+            return assign_splits(
+                rows, schema, settings, self._seed, self._candidate_hashes, boundaries
+            )
+        pair = _pairs(rows, schema.role("query_id").name)
+        of_latest = np.argsort(pair[latest])
+        place = np.searchsorted(pair[latest], pair, sorter=of_latest)
+        return np.asarray(splits[latest][of_latest][place])
 
     def _write(self, number: int, rows: pa.Table, splits: np.ndarray) -> Counts:
         timestamp = self._schema.role("timestamp").name
         ratings = pc.value_counts(rows[self._schema.role("rating").name]).to_pylist()
         counts = Counts(
             users=len(rows[self._schema.role("query_id").name].unique()),
-            ratings={entry["values"]: entry["counts"] for entry in ratings},
+            ratings=lowest({entry["values"]: entry["counts"] for entry in ratings}),
         )
         for index, split in enumerate(SPLITS):
             part = rows.filter(pa.array(splits == index))
@@ -121,11 +162,22 @@ def _file_rank(rows: pa.Table) -> pa.Array:
 
 def _latest_of_each(rows: pa.Table, query_id: str) -> tuple[pa.Table, pa.Table]:
     """Keep the last row of each user and item; rows are ordered by time."""
-    user = pc.dictionary_encode(rows[query_id]).combine_chunks().indices.to_numpy()
-    pair = user.astype(np.int64) << 32 | rows[CANDIDATE_INDEX].to_numpy()
-    _, last = np.unique(pair[::-1], return_index=True)
-    stays = np.zeros(len(pair), bool)
-    stays[len(pair) - 1 - last] = True
+    stays = _is_latest(rows, query_id)
     repeated = rows.filter(pa.array(~stays))
-    reasons = pa.array(["duplicate"] * repeated.num_rows, pa.string())
+    reasons = pa.array([DUPLICATE] * repeated.num_rows, pa.string())
     return rows.filter(pa.array(stays)), rejects_of(repeated, reasons)
+
+
+def _is_latest(rows: pa.Table, query_id: str) -> np.ndarray:
+    """Return whether a row is the last of its user and item: `(rows,) bool`."""
+    pair = _pairs(rows, query_id)
+    _, last = np.unique(pair[::-1], return_index=True)
+    latest = np.zeros(len(pair), bool)
+    latest[len(pair) - 1 - last] = True
+    return latest
+
+
+def _pairs(rows: pa.Table, query_id: str) -> np.ndarray:
+    """Return a number for each pair of user and item: `(rows,) int64`."""
+    user = pc.dictionary_encode(rows[query_id]).combine_chunks().indices.to_numpy()
+    return user.astype(np.int64) << 32 | rows[CANDIDATE_INDEX].to_numpy()

@@ -1,10 +1,18 @@
 """The settings of train."""
 
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from components.shared.contracts.metric import Metric
+from components.shared.contracts.metric import Metric, cutoffs_for
 
 # Units of each dense layer of both towers.
 LayerSizes = list[Annotated[int, Field(ge=1)]]
@@ -58,7 +66,8 @@ class TrainConfig(BaseModel):
         validation_frequency: Epochs between two validations.
         monitor: The validation metric that selects the best epoch and the best layer
             stack: `hit_rate`, `recall`, `ndcg` or `mrr`, then `_at_` and a cut-off, then
-            `_raw` or `_filtered` (without the user's training items).
+            `_raw` or `_filtered` (without the user's training items). The default follows
+            the catalogue: in one with less than 200 items, its cut-off is at most half of it.
         patience: Validations without improvement before training stops; by default, it
             does not stop early.
         refit: Whether the model is trained again from scratch on the training and
@@ -101,6 +110,29 @@ class TrainConfig(BaseModel):
     patience: int | None = Field(None, ge=1)
     refit: bool = False
     checkpoint_seconds: float = Field(30.0, ge=0)
+
+    def fitted(self, candidates: int) -> "TrainConfig":
+        """Return the settings for a catalogue: the monitor, if it is not set, follows its size.
+
+        Args:
+            candidates: Number of items in the catalogue.
+        """
+        if "monitor" in self.model_fields_set:
+            return self
+        monitor = replace(self.monitor, cutoff=cutoffs_for(candidates)[-1])
+        return self.model_copy(update={"monitor": monitor})
+
+    @property
+    def cutoffs(self) -> dict[str, int]:
+        """The cut-off of the monitor, if it is set."""
+        return {"monitor": self.monitor.cutoff} if "monitor" in self.model_fields_set else {}
+
+    @model_serializer(mode="wrap")
+    def _as_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the default that follows the catalogue: a step has to know that it is one."""
+        values: dict[str, Any] = dump(self)
+        unset = {"monitor"} - self.model_fields_set
+        return {name: value for name, value in values.items() if name not in unset}
 
     @model_validator(mode="after")
     def _options_go_together(self) -> "TrainConfig":

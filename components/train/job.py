@@ -68,8 +68,9 @@ def train(
     settings = TrainConfig.model_validate(config)
     if any(units < 1 for units in layer_sizes):
         raise InputError(f"layer_sizes: {layer_sizes} has a number below 1. Use positive numbers.")
-    recipe = Recipe(settings, layer_sizes, seed)
     data = EncodedData.read(encoded)
+    settings = settings.fitted(data.candidate_count)
+    recipe = Recipe(settings, layer_sizes, seed)
     interactions = data.interactions(settings.positives_above)
     check_labels(data, settings, interactions[LABEL])
     start = _published_start(base, settings)

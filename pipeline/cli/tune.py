@@ -32,7 +32,7 @@ def tune(
     found, folder = tune(loaded, output)
     best = found[0]
     print(
-        f"\nbest: trial {best.number}, {loaded.train.monitor} {best.mean:.4f} on the validation "
+        f"\nbest: trial {best.number}, {best.monitor} {best.mean:.4f} on the validation "
         f"split\ntrials  {folder / 'trials.csv'}\nconfig  {folder / 'best.yaml'}"
     )
     return 0

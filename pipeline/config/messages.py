@@ -19,7 +19,10 @@ def explain(error: ValidationError) -> str:
     Returns:
         One sentence, or a list with a line for each problem.
     """
-    sentences = [_sentence(problem) for problem in error.errors()]
+    # A check of the whole config finds several problems, each in a line of its own.
+    sentences = [
+        sentence for problem in error.errors() for sentence in _sentence(problem).splitlines()
+    ]
     if len(sentences) == 1:
         sentence = sentences[0]
         return sentence if sentence.endswith("?") else sentence.rstrip(".") + "."

@@ -1,6 +1,7 @@
 """The pipeline's config: one YAML file, validated before anything runs."""
 
 import os
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,15 +16,23 @@ from pydantic import (
     model_validator,
 )
 
-from components.adapt.columns import columns_of, item_id_feature
+from components.adapt.columns import (
+    column_problems,
+    item_id_feature,
+    name_problem,
+    type_problem,
+)
 from components.adapt.config import AdaptConfig
 from components.evaluate.config import EvaluateConfig
-from components.ingest.config import SOURCE, IngestConfig, SourceConfig
+from components.ingest.config import SOURCE, FilesSource, IngestConfig, SourceConfig
 from components.ingest.schemas import known_schema
+from components.ingest.settings import setting_problems
 from components.ingest.window import DataWindow
 from components.resolve.job import SCHEDULED
 from components.shared.contracts.table_needs import TableNeeds
-from components.shared.features.config import FeaturesConfig
+from components.shared.contracts.tables import Column
+from components.shared.features.config import FeaturesConfig, Side
+from components.shared.runtime.errors import InputError
 from components.shared.storage.credentials import refuse_credentials
 from components.shared.storage.location import is_remote
 from components.shared.storage.source_files import SOURCE_PATHS
@@ -114,41 +123,70 @@ class PipelineConfig(BaseModel):
         return str(value) if type(value) is int else value  # 20261124
 
     @model_validator(mode="after")
-    def _layer_stacks_differ(self) -> "PipelineConfig":
+    def _sections_fit_together(self) -> "PipelineConfig":
+        problems = [
+            *self._wrong_by_themselves(),
+            *self._features_without_columns(),
+            *self._held_out_rows_known(),
+        ]
+        has_window = bool(self.data_until)
+        problems += setting_problems(self.source, self.ingest, has_window, self.table_needs)
+        if problems:
+            raise ValueError("\n".join(problems))  # `explain` makes a line of each
+        return self
+
+    def _wrong_by_themselves(self) -> Iterator[str]:
         for number, stack in enumerate(self.layer_stacks):
             if stack in self.layer_stacks[:number]:
-                raise ValueError(f"layer_stacks: {stack} is listed twice")
-        return self
-
-    @model_validator(mode="after")
-    def _data_until_is_a_time(self) -> "PipelineConfig":
+                yield f"layer_stacks: {stack} is listed twice"
         if self.data_until != SCHEDULED:
-            DataWindow.ending(self.data_until, None)
-        return self
+            try:
+                DataWindow.ending(self.data_until, None)
+            except InputError as error:
+                yield str(error)
 
-    @model_validator(mode="after")
-    def _features_have_columns(self) -> "PipelineConfig":
-        schema = known_schema(self.source, self.ingest)
+    def _features_without_columns(self) -> Iterator[str]:
+        try:
+            schema = known_schema(self.source, self.ingest)
+        except InputError as error:
+            yield str(error)
+            return
+        candidate_id = None
+        sides: tuple[Side, ...] = ("query", "candidate")
         if schema is not None:
-            columns_of(self.features.query, schema.query, "query")
-            columns_of(self.features.candidate, schema.candidate, "candidate")
-            item_id_feature(self.features, schema.role("candidate_id").name)
-        return self
+            candidate_id = schema.role("candidate_id").name
+            for side in sides:
+                columns = schema.query if side == "query" else schema.candidate
+                yield from column_problems(self.features.of(side), columns, side)
+        elif isinstance(self.source, FilesSource):
+            candidate_id = self.source.columns.candidate_id
+            for side in sides:
+                for name, feature in self.features.of(side).items():
+                    if wrong_name := name_problem(name, side):
+                        yield wrong_name
+                    elif dtype := self.source.dtypes.get(name):
+                        column = Column(name=name, dtype=dtype)
+                        if wrong_type := type_problem(feature, column, side):
+                            yield wrong_type
+        if candidate_id is not None:
+            try:
+                item_id_feature(self.features, candidate_id)
+            except InputError as error:
+                yield str(error)
 
-    @model_validator(mode="after")
-    def _published_models_know_no_held_out_rows(self) -> "PipelineConfig":
+    def _held_out_rows_known(self) -> Iterator[str]:
+        """Yield why a published model may know rows that are held out."""
         if self.publish.warm_start and self.train.refit:
-            raise ValueError(
+            yield (
                 "publish.warm_start starts from a model that train.refit has trained on the "
                 "validation split, so that split could not select a model: set one of them to "
                 "false"
             )
         if self.publish.location and self.ingest.split == "random_by_user":
-            raise ValueError(
+            yield (
                 "ingest.split random_by_user moves rows between splits as the log grows, so a "
                 "published model may have been trained on rows of the test split: use random"
             )
-        return self
 
     def on_this_machine(self) -> "PipelineConfig":
         """Return the config with absolute paths to local files and folders."""
@@ -184,8 +222,31 @@ class PipelineConfig(BaseModel):
     @property
     def table_needs(self) -> TableNeeds:
         """What the steps after ingest need of its tables."""
+        cutoffs = {
+            f"{section}.{name}": k
+            for section in ("evaluate", "train")
+            for name, k in getattr(self, section).cutoffs.items()
+        }
+        largest = max(cutoffs.values(), default=1)
         return TableNeeds(
-            query=self.features.needs("query"), candidate=self.features.needs("candidate")
+            query=self.features.needs("query"),
+            candidate=self.features.needs("candidate"),
+            candidates=largest + 1,
+            cutoffs=[name for name, k in cutoffs.items() if k == largest],
+            distinct_ratings=self.train.loss == "mse",
+        )
+
+    def fitted(self, candidates: int) -> "PipelineConfig":
+        """Return the config for a catalogue: cut-offs that are not set follow its size.
+
+        Args:
+            candidates: Number of items in the catalogue.
+        """
+        return self.model_copy(
+            update={
+                "evaluate": self.evaluate.fitted(candidates),
+                "train": self.train.fitted(candidates),
+            }
         )
 
 

@@ -31,13 +31,14 @@ def compare(request: Request, output: str, say: Callable[[str], None] = print) -
     seeds = list(range(first, first + request.seeds))
     rows: list[Row] = []
     measured: dict[str, BaselineMetrics] = {}
-    unchanged = [variant.config for variant in variants if variant.change == UNCHANGED]
+    unchanged: list[PipelineConfig] = []
     for variant in variants:
         config = variant.config
         if variant.change == UNCHANGED:
             measured[config.name] = experiments.baselines(config)
             rows += _baseline_rows(config.name, measured[config.name])
             say(f"{config.name}: baselines are measured")
+            unchanged.append(config.fitted(measured[config.name].data.candidates))
         for layer_sizes in config.layer_stacks:
             row = _model_row(experiments, variant, layer_sizes, seeds)
             rows.append(row)

@@ -30,6 +30,7 @@ class Trial:
             if the combination cannot be trained.
         best_epochs: The best epoch, one for each seed.
         problem: Why it cannot be trained.
+        monitor: The monitored metric; empty if the combination cannot be trained.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Trial:
     values: list[float]
     best_epochs: list[int]
     problem: str = ""
+    monitor: str = ""
 
     @property
     def mean(self) -> float:
@@ -84,7 +86,7 @@ def tune(
         elif trial.values:
             sampler.learn_from(settings, trial.mean)
         best = max(trials, key=lambda trial: trial.mean)
-        say(f"trial {number}/{search.trials}: {_described(trial, config)}"
+        say(f"trial {number}/{search.trials}: {_described(trial)}"
             + ("  <- best so far" if best is trial and trial.values else ""))  # fmt: skip
         replace_text(folder / "trials.csv", _table(trials, search.space))
         if best.values:
@@ -117,6 +119,7 @@ def _tried(
         settings,
         [result.validation for result in results],
         [result.best_epoch for result in results],
+        monitor=str(results[0].monitor),
     )
 
 
@@ -127,13 +130,13 @@ def _problems(error: ValidationError) -> str:
     return problems.replace("Value error, ", "")
 
 
-def _described(trial: Trial, config: PipelineConfig) -> str:
+def _described(trial: Trial) -> str:
     settings = ", ".join(
         f"{key.removeprefix('train.')} {json.dumps(value)}" for key, value in trial.settings.items()
     )
     if not trial.values:
         return f"cannot be trained: {trial.problem} ({settings})"
-    return f"{config.train.monitor} {mean_and_spread(trial.values)} ({settings})"
+    return f"{trial.monitor} {mean_and_spread(trial.values)} ({settings})"
 
 
 def _table(trials: Sequence[Trial], keys: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ from components.shared.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+_FIRST_ROWS = 1000
 _RATING = "rating"  # the column's name if the log has no ratings
 _TIMES: tuple[Kind, ...] = ("text", "integer", "large integer", "number", "time")
 _NUMBERS: tuple[Kind, ...] = ("text", "integer", "large integer", "number")
@@ -89,7 +90,19 @@ def open_files(
         users=users,
         rejects=pa.concat_tables(rejects),
         files=config,
+        first_rows=_first_times(tables.log, columns.timestamp),
     )
+
+
+def _first_times(table: TableLayout, timestamp: str | None) -> pa.Table | None:
+    """Return the times of the log's first rows, so that their unit can be found."""
+    if timestamp is None:
+        return None
+    for part in parts_of(table.files):
+        for records in read_part(part, {timestamp: None}, _FIRST_ROWS):
+            if records.rows.num_rows:
+                return records.rows.slice(0, _FIRST_ROWS)
+    return None
 
 
 @dataclass(frozen=True)

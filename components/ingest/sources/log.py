@@ -33,6 +33,8 @@ class InteractionLog:
         rejects: Lines of the candidates and users that could not be parsed.
         files: The config of the user's files, for messages and policies; None for
             built-in sources.
+        first_rows: The first rows of the log as the batches have them, for a first look;
+            None for built-in sources.
     """
 
     schema: Schema
@@ -41,6 +43,7 @@ class InteractionLog:
     users: pa.Table | None = None
     rejects: pa.Table = field(default_factory=REJECTS_SCHEMA.empty_table)
     files: FilesSource | None = None
+    first_rows: pa.Table | None = None
 
 
 def with_origin(table: pa.Table, file: str, first_row: int = 1) -> pa.Table:

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.ingest.parsing import parse_numbers
 from components.ingest.schemas import OCCUPATIONS
 from components.ingest.sources.log import FILE, ROW
-from components.ingest.validation import parse_numbers
 from components.shared.contracts.tables import TIMESTAMP
 
 # The genre flags of u.item, in the order of its columns.

@@ -15,6 +15,8 @@ RANK_MEASURES = ("hit_rate", "recall", "ndcg", "mrr")
 QUERY_MEANS = ("recall", "ndcg", "mrr")
 # The measure of the keras.io example, whose name has its cut-off in it.
 _TOP_100_ACCURACY = "top_100_accuracy"
+# The cut-offs k that are measured by default.
+CUTOFFS = (10, 50, 100)
 _NAME = re.compile(
     rf"(?P<cold>cold_)?"
     rf"((?P<measure>{'|'.join(RANK_MEASURES)}|coverage)_at_(?P<cutoff>[1-9]\d*)"
@@ -25,6 +27,22 @@ _EXPECTED = (
     f"a metric is {', '.join(RANK_MEASURES[:-1])} or {RANK_MEASURES[-1]}, then _at_ and a cut-off, "
     f"then _{' or _'.join(PROTOCOLS)}: e.g. hit_rate_at_100_filtered"
 )
+
+
+def cutoffs_for(candidates: int) -> list[int]:
+    """Return the default cut-offs that tell models apart in a catalogue of this size.
+
+    Lists of more than half the catalogue contain most relevant items, whatever ranks
+    them. In a catalogue with less than 20 items, the one cut-off is half of it.
+
+    Example:
+    ```python
+    assert cutoffs_for(500) == [10, 50, 100]
+    assert cutoffs_for(40) == [10]
+    assert cutoffs_for(8) == [4]
+    ```
+    """
+    return [k for k in CUTOFFS if 2 * k <= candidates] or [max(candidates // 2, 1)]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from components.shared.contracts.json_file import JsonFile
 from components.shared.contracts.split import Part
 
@@ -17,6 +19,9 @@ class Statistics(JsonFile):
         times: First and last timestamp of each split that has rows, in seconds
             since 1970.
         rejects: Number of rejected rows by reason.
+        dropped: Number of rows that were left out as configured, by reason: interactions
+            with unknown items, other kinds of events, repeated interactions that are in
+            histories only.
         outside_window: Number of interactions outside the data window.
         fingerprint: 16 hexadecimal digits of a hash of all tables.
     """
@@ -29,5 +34,7 @@ class Statistics(JsonFile):
     ratings: dict[str, int]
     times: dict[Part, tuple[int, int]]
     rejects: dict[str, int]
+    # Omitted without any, so that the file is the same as before this field existed.
+    dropped: dict[str, int] = Field({}, exclude_if=lambda dropped: not dropped)
     outside_window: int
     fingerprint: str

@@ -29,7 +29,8 @@ class TableNeeds(BaseModel):
         query: The columns that features of the query side take, by name.
         candidate: Those of the candidate side.
         candidates: The smallest number of candidates for which every cut-off k makes
-            sense: one more than the largest k.
+            sense: one more than the largest k that is set in the config.
+        cutoffs: The settings with that k, for messages.
         distinct_ratings: Whether ratings must differ, as the loss learns nothing from
             equal ones.
     """
@@ -39,4 +40,5 @@ class TableNeeds(BaseModel):
     query: dict[str, ColumnNeed] = {}
     candidate: dict[str, ColumnNeed] = {}
     candidates: int = 2
+    cutoffs: list[str] = []
     distinct_ratings: bool = False

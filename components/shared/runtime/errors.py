@@ -1,6 +1,7 @@
 """Errors, and how they are reported to a user."""
 
 import errno
+from collections.abc import Sequence
 
 
 class InputError(ValueError):
@@ -9,6 +10,20 @@ class InputError(ValueError):
     The message says what is wrong, where (file, row, column, config key) and
     what to do. A step prints it without a traceback.
     """
+
+
+def in_one_message(problems: Sequence[str]) -> str:
+    """Return one message about one or several problems.
+
+    Example:
+    ```python
+    assert in_one_message(["a.", "b."]) == "2 problems:\\n  a.\\n  b."
+    ```
+    """
+    if len(problems) == 1:
+        return problems[0]
+    lines = [problem.replace("\n", "\n  ") for problem in problems]
+    return f"{len(problems)} problems:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def without_beam(error: BaseException) -> BaseException:

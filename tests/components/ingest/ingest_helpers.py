@@ -23,6 +23,7 @@ COLUMNS = {
     "title": "name",
     "rating": "rating",
     "timestamp": "ts",
+    "timestamp_unit": "s",  # times that a log may not have by default
 }
 LOG = ("user", "item", "rating", "ts")
 CATALOGUE = ("item", "name")
@@ -79,11 +80,23 @@ class Ingested:
         }
 
 
-def run(folder: Path, source: Source, *, seed: int = 1, **config: Any) -> Ingested:
+def run(
+    folder: Path,
+    source: Source,
+    *,
+    seed: int = 1,
+    needs: dict[str, Any] | None = None,
+    **config: Any,
+) -> Ingested:
     """Runs ingest into `folder`/tables and `folder`/rejects."""
     tables, rejects = folder / "tables", folder / "rejects"
     summary = ingest(
-        source=source, config=config, seed=seed, tables=str(tables), rejects=str(rejects)
+        source=source,
+        config=config,
+        needs=needs,
+        seed=seed,
+        tables=str(tables),
+        rejects=str(rejects),
     )
     return Ingested(tables, rejects, summary)
 

@@ -3,7 +3,7 @@ import decimal
 import pyarrow as pa
 import pytest
 
-from components.ingest.validation import parse_numbers
+from components.ingest.parsing import parse_numbers
 
 INT64, FLOAT32 = pa.int64(), pa.float32()
 

@@ -22,6 +22,7 @@ from ingest_helpers import (
 )
 
 from components.ingest.job import ingest
+from components.ingest.times import EXPECTED_TIME
 from components.ingest.window import DataWindow
 from components.shared.contracts.tables import SPLITS
 from components.shared.runtime.errors import InputError
@@ -271,8 +272,8 @@ def test_rejects_are_those_of_the_whole_log(tmp_path: Path) -> None:
     windowed = run(tmp_path / "windowed", source, "2026-01-09", window_days=5, max_reject_share=0.1)
     assert windowed.interactions == clean.interactions
     assert sorted(row["reason"] for row in windowed.rejects) == [
-        "rating is not a number",
-        "ts is not an integer",
+        'rating must be a finite number, not "many"',
+        f'ts must be {EXPECTED_TIME}, not "yesterday"',
         "unknown item",
     ]
 

@@ -192,6 +192,7 @@ def test_parameters_hold_no_null_because_kfp_has_none() -> None:
 def test_parameters_without_nulls_mean_the_same() -> None:
     config = load_config("movielens-100k")
     values = config.parameters()
+    del values["table_needs"]  # follows from the others
     assert PipelineConfig.model_validate({**values, "name": config.name}).train == config.train
 
 

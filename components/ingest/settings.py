@@ -1,0 +1,78 @@
+"""What the settings alone show to be impossible, before any data is read."""
+
+from components.ingest.config import (
+    FilesSource,
+    IngestConfig,
+    MovieLensSource,
+    SampleSource,
+)
+from components.shared.contracts.table_needs import TableNeeds
+
+
+def setting_problems(
+    source: SampleSource | MovieLensSource | FilesSource,
+    settings: IngestConfig,
+    has_window: bool,
+    needs: TableNeeds | None,
+) -> list[str]:
+    """Return the settings that cannot work with a source.
+
+    Args:
+        source: The source.
+        settings: How it is checked and split.
+        has_window: Whether the data has an end.
+        needs: What the later steps need of the tables; None if it is unknown.
+    """
+    problems = []
+    if isinstance(source, FilesSource):
+        problems += _without_timestamps(source, settings, has_window)
+        if needs is not None and needs.distinct_ratings and _has_equal_ratings(source):
+            problems.append(
+                "train.loss: mse learns ratings, but source.columns.rating is not set, so every "
+                "rating is the same. Use loss softmax, which learns from who interacted with what."
+            )
+    if isinstance(source, SampleSource) and needs is not None:
+        problems += candidate_problems(source.items, needs)
+    return problems
+
+
+def candidate_problems(candidates: int, needs: TableNeeds) -> list[str]:
+    """Return why a catalogue is too small.
+
+    Args:
+        candidates: Number of items that can be recommended.
+        needs: What the later steps need of the tables.
+    """
+    if candidates >= needs.candidates:
+        return []
+    if not needs.cutoffs:
+        return [
+            f"The catalogue has {candidates} usable item: a recommender needs at least "
+            f"{needs.candidates} to choose from."
+        ]
+    settings = " and ".join(needs.cutoffs)
+    return [
+        f"{settings}: a cut-off of {needs.candidates - 1} needs at least {needs.candidates} "
+        f"candidates, but the catalogue has {candidates}. Choose smaller cut-offs, or remove the "
+        "settings: the defaults follow the size of the catalogue."
+    ]
+
+
+def _without_timestamps(source: FilesSource, settings: IngestConfig, has_window: bool) -> list[str]:
+    if source.columns.timestamp is not None:
+        return []
+    needing = {
+        f"ingest.split={settings.split}": settings.split in ("temporal", "leave_last_out"),
+        "data_until": has_window,
+        "ingest.history_length": settings.history_length is not None,
+        "ingest.time_columns": bool(settings.time_columns),
+    }
+    return [
+        f"{setting} needs timestamps, but source.columns.timestamp is not set."
+        for setting, needs in needing.items()
+        if needs
+    ]
+
+
+def _has_equal_ratings(source: FilesSource) -> bool:
+    return source.columns.rating is None and len(set(source.feedback.weights.values())) < 2
