@@ -60,12 +60,22 @@ def columns_of(
         _check_name(name, side)
         dtype = by_name[name].dtype
         if dtype not in feature.column_types:
+            takes_joined = feature.takes_lists() and dtype == "string"
             raise InputError(
                 f"features.{side}.{name}: type {feature.type} needs a column of "
                 f"{' or '.join(feature.column_types)}, but {name} is {dtype}. Types for it "
                 f"are {', '.join(_types_for(dtype, side))}."
+                + (_how_to_declare_a_list(name, side) if takes_joined else "")
             )
     return {name: by_name[name] for name in features}
+
+
+def _how_to_declare_a_list(name: str, side: Side) -> str:
+    table = "interactions" if side == "query" else "candidates"
+    return (
+        f" If the files have lists as text, such as a|b, set source.dtypes.{name} to list<string>, "
+        f"and source.formats.{table}.list_separator if the separator is not |."
+    )
 
 
 def _types_for(dtype: DType, side: Side) -> list[str]:
