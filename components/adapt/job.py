@@ -20,6 +20,7 @@ from components.shared.contracts.tables import SPLITS, Column, Schema
 from components.shared.features.config import FeaturesConfig, Side
 from components.shared.features.encoding import EncodeTable, Encoding
 from components.shared.features.feature_type import FeatureData, ItemIds
+from components.shared.features.types import Feature
 from components.shared.features.types.id import Id
 from components.shared.registry.published import Published
 from components.shared.runtime.beam import pipeline_options
@@ -155,11 +156,15 @@ def _spec(
             "interacted with what."
         )
     query_id = schema.role("query_id").name
+    inputs = {
+        side: _inputs(columns[side], wanted.of(side), adapted.encoded)
+        for side, adapted in sides.items()
+    }
     return FeatureSpec(
         query=sides["query"].encoded,
         candidate=sides["candidate"].encoded,
-        query_inputs=_inputs(columns["query"], sides["query"].encoded),
-        candidate_inputs=_inputs(columns["candidate"], sides["candidate"].encoded),
+        query_inputs=inputs["query"],
+        candidate_inputs=inputs["candidate"],
         query_id_feature=query_id if isinstance(wanted.query.get(query_id), Id) else None,
         query_id_dtype=schema.id_dtypes[0],
         candidate_id_dtype=schema.id_dtypes[1],
@@ -171,7 +176,9 @@ def _spec(
     )
 
 
-def _inputs(columns: Mapping[str, Column], encoded: list[EncodedFeature]) -> list[RawInput]:
+def _inputs(
+    columns: Mapping[str, Column], features: Mapping[str, Feature], encoded: list[EncodedFeature]
+) -> list[RawInput]:
     """Return the raw columns that a FeatureSpace takes."""
     widths = {feature.output: feature.width for feature in encoded}
     return [
@@ -181,6 +188,7 @@ def _inputs(columns: Mapping[str, Column], encoded: list[EncodedFeature]) -> lis
             width=widths[name] if column.dtype == "list<string>" else 1,
             labels=column.labels,
             derived=column.derived,
+            optional=features[name].need.missing == "keep" and column.role != "query_id",
         )
         for name, column in columns.items()
     ]

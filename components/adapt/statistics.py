@@ -32,7 +32,9 @@ class TableStatistics:
         moments = {}
         with written_aside(folder) as aside:
             for number, (name, column) in enumerate(self.columns.items()):
-                moments[name] = [column.rows, column.mean, column.squares, column.longest]
+                moments[name] = [
+                    column.rows, column.mean, column.squares, column.longest, column.missing,
+                ]  # fmt: skip
                 if column.counts is not None:
                     pq.write_table(column.counts, aside / f"counts-{number}.parquet")
                 if column.quantiles is not None:

@@ -10,13 +10,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from components.shared.contracts.derived_columns import DERIVED
 from components.shared.contracts.feature_spec import FeatureSpec, RawInput
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.split import Split
 from components.shared.contracts.step_record import record_step
-from components.shared.contracts.tables import Column, Schema
+from components.shared.contracts.tables import Column, Schema, table_files
 from components.shared.features.encoding_config import EncodingConfig
+from components.shared.features.statistics import is_missing
 from components.shared.features.types import type_of
 from components.shared.registry.published import Published
 from components.shared.runtime.files import written_aside
@@ -46,8 +49,11 @@ def encode_for_published(
         if version is not None:
             schema = Schema.read(tables)
             features = Path(published) / "features"
-            reason = _encoding_obstacle(schema, FeatureSpec.read(features)) or _leakage(
-                Split.read(tables), Split.read(features)
+            spec = FeatureSpec.read(features)
+            reason = (
+                _encoding_obstacle(schema, spec)
+                or _leakage(Split.read(tables), Split.read(features))
+                or _missing_numbers(Path(tables), spec)
             )
             if reason:
                 logger.warning(f"{version} cannot be compared with: {reason}")
@@ -105,6 +111,21 @@ def _encoding_obstacle(schema: Schema, spec: FeatureSpec) -> str | None:
             f"its item ids are {spec.candidate_id_dtype}, but those of the log are "
             f"{schema.id_dtypes[1]}"
         )
+    return None
+
+
+def _missing_numbers(tables: Path, spec: FeatureSpec) -> str | None:
+    """Return which number the published model takes in every row, but the test split lacks in some.
+
+    Models from before features could be missing have no value for NaN.
+    """
+    numbers = [f.output for f in spec.query if f.type.startswith("float")]
+    required = [i.name for i in spec.query_inputs if i.name in numbers and not i.optional]
+    for path in table_files(tables / "interactions" / "test") if required else ():
+        table = pq.read_table(path, columns=required)
+        for name in required:
+            if is_missing(table[name]).any():
+                return f"it takes {name} in every row, but rows of the test split have none"
     return None
 
 

@@ -22,6 +22,7 @@ from components.shared.contracts.tables import (
     write_table,
 )
 from components.shared.contracts.training import Training
+from components.shared.features.number_layer import load_feature_space
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import from_numpy, to_numpy
 from components.shared.runtime.errors import InputError
@@ -61,7 +62,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
         }
     )
     serving = ServingModel(
-        keras.models.load_model(Path(encoded) / "query_feature_space.keras"),
+        load_feature_space(Path(encoded) / "query_feature_space.keras"),
         query_tower,
         spec,
         candidates[CANDIDATE_ID].to_numpy(),

@@ -109,7 +109,10 @@ def _means_the_same(
         return False
     path = f"vocabularies/{feature.name}.parquet"
     if not (encoded_dir / path).is_file():  # hashed, discretized, crossed, or a number
-        return feature.cardinality == old.cardinality
+        # A discretized feature may have got a bin for missing values, after the others.
+        new_bins = int(feature.missing_index is not None and old.missing_index is None)
+        same_width = feature.cardinality is not None or feature.width == old.width
+        return same_width and (feature.cardinality or 0) - new_bins == (old.cardinality or 0)
     tokens = pq.read_table(encoded_dir / path)["token"]
     old_tokens = pq.read_table(published_dir / "features" / path)["token"]
     return tokens.slice(0, len(old_tokens)).equals(old_tokens)

@@ -21,6 +21,8 @@ class EncodedFeature(BaseModel):
         oov_index: The index of all values that are not in the training split.
         raw_columns: The raw columns that it is made of; two for a cross.
         bin_boundaries: Boundaries of a discretized feature, ascending.
+        missing_index: The index of missing values, if a discretized feature has a bin for
+            them.
         mean: Mean of a normalized feature.
         variance: Variance of a normalized feature.
         shared_with: The candidate feature whose vocabulary and embedding table it
@@ -40,7 +42,8 @@ class EncodedFeature(BaseModel):
     bin_boundaries: list[float] | None = None
     mean: float | None = None
     variance: float | None = None
-    # Not written if None, as in files from before this field.
+    # Not written if None, as in files from before these fields.
+    missing_index: int | None = Field(None, exclude_if=lambda index: index is None)
     shared_with: str | None = Field(None, exclude_if=lambda name: name is None)
 
     @property
@@ -69,6 +72,8 @@ class RawInput(BaseModel):
         labels: Names for the values of an integer category, for reports.
         derived: Whether ingest derives the column; see
             `components.shared.contracts.tables.Column`.
+        optional: Whether it may be missing: its value is then that of
+            `components.shared.contracts.missing`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +83,8 @@ class RawInput(BaseModel):
     width: int = 1
     labels: dict[str, str] | None = None
     derived: bool = Field(False, exclude_if=lambda derived: not derived)
+    # Not in files from before this field, whose models take no missing numbers.
+    optional: bool = Field(False, exclude_if=lambda optional: not optional)
 
     @property
     def is_list(self) -> bool:

@@ -22,6 +22,7 @@ from components.shared.contracts.tables import (
     Schema,
     table_files,
 )
+from components.shared.features.number_layer import load_feature_space
 from components.shared.runtime.arrow import from_numpy
 from components.shared.runtime.files import beside
 
@@ -116,7 +117,7 @@ class _EncodeFile(beam.DoFn):
 
     def setup(self) -> None:
         """Load the FeatureSpace once per worker."""
-        self._space = keras.models.load_model(self._encoding.space)
+        self._space = load_feature_space(self._encoding.space)
 
     def process(self, paths: tuple[str, str]) -> Iterator[int]:
         """Encode a file; yield its number of rows."""

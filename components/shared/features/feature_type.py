@@ -8,11 +8,14 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.contracts.missing import MISSING_INTEGER
 from components.shared.contracts.table_needs import ColumnNeed
 from components.shared.contracts.tables import Column, DType
 from components.shared.features.published_feature import PublishedFeature, grown_vocabulary
 from components.shared.features.statistics import ColumnStatistics, vocabulary
 from components.shared.runtime.errors import InputError
+
+MISSING_NAME = "(missing)"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class FeatureData:
         """The width of the published feature; 0 without one."""
         return self.published.encoded.width if self.published else 0
 
+    def no_value_error(self) -> InputError:
+        """Return the error about a column without any value."""
+        return InputError(f"features: {self.name} has no value in any training row: leave it out.")
+
     def vocabulary(self, max_tokens: int | None, special: int) -> pa.Table:
         """Return the vocabulary: the published tokens, then the most frequent new ones.
 
@@ -75,9 +82,7 @@ class FeatureData:
         """
         counts = self.statistics.counts
         if counts is None or not counts.num_rows:
-            raise InputError(
-                f"features: {self.name} has no value in any training row: leave it out."
-            )
+            raise self.no_value_error()
         ordered = vocabulary(counts)
         limit = max_tokens - special if max_tokens else None
         tokens = self.published.tokens if self.published else None
@@ -110,6 +115,11 @@ class FeatureType(BaseModel):
     that build Keras layers import keras themselves, because the config is also
     read where keras is not installed.
 
+    Args:
+        type: The type's name in the config.
+        missing: What happens to rows without a value. `reject`: ingest rejects them.
+            Anything else keeps them.
+
     Attributes:
         COLUMN_TYPES: The column types that each of its names accepts.
         CROSSABLE: Whether FeatureSpace turns it into one index, so that it can be
@@ -128,6 +138,8 @@ class FeatureType(BaseModel):
     HAS_VALUE_NAMES: ClassVar[bool] = False
 
     type: str
+    # A type that says nothing about missing values takes none.
+    missing: str = "reject"
 
     @classmethod
     def takes_lists(cls) -> bool:
@@ -142,7 +154,10 @@ class FeatureType(BaseModel):
     @property
     def need(self) -> ColumnNeed:
         """What the feature needs of its column."""
-        return ColumnNeed(dtypes=list(self.column_types))
+        return ColumnNeed(
+            dtypes=list(self.column_types),
+            missing="reject" if self.missing == "reject" else "keep",
+        )
 
     def statistics(self, column: pa.ChunkedArray) -> ColumnStatistics:
         """Compute the statistics that the type needs.
@@ -164,6 +179,8 @@ class FeatureType(BaseModel):
         """
         if data.published is not None and data.published.encoded.type != self.type:
             data = replace(data, published=None)
+        if not data.statistics.rows:
+            raise data.no_value_error()
         return self._adapt(data)
 
     def _adapt(self, data: FeatureData) -> AdaptedFeature:
@@ -213,6 +230,11 @@ class FeatureType(BaseModel):
             vocabulary,
             warning,
         )
+
+
+def shown_token(token: object) -> str:
+    """Return the token of a vocabulary as people read it."""
+    return MISSING_NAME if token in ("", MISSING_INTEGER) else str(token)
 
 
 def one_value_warning(name: str, value: object) -> str:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.shared.contracts.missing import MISSING_INTEGER
 from components.shared.features.quantiles import QuantileSummary
 
 
@@ -16,10 +18,11 @@ class ColumnStatistics:
         counts: `token`, `count`: each distinct value and its number of rows.
         quantiles: The distribution of a number that is discretized, or of the
             rating.
-        rows: Number of rows in the moments.
+        rows: Number of rows with a value.
         mean: Mean of the values.
         squares: Sum of squared deviations from the mean.
         longest: Length of the longest list.
+        missing: Number of rows without a value.
     """
 
     counts: pa.Table | None = None
@@ -28,6 +31,7 @@ class ColumnStatistics:
     mean: float = 0.0
     squares: float = 0.0
     longest: int = 0
+    missing: int = 0
 
     @property
     def variance(self) -> float:
@@ -50,6 +54,7 @@ def merge_statistics(parts: list[ColumnStatistics]) -> ColumnStatistics:
             merged.mean += difference * part.rows / rows
         merged.rows = rows
         merged.longest = max(merged.longest, part.longest)
+        merged.missing += part.missing
     counts = [part.counts for part in parts if part.counts is not None]
     if counts:
         summed = pa.concat_tables(counts).group_by("token").aggregate([("count", "sum")])
@@ -64,6 +69,27 @@ def count_values(values: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Count the distinct values of a column: `token`, `count`."""
     counted = pc.value_counts(values)
     return pa.table({"token": counted.field("values"), "count": counted.field("counts")})
+
+
+def is_missing(column: pa.ChunkedArray) -> np.ndarray:
+    """Return which rows of a column have no value.
+
+    Args:
+        column: Strings or numbers, without nulls; see `components.shared.contracts.missing`.
+
+    Returns:
+        `(rows,) bool`.
+    """
+    if pa.types.is_floating(column.type):
+        return np.isnan(column.to_numpy())
+    missing = "" if pa.types.is_string(column.type) else MISSING_INTEGER
+    return pc.equal(column, pa.scalar(missing, column.type)).to_numpy()
+
+
+def present_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return the numbers of a column without the missing ones, `(values,)` in its own type."""
+    numbers, missing = column.to_numpy(), is_missing(column)
+    return numbers[~missing] if missing.any() else numbers
 
 
 def longest_list(column: pa.ChunkedArray) -> int:

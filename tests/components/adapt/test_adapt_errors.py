@@ -17,6 +17,7 @@ from components.adapt.columns import columns_of, encoded_names
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.tables import LABEL, Column, read_table, table_files
 from components.shared.features.config import FeaturesConfig
+from components.shared.features.types import FEATURE_TYPES
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 
@@ -137,9 +138,26 @@ def test_a_type_that_does_not_fit_the_column_is_an_error_that_names_fitting_ones
     message = str(error.value)
     assert message.startswith(f"features.query.{name}: type {kind} needs a column of")
     assert f"{name} is {dtype}" in message
-    named = message.partition("Types for it are ")[2].rstrip(".").split(", ")
+    named = message.partition("Types for it are ")[2].partition(".")[0].split(", ")
     assert set(fitting) <= set(named)
     assert kind not in named
+
+
+@pytest.mark.parametrize(
+    ("side", "table"), [("query", "interactions"), ("candidate", "candidates")]
+)
+def test_a_text_column_for_lists_is_an_error_that_tells_how_to_declare_them(
+    side: Any, table: str
+) -> None:
+    features = {"tags": FEATURE_TYPES["multi_categorical"](type="multi_categorical")}
+
+    with pytest.raises(InputError) as error:
+        columns_of(features, [Column(name="tags", dtype="string")], side)
+
+    assert str(error.value).endswith(
+        "If the files have lists as text, such as a|b, set source.dtypes.tags to list<string>, and "
+        f"source.formats.{table}.list_separator if the separator is not |."
+    )
 
 
 @pytest.mark.parametrize(

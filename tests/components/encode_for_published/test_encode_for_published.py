@@ -14,9 +14,14 @@ import pytest
 from grown_shop import VERSION, ingested, old_shop, published_shop, replaced, shop
 from pydantic import ValidationError
 from shop_source import shop_encoded, shop_tables
+from shop_with_holes import holed_tables
 from walk_source import INGEST, walk_encoded, walk_tables
 
-from components.encode_for_published.job import _encoding_obstacle, encode_for_published
+from components.encode_for_published.job import (
+    _encoding_obstacle,
+    _missing_numbers,
+    encode_for_published,
+)
 from components.ingest.config import IngestConfig
 from components.ingest.context import with_context
 from components.shared.contracts.feature_spec import FeatureSpec
@@ -330,6 +335,25 @@ def test_a_column_of_the_log_is_not_taken_for_one_that_ingest_derives(
         expected = "it takes history, which ingest.history_length no longer asks for"
 
     assert _encoding_obstacle(schema, spec) == expected
+
+
+# --- missing values -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_a_model_that_takes_no_missing_numbers_is_not_compared_on_them(
+    in_tensorflow: RunStep, tmp_path_factory: pytest.TempPathFactory, optional: bool
+) -> None:
+    spec = FeatureSpec.read(shop_encoded(tmp_path_factory, in_tensorflow))
+    if not optional:  # as in files from before this field
+        inputs = [item.model_copy(update={"optional": False}) for item in spec.query_inputs]
+        spec = spec.model_copy(update={"query_inputs": inputs})
+
+    reason = _missing_numbers(holed_tables(tmp_path_factory), spec)
+
+    assert _missing_numbers(shop_tables(tmp_path_factory), spec) is None
+    expected = "it takes age in every row, but rows of the test split have none"
+    assert reason == (None if optional else expected)
 
 
 # --- a model that may know test rows --------------------------------------------------------------

@@ -181,20 +181,6 @@ def test_a_known_user_whose_id_is_hashed_needs_no_features_either(
 # --- what cannot be answered ----------------------------------------------------------------------
 
 
-def test_missing_features_of_an_unknown_user_are_listed(
-    recommend: RunStep, sample_export: Path
-) -> None:
-    with pytest.raises(InputError) as error:
-        recommend(sample_export, "nobody", 5, features={"user_gender": "1"})
-
-    message = str(error.value)
-    assert message.startswith("User nobody is not in the log. Describe them:")
-    assert "--feature raw_user_age=" in message
-    assert "--feature user_occupation_label=" in message
-    assert "user_gender" not in message
-    assert "user_id" not in message
-
-
 @pytest.mark.parametrize("name", ["age", "movie_title", "user_id", ""])
 def test_an_unknown_feature_is_an_error_that_names_the_features(
     recommend: RunStep, sample_export: Path, name: str
@@ -212,7 +198,6 @@ def test_an_unknown_feature_is_an_error_that_names_the_features(
     ("name", "value", "message"),
     [
         ("raw_user_age", "old", "raw_user_age is float32"),
-        ("raw_user_age", "", "raw_user_age is float32"),
         ("raw_user_age", "nan", "raw_user_age is float32"),
         ("raw_user_age", "inf", "raw_user_age is float32"),
         ("raw_user_age", "1e300", "raw_user_age is float32"),

@@ -17,7 +17,7 @@ from conftest import FEATURES
 from killed_training import Moment, signal_at
 from published_features import published_features
 
-from components.shared.contracts.feature_spec import FeatureSpec
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.tables import SPLITS, read_table
 from components.shared.registry.published import Published
 from components.shared.retrieval.mean_embedding import MeanEmbedding
@@ -26,7 +26,7 @@ from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json
 from components.train.job import train
-from components.train.warm_start import WarmStart, begin_from
+from components.train.warm_start import WarmStart, _means_the_same, begin_from
 
 RunStep = Callable[..., Any]
 VERSION = "sample-0123456789ab"
@@ -342,6 +342,40 @@ def test_a_redefined_feature_is_not_taken(
 
     assert {f"query {name}", "query dense 1"} <= set(warm_start.new)
     assert np.array_equal(table_of(towers[0], name), table_of(untouched[0], name))
+
+
+def test_a_new_bin_for_missing_values_leaves_the_others_theirs(runs: Runs, tmp_path: Path) -> None:
+    name = "raw_user_age"
+    query = [
+        feature.model_copy(
+            update={"cardinality": feature.cardinality + 1, "missing_index": feature.cardinality}
+        )
+        if feature.name == name and feature.cardinality is not None
+        else feature
+        for feature in FeatureSpec.read(runs.warm).query
+    ]
+    encoded = edited(runs.warm, tmp_path / "encoded", query=query)
+    towers, untouched = new_towers(encoded), new_towers(encoded)
+
+    warm_start = begun(towers, encoded, runs)
+
+    assert {f"query {name}", "query dense 1"} <= set(warm_start.taken)
+    table = table_of(towers[0], name)
+    assert not np.array_equal(table[:-1], table_of(untouched[0], name)[:-1])
+    assert np.array_equal(table[-1], table_of(untouched[0], name)[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "same"), [({}, True), ({"width": 2}, False), ({"mean": 2.0}, False)]
+)
+def test_a_number_with_a_new_indicator_is_another_feature(
+    tmp_path: Path, change: dict[str, Any], same: bool
+) -> None:
+    number = EncodedFeature(
+        name="age", type="float_normalized", dtype="float32", raw_columns=["age"], mean=1.0
+    )
+
+    assert _means_the_same(number.model_copy(update=change), number, tmp_path, tmp_path) is same
 
 
 def test_a_cross_of_a_redefined_feature_is_not_taken(runs: Runs, tmp_path: Path) -> None:

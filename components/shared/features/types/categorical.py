@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.features.feature_type import shown_token
 from components.shared.features.types.lookup import Lookup
 
 
@@ -16,6 +17,9 @@ class Categorical(Lookup):
         type: `integer_categorical` or `string_categorical`, as the column's type.
         max_tokens: Limit on the number of indices, OOV included; the most frequent
             values are kept. No limit by default.
+        missing: What happens to rows without a value. `own_index`: the missing value is
+            a category like any other; if no training row has it, it is OOV. `reject`:
+            ingest rejects the row.
     """
 
     COLUMN_TYPES: ClassVar = {
@@ -33,4 +37,4 @@ class Categorical(Lookup):
         cls, feature: EncodedFeature, tokens: Sequence[Any], labels: Mapping[str, str]
     ) -> list[str]:
         """Name the indices by the values' labels, or the values themselves."""
-        return ["not seen in training", *(labels.get(str(token), str(token)) for token in tokens)]
+        return ["not seen in training", *(labels.get(str(t), shown_token(t)) for t in tokens)]

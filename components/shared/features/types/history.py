@@ -23,6 +23,8 @@ class History(FeatureType):
         max_values: Maximum number of items that are kept of a row, the latest
             first; by default `ingest.history_length`, or the length of the longest
             row if the column is the log's own.
+        missing: What happens to rows without a value. `empty`: it is an empty history.
+            `reject`: ingest rejects the row.
     """
 
     COLUMN_TYPES: ClassVar = {"history": ("list<string>",)}
@@ -31,6 +33,7 @@ class History(FeatureType):
 
     type: Literal["history"]
     max_values: int | None = Field(None, ge=1)
+    missing: Literal["empty", "reject"] = "empty"
 
     def statistics(self, column: pa.ChunkedArray) -> ColumnStatistics:
         """Find the longest list."""

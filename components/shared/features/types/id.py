@@ -14,6 +14,9 @@ class Id(Lookup):
         type: `id`.
         max_tokens: Limit on the number of indices, OOV included; the most frequent
             ids are kept. No limit by default.
+        missing: What happens to rows without a value. `own_index`: the missing value is
+            a value like any other; if no training row has it, it is OOV. `reject`:
+            ingest rejects the row.
     """
 
     COLUMN_TYPES: ClassVar = {"id": ("string", "int64")}

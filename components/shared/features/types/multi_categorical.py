@@ -25,6 +25,8 @@ class MultiCategorical(FeatureType):
             most frequent values are kept. No limit by default.
         max_values: Maximum number of values that are kept of a row; by default,
             that of the longest row.
+        missing: What happens to rows without a value. `empty`: it is an empty list.
+            `reject`: ingest rejects the row.
     """
 
     COLUMN_TYPES: ClassVar = {"multi_categorical": ("list<string>",)}
@@ -32,6 +34,7 @@ class MultiCategorical(FeatureType):
     type: Literal["multi_categorical"]
     max_tokens: int | None = Field(None, ge=3)
     max_values: int | None = Field(None, ge=1)
+    missing: Literal["empty", "reject"] = "empty"
 
     def statistics(self, column: pa.ChunkedArray) -> ColumnStatistics:
         """Count the values, and find the longest list."""

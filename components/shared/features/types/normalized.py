@@ -2,36 +2,28 @@
 
 from typing import ClassVar, Literal
 
-import numpy as np
-import pyarrow as pa
-
 from components.shared.features.feature_type import (
     AdaptedFeature,
     FeatureData,
-    FeatureType,
     one_value_warning,
 )
-from components.shared.features.statistics import ColumnStatistics
+from components.shared.features.types.numeric import Numeric
 
 
-class FloatNormalized(FeatureType):
+class FloatNormalized(Numeric):
     """(value - mean) / standard deviation, over the training rows.
 
     Args:
         type: `float_normalized`.
+        missing: What happens to rows without a value. `mean`: the missing value is
+            replaced by the mean of the training rows. `indicator`: it is replaced
+            likewise, and the feature has a second value, 1 if the first is missing.
+            `reject`: ingest rejects the row.
     """
 
     COLUMN_TYPES: ClassVar = {"float_normalized": ("float32", "int64")}
 
     type: Literal["float_normalized"]
-
-    def statistics(self, column: pa.ChunkedArray) -> ColumnStatistics:
-        """Compute the mean and the squared deviations from it."""
-        values = column.to_numpy().astype(np.float64)
-        mean = float(values.mean())
-        return ColumnStatistics(
-            rows=len(column), mean=mean, squares=float(((values - mean) ** 2).sum())
-        )
 
     def _adapt(self, data: FeatureData) -> AdaptedFeature:
         import keras
@@ -40,8 +32,6 @@ class FloatNormalized(FeatureType):
         warning = one_value_warning(data.name, f"{mean:g}") if variance == 0 else None
         if data.published is not None and data.published.encoded.mean is not None:
             mean, variance = data.published.encoded.mean, data.published.encoded.variance or 0.0
-        layer = keras.layers.Normalization(
-            axis=-1, mean=[mean], variance=[variance], name=data.layer_name
-        )
+        layer = keras.layers.Normalization(axis=-1, mean=[mean], variance=[variance])
         encoded = self._encoded(data, "float32", mean=mean, variance=variance)
-        return self._preprocessed(data, layer, encoded, warning=warning)
+        return self._number(data, layer, encoded, mean, warning)

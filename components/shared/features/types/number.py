@@ -2,14 +2,19 @@
 
 from typing import ClassVar, Literal
 
-from components.shared.features.feature_type import AdaptedFeature, FeatureData, FeatureType
+from components.shared.features.feature_type import AdaptedFeature, FeatureData
+from components.shared.features.types.numeric import Numeric
 
 
-class Float(FeatureType):
+class Float(Numeric):
     """A number, unchanged.
 
     Args:
         type: `float`.
+        missing: What happens to rows without a value. `mean`: the missing value is
+            replaced by the mean of the training rows. `indicator`: it is replaced
+            likewise, and the feature has a second value, 1 if the first is missing.
+            `reject`: ingest rejects the row.
     """
 
     COLUMN_TYPES: ClassVar = {"float": ("float32", "int64")}
@@ -17,8 +22,4 @@ class Float(FeatureType):
     type: Literal["float"]
 
     def _adapt(self, data: FeatureData) -> AdaptedFeature:
-        import keras
-
-        return AdaptedFeature(
-            keras.utils.FeatureSpace.float(name=data.name), self._encoded(data, "float32")
-        )
+        return self._number(data, None, self._encoded(data, "float32"), data.statistics.mean)

@@ -21,6 +21,8 @@ class Text(FeatureType):
         type: `text`.
         max_tokens: Size of the vocabulary, padding and OOV included.
         sequence_length: Maximum number of words that are kept of a text.
+        missing: What happens to rows without a value. `empty`: it is an empty text.
+            `reject`: ingest rejects the row.
     """
 
     COLUMN_TYPES: ClassVar = {"text": ("string",)}
@@ -28,6 +30,7 @@ class Text(FeatureType):
     type: Literal["text"]
     max_tokens: int = Field(10_000, ge=3)
     sequence_length: int = Field(16, ge=1)
+    missing: Literal["empty", "reject"] = "empty"
 
     def statistics(self, column: pa.ChunkedArray) -> ColumnStatistics:
         """Count the words."""
