@@ -11,7 +11,7 @@ from pipeline.init.table_look import TableLook
 _FEW_ROWS, _MANY_ROWS = 200_000, 5_000_000
 
 
-def config_text(name: str, roles: Roles, query: Suggested, candidate: Suggested) -> str:
+def config_text(name: str, roles: Roles, query: Suggested, candidate: Suggested, path: str) -> str:
     """Return a config that runs as it stands, with what was seen and guessed as comments.
 
     Args:
@@ -19,9 +19,10 @@ def config_text(name: str, roles: Roles, query: Suggested, candidate: Suggested)
         roles: The tables and the meaning of their columns.
         query: The features of the users.
         candidate: The features of the items.
+        path: The config's path, for the command that runs it.
     """
     sections = (
-        _head(name, roles),
+        _head(name, path, roles),
         _source(roles, query, candidate),
         _ingest(roles),
         _features(roles, query, candidate),
@@ -30,10 +31,10 @@ def config_text(name: str, roles: Roles, query: Suggested, candidate: Suggested)
     return "".join(f"{line}\n" for section in sections for line in section)
 
 
-def _head(name: str, roles: Roles) -> Iterator[str]:
+def _head(name: str, path: str, roles: Roles) -> Iterator[str]:
     log = roles.log
     yield "# Written by `deep-retrieval init`, which looked at all rows. It runs as it stands:"
-    yield f"#   deep-retrieval run --config {name}.yaml"
+    yield f"#   deep-retrieval run --config {path}"
     yield "# Lines with CHECK are guesses."
     yield f"name: {name}"
     yield (
@@ -122,8 +123,7 @@ def _columns(roles: Roles) -> Iterator[str]:
 def _feedback(roles: Roles) -> dict[str, Any]:
     feedback: dict[str, Any] = {}
     if roles.event is not None:
-        counts = roles.log.columns[roles.event].counts
-        values = [] if counts is None else counts["value"].to_pylist()
+        values = [top.value for top in roles.log.columns[roles.event].top]
         feedback["weights"] = {value: _event_weight(value) for value in sorted(values) if value}
     if roles.is_count:
         feedback["scale"] = "log"
@@ -147,11 +147,11 @@ def _ingest(roles: Roles) -> Iterator[str]:
         yield "  # The latest interactions are held out: a model is used on what comes next."
         yield "  split: temporal"
     if roles.catalogue is not None:
-        unknown = 1 - roles.log.share_of(
-            roles.candidate_id, roles.catalogue.values(roles.catalogue_id or "", 1 << 62)
-        )
-        if unknown > 0:
-            yield f"  # {unknown:.1%} of the log's items are not in the catalogue."
+        items = roles.log.values(roles.candidate_id)
+        unknown = items - roles.catalogue.values(roles.catalogue_id or "", 1 << 62)
+        if unknown:
+            share = len(unknown) / len(items)
+            yield f"  # The catalogue does not have {share:.1%} of the items that were looked at."
             yield "  unknown_items: drop"
     if roles.log.rows > _MANY_ROWS:
         yield "  shards: 8  # for a log of this size: less memory"
@@ -170,9 +170,9 @@ def _features(roles: Roles, query: Suggested, candidate: Suggested) -> Iterator[
 
 def _label(roles: Roles) -> Iterator[str]:
     numbers = roles.log.columns[roles.rating].numbers if roles.rating else None
-    if roles.is_count or roles.event or numbers is None or len(numbers.values) < 2:
+    if roles.is_count or roles.event or numbers is None or numbers.least == numbers.greatest:
         return
-    least, greatest = float(numbers.values[0]), float(numbers.values[-1])
+    least, greatest = numbers.least, numbers.greatest
     scale = 1 / (greatest - least)
     yield f"  # Ratings of {least:g} to {greatest:g} become labels of 0 to 1."
     yield f"  label: {_flow({'scale': round(scale, 6), 'offset': round(-least * scale, 6)})}"

@@ -33,10 +33,10 @@ class Suggested:
         """Add a column as the feature that fits its values, or say why it is left out."""
         column = table.columns[name]
         seen = describe(table, name)
-        if column.kind == "other" or column.kind is None:
-            self.left_out[name] = "no feature takes values of this type"
-        elif not column.values:
+        if not column.present:
             self.left_out[name] = "it has no value"
+        elif column.kind == "other":
+            self.left_out[name] = "no feature takes values of this type"
         elif table.distinct(name) == 1:
             self.left_out[name] = "it has one value only"
         elif is_time(table, name):
@@ -52,8 +52,8 @@ class Suggested:
         column, distinct = table.columns[name], table.distinct(name)
         if column.kind == "list":
             return {"type": "multi_categorical", **_limit(distinct)}
-        if column.numeric == column.values:
-            if distinct <= _FEW_NUMBERS and column.whole == column.numeric:
+        if column.numbers is not None:
+            if distinct <= _FEW_NUMBERS and column.numbers.whole:
                 kind = "integer_categorical" if column.kind == "number" else "string_categorical"
                 return {"type": kind}
             return {"type": "float_discretized", "num_bins": 10}
@@ -61,13 +61,13 @@ class Suggested:
         if separator is not None and self.separator in (None, separator):
             self.separator = separator
             return {"type": "multi_categorical", "max_tokens": _MOST_TOKENS}
-        if column.words >= 1.5 * column.values and distinct > _FEW_NUMBERS:
+        if column.mean_length >= 1.5 and distinct > _FEW_NUMBERS:
             return {
                 "type": "text",
                 "max_tokens": _MOST_TOKENS,
                 "sequence_length": _length(column.longest),
             }
-        if distinct > max(0.5 * column.values, _FEW_NUMBERS):
+        if distinct > max(0.5 * column.present, _FEW_NUMBERS):
             return None
         return {"type": "string_categorical", **_limit(distinct)}
 
@@ -125,18 +125,18 @@ def describe(table: TableLook, name: str) -> str:
     """Describe a column's values in a few words."""
     column = table.columns[name]
     distinct = f"{table.distinct(name):,} values"
-    if column.counts is None and column.kind != "other":
+    if column.distinct is None and column.kind != "other":
         distinct = "more values than were counted"
     parts = [distinct]
-    if column.numbers is not None and column.numeric == column.values:
-        low, high = column.numbers.values[0], column.numbers.values[-1]
+    if column.numbers is not None:
+        low, high = column.numbers.least, column.numbers.greatest
         parts.append(f"{low:g} to {high:g}")
     if column.kind == "list":
         parts.append(f"up to {column.longest} in a row")
-    elif column.words > 1.5 * column.values:
-        parts.append(f"{column.words / column.values:.1f} words on average")
+    elif column.mean_length > 1.5:
+        parts.append(f"{column.mean_length:.1f} words on average")
     if column.missing:
-        parts.append(f"{column.missing / column.rows:.1%} missing")
+        parts.append(f"{column.missing_share:.1%} missing")
     return ", ".join(parts)
 
 

@@ -161,13 +161,13 @@ def _user_and_item(table: TableLook) -> tuple[int, str, str, dict[str, str]] | N
 def _may_be_id(table: TableLook, name: str) -> bool:
     """Whether values repeat, as users and items of a log do."""
     column = table.columns[name]
-    if column.kind not in ("text", "number") or not column.values:
+    if column.kind not in ("text", "number") or not column.present:
         return False
-    if column.numeric > column.whole:  # fractions
+    if column.numbers is not None and not column.numbers.whole:  # fractions
         return False
-    if column.missing > 0.5 * column.rows or column.words > 3 * column.values:
+    if column.missing > 0.5 * column.rows or column.mean_length > 3:
         return False
-    return 1 < table.distinct(name) < column.values
+    return 1 < table.distinct(name) < column.present
 
 
 def _is_value(table: TableLook, name: str) -> bool:
@@ -180,13 +180,13 @@ def is_time(table: TableLook, name: str) -> bool:
     column = table.columns[name]
     if column.kind == "time":
         return True
-    if column.numbers is not None and column.numeric == column.values:
-        least, greatest = column.numbers.values[0], column.numbers.values[-1]
+    if column.numbers is not None:
+        least, greatest = column.numbers.least, column.numbers.greatest
         return any(
             _YEAR_1990 * unit <= least and greatest <= _YEAR_2100 * unit
             for unit in (1, 10**3, 10**6, 10**9)
         )
-    if column.kind != "text" or not column.values:
+    if column.kind != "text" or not column.present:
         return False
     texts = pc.cast(table.sample[name], pa.string()).drop_null()
     matching = pc.match_substring_regex(texts, _ISO)
@@ -198,7 +198,7 @@ def _find_interaction_columns(roles: Roles) -> None:
     times = [name for name in log.columns if name not in roles.taken and is_time(log, name)]
     # A number is exact, and a name that says so is better than one that does not.
     roles.timestamp = _best(
-        times, lambda name: (_named(name, _TIME), log.columns[name].numeric > 0)
+        times, lambda name: (_named(name, _TIME), log.columns[name].numbers is not None)
     )
     ratings = _numbers(roles, lambda name: log.distinct(name) <= 201)
     roles.rating = _best([name for name in ratings if _named(name, _RATING)], lambda name: 0)
@@ -230,16 +230,18 @@ def words_of_known(name: str) -> bool:
 
 
 def _numbers(roles: Roles, fits: Callable[[str], bool]) -> list[str]:
-    """Return columns of numbers that are not negative."""
+    """Return columns of numbers that are not negative and vary between interactions."""
     log = roles.log
     return [
         name
         for name, column in log.columns.items()
         if name not in roles.taken
         and column.numbers is not None
-        and column.numeric == column.values > 0
-        and column.numbers.values[0] >= 0
+        and column.numbers.least >= 0
         and fits(name)
+        # A number that the user or the item decides describes them, not the interaction.
+        and not depends_on(log.sample, name, roles.query_id)
+        and not depends_on(log.sample, name, roles.candidate_id)
     ]
 
 
@@ -253,31 +255,33 @@ def _best(names: Sequence[str], key: Callable[[str], object]) -> str | None:
 
 def _assign(roles: Roles, table: TableLook) -> None:
     """Make a table the catalogue or the table of users, if its ids are those of the log."""
-    items, users = roles.log.values(roles.candidate_id), roles.log.values(roles.query_id)
-    for attribute, id_, known, words in (
-        ("catalogue", roles.candidate_id, items, _ITEM),
-        ("users", roles.query_id, users, _USER),
-    ):
-        key = _key(table, id_, known, words)
-        if key is None or getattr(roles, attribute) is not None:
-            continue
-        setattr(roles, attribute, table)
-        setattr(roles, f"{attribute}_id", key)
-        return
+    sides = [("catalogue", roles.candidate_id, _ITEM), ("users", roles.query_id, _USER)]
+    if _is_named_after(table, _USER):  # ids that are numbers may be those of either
+        sides.reverse()
+    for side, id_, words in sides:
+        key = _key(table, id_, roles.log.values(id_), words)
+        if key is not None and getattr(roles, side) is None:
+            setattr(roles, side, table)
+            setattr(roles, f"{side}_id", key)
+            return
     roles.unused[table.path] = (
         f"no column has the ids of {roles.query_id} or {roles.candidate_id}, each once"
     )
 
 
+def _is_named_after(table: TableLook, words: set[str]) -> bool:
+    """Return whether the name of a table's file contains one of some words, or its plural."""
+    found = words_of(table.path.rstrip("/").rsplit("/", 1)[-1])
+    return bool(words & {word.removesuffix("s") for word in found})
+
+
 def _key(table: TableLook, id_: str, known: set[str], words: set[str]) -> str | None:
     """Return the column with the ids of the log, each in one row."""
-    unique = [name for name in table.columns if table.is_unique(name)]
-    if id_ in unique:
-        return id_
-    named = [
-        name for name in unique if _score(name, words) >= 2 and table.share_of(name, known) > 0.5
-    ]
-    return named[0] if named else None
+    for name in table.columns:
+        named = name == id_ or words_of(name) == ["id"] or _score(name, words) >= 2
+        if named and table.is_unique(name) and table.covers(name, known):
+            return name
+    return None
 
 
 def _find_title(roles: Roles) -> None:

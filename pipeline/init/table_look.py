@@ -1,6 +1,5 @@
 """What was seen of a table: the profile of all rows, and the first of them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.config import FileFormat
-from components.shared.profiling.column_summary import ColumnSummary
+from components.shared.contracts.data_profile import ColumnProfile
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class TableLook:
 
     Args:
         path: The path, glob or URL of its files, as a config would name it.
-        columns: The summary of each column, over all rows.
+        columns: The profile of each column, over all rows.
         sample: The first rows.
         format: What a config has to say about the form of the files; empty if the files
             say it themselves.
@@ -26,7 +25,7 @@ class TableLook:
     """
 
     path: str
-    columns: dict[str, ColumnSummary]
+    columns: dict[str, ColumnProfile]
     sample: pa.Table
     format: FileFormat = field(default_factory=FileFormat)
     notes: tuple[str, ...] = ()
@@ -39,23 +38,24 @@ class TableLook:
 
     def distinct(self, name: str) -> int:
         """Return the number of distinct values of a column; its values if there are too many."""
-        counts = self.columns[name].counts
-        return self.columns[name].values if counts is None else counts.num_rows
+        column = self.columns[name]
+        return column.present if column.distinct is None else column.distinct
 
     def is_unique(self, name: str) -> bool:
         """Return whether almost every row has a value of its own in a column."""
         column = self.columns[name]
-        return column.values > 1 and self.distinct(name) >= 0.99 * column.rows
+        return column.present > 1 and self.distinct(name) >= 0.99 * column.rows
 
     def values(self, name: str, at_most: int = 10_000) -> set[str]:
         """Return distinct values of a column in the first rows, as text."""
         found = pc.unique(_as_text(self.sample[name])).drop_null().slice(0, at_most)
         return set(found.to_pylist())
 
-    def share_of(self, name: str, known: Iterable[str]) -> float:
-        """Return the share of a column's sampled values that are among known ones."""
+    def covers(self, name: str, known: set[str]) -> bool:
+        """Return whether a column has most of some values, or the values that were looked at."""
         mine = self.values(name)
-        return len(mine & set(known)) / len(mine) if mine else 0.0
+        common = len(mine & known)
+        return common > 0 and common >= 0.5 * min(len(mine), len(known))
 
 
 def depends_on(sample: pa.Table, column: str, key: str) -> bool:
