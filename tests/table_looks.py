@@ -1,5 +1,6 @@
 """Tables as `deep-retrieval init` sees them, made of columns."""
 
+import random
 from typing import Any
 
 import pyarrow as pa
@@ -16,10 +17,10 @@ def look(path: str = "log.csv", **columns: list[Any]) -> TableLook:
 
 
 def log(**more: list[Any]) -> dict[str, list[Any]]:
-    """Columns of a log: 20 users with 10 items each, of 40."""
-    rows = range(200)
+    """Columns of a log: 20 users with 10 rows each, with 40 items."""
+    drawn = random.Random(7)
     return {
-        "user_id": [f"u{row // 10}" for row in rows],
-        "item_id": [f"i{(row * 7) % 40}" for row in rows],
+        "user_id": [f"u{row // 10}" for row in range(200)],
+        "item_id": [f"i{drawn.randrange(40)}" for _ in range(200)],
         **more,
     }

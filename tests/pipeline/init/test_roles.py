@@ -106,8 +106,11 @@ def test_catalogue_and_users_are_found_by_their_ids(first: int) -> None:
 
 
 def test_numbers_that_may_be_ids_of_both_are_told_apart_by_the_files_name() -> None:
-    rows = range(200)
-    numbers = look(user=[row // 10 for row in rows], item=[row * 7 % 40 for row in rows])
+    columns = log()
+    numbers = look(
+        user=[int(user[1:]) for user in columns["user_id"]],
+        item=[int(item[1:]) for item in columns["item_id"]],
+    )
     users = look("all-users.dat", id=list(range(40)), age=[30] * 40)
     roles = find_roles([numbers, users])
     assert (roles.users, roles.catalogue) == (users, None)
