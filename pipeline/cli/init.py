@@ -1,14 +1,20 @@
 """The command `deep-retrieval init`."""
 
+import logging
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from components.shared.runtime.errors import InputError
 from pipeline.cli.output import Json, print_json, print_table, progress_on_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.init.table_look import TableLook
 
 init_app = App(
     name="init",
@@ -40,28 +46,15 @@ def init(
     as_json: Json = False,
 ) -> int:
     """Look at your data, and write a config that runs on it."""
+    # Importing apache_beam 2.77 warns about packages for BigQuery, which nothing here uses.
+    logging.getLogger().addHandler(logging.NullHandler())
+    from components.shared.runtime.progress import progress_lines
     from pipeline.init.looking import look_at_data
 
-    with progress_on_stderr(as_json):
+    with progress_on_stderr(as_json), progress_lines("init"):
         tables = look_at_data(data)
     if show:
-        if as_json:
-            print_json(
-                {
-                    table.path: [column.model_dump() for column in table.columns.values()]
-                    for table in tables
-                }
-            )
-            return 0
-        for table in tables:
-            print(f"{table.path}: {table.rows:,} rows; {'; '.join(table.notes)}")
-            rows = [row for name in table.columns for row in [_profile_row(table, name)]]
-            width = max(len(row[0]) for row in rows) if rows else 0
-            lines = (
-                f"  {name:<{width}}  {kind:<7} {seen}  {top}".rstrip()
-                for name, kind, seen, top in rows
-            )
-            print_table(("column", "kind", "values", "most frequent"), rows, lines)
+        _show(tables, as_json)
         return 0
     from pipeline.init.config_text import config_text
     from pipeline.init.features import suggest_features
@@ -81,7 +74,7 @@ def init(
         print_json({"config": str(path), "rows": roles.log.rows, "doubts": roles.doubts})
         return 0
     for table in tables:
-        print(f"{table.path}: {table.rows:,} rows; {'; '.join(table.notes)}")
+        print(_heading(table))
     print(f"user {roles.query_id}, item {roles.candidate_id}, rating {roles.rating or 'none'}, "
           f"time {roles.timestamp or 'none'}")  # fmt: skip
     print(f"{len(query.features)} features of users, {len(candidate.features)} of items")
@@ -106,9 +99,29 @@ def _name(path: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "my-data"
 
 
-def _profile_row(table, name: str) -> tuple[str, str, str, str]:  # type: ignore[no-untyped-def]
+def _heading(table: "TableLook") -> str:
+    bad = f"; {table.bad_records:,} records cannot be read" if table.bad_records else ""
+    return f"{table.path}: {table.rows:,} rows; {'; '.join(table.notes)}{bad}"
+
+
+def _show(tables: "Sequence[TableLook]", as_json: bool) -> None:
+    """Print the profile of every column."""
     from pipeline.init.features import describe
 
-    column = table.columns[name]
-    top = ", ".join(f"{entry.value} ({entry.rows:,})" for entry in column.top[:3])
-    return name, column.kind, describe(table, name), top
+    if as_json:
+        columns = {table.path: table.columns.values() for table in tables}
+        print_json({path: [one.model_dump() for one in of] for path, of in columns.items()})
+        return
+    for table in tables:
+        rows = []
+        for name, column in table.columns.items():
+            top = ", ".join(f"{entry.value} ({entry.rows:,})" for entry in column.top[:3])
+            rows.append((name, column.kind, describe(table, name), top))
+        width = max(map(len, table.columns), default=0)
+        seen_width = max((len(row[2]) for row in rows), default=0)
+        lines = (
+            f"  {name:<{width}}  {kind:<6}  {seen:<{seen_width}}  {top}".rstrip()
+            for name, kind, seen, top in rows
+        )
+        print(_heading(table))
+        print_table(("column", "kind", "values", "most frequent"), rows, lines)

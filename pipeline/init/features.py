@@ -3,8 +3,9 @@
 import keyword
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from pipeline.init.roles import Roles, is_time
+from pipeline.init.roles import UNITS, Roles, is_time, time_unit
 from pipeline.init.table_look import TableLook, depends_on
 
 _MOST_CATEGORIES = 1_000
@@ -128,9 +129,14 @@ def describe(table: TableLook, name: str) -> str:
     if column.distinct is None and column.kind != "other":
         distinct = "more values than were counted"
     parts = [distinct]
+    unit = time_unit(column)
     if column.numbers is not None:
         low, high = column.numbers.least, column.numbers.greatest
-        parts.append(f"{low:g} to {high:g}")
+        parts.append(
+            f"{low:g} to {high:g}"
+            if unit is None
+            else f"{_day(low, unit)} to {_day(high, unit)}, in {unit}"
+        )
     if column.kind == "list":
         parts.append(f"up to {column.longest} in a row")
     elif column.mean_length > 1.5:
@@ -138,6 +144,11 @@ def describe(table: TableLook, name: str) -> str:
     if column.missing:
         parts.append(f"{column.missing_share:.1%} missing")
     return ", ".join(parts)
+
+
+def _day(time: float, unit: str) -> str:
+    seconds = time / UNITS[unit]
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def _limit(distinct: int) -> dict[str, object]:

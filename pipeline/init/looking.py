@@ -8,22 +8,24 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from components.ingest.sources.file_search import FoundFile, find_files
-from components.ingest.sources.layout import Layout, look_at
 from pydantic import BaseModel
 
 from components.ingest.config import FileFormat
 from components.ingest.remote import fetched
+from components.ingest.sources.file_search import FoundFile, find_files
+from components.ingest.sources.layout import Layout, look_at
+from components.ingest.sources.log import FILE, ROW
+from components.ingest.sources.reading import FilePart, concat, parts_of, read_part
 from components.shared.contracts.data_profile import ColumnProfile
 from components.shared.profiling.column_summary import ColumnSummary, merge_summaries
 from components.shared.runtime.beam import pipeline_options
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import replace_text
 from components.shared.storage.location import is_remote
-from pipeline.init.reading import batches_of
 from pipeline.init.table_look import TableLook
 
 SAMPLE_ROWS = 100_000
+_BATCH_ROWS = 131_072
 # Parts whose counts are merged at once: merging is cheaper than counting, but not free.
 _PARTS = 16
 
@@ -145,31 +147,46 @@ def _notes(layouts: list[Layout]) -> tuple[str, ...]:
 
 def _sample(table: _Table) -> pa.Table:
     """Return the first rows of a table."""
-    parts: list[pa.RecordBatch] = []
+    parts: list[pa.Table] = []
     rows = 0
-    for layout in table.layouts:
-        for batch, _ in batches_of(layout):
-            parts.append(batch)
+    for part in parts_of(table.layouts):
+        for batch, _ in _batches(part):
+            parts.append(pa.Table.from_batches([batch]))
             rows += batch.num_rows
             if rows >= SAMPLE_ROWS:
-                break
-        if rows >= SAMPLE_ROWS:
-            break
-    tables = [pa.Table.from_batches([part]) for part in parts]
-    return pa.concat_tables(tables, promote_options="permissive").slice(0, SAMPLE_ROWS)
+                return _joined(parts).slice(0, SAMPLE_ROWS)
+    return _joined(parts) if parts else pa.table({})
+
+
+def _joined(parts: list[pa.Table]) -> pa.Table:
+    return concat(parts) or pa.table({})
+
+
+def _batches(part: FilePart) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Read all columns of a part of a file: batches, each with its number of bad records."""
+    for records in read_part(part, dict.fromkeys(part.layout.columns), _BATCH_ROWS):
+        rows = records.rows.drop_columns([FILE, ROW]).combine_chunks()
+        bad_records = records.rejects.num_rows
+        if not rows.num_rows and bad_records:
+            yield pa.RecordBatch.from_pydict({}), bad_records
+        for batch in rows.to_batches():
+            yield batch, bad_records
+            bad_records = 0
 
 
 def _profiled(tables: Sequence[_Table], work: Path) -> list[_Profile]:
     """Profile all columns of all tables in one Beam pass."""
-    files = [(number, layout) for number, table in enumerate(tables) for layout in table.layouts]
+    parts = [
+        (number, part) for number, table in enumerate(tables) for part in parts_of(table.layouts)
+    ]
     with beam.Pipeline(options=pipeline_options([])) as pipeline:
         _ = (
             pipeline
-            | "List files" >> beam.Create(files)
+            | "List parts" >> beam.Create(parts)
             | "Distribute" >> beam.Reshuffle()
             | "Read" >> beam.FlatMapTuple(_numbered_batches)
             | "Profile" >> beam.CombinePerKey(ProfileTable())
-            | "Save" >> beam.MapTuple(_save, work=work)
+            | "Save" >> beam.Map(_save, work)
         )
     return [
         _Profile.model_validate_json((work / f"profile-{number}.json").read_text("utf-8"))
@@ -179,12 +196,15 @@ def _profiled(tables: Sequence[_Table], work: Path) -> list[_Profile]:
     ]
 
 
-def _numbered_batches(number: int, layout: Layout) -> Iterator[tuple[int, tuple[Any, int]]]:
-    for batch, bad_records in batches_of(layout):
-        yield number, (batch, bad_records)
+def _numbered_batches(
+    number: int, part: FilePart
+) -> Iterator[tuple[int, tuple[pa.RecordBatch, int]]]:
+    for element in _batches(part):
+        yield number, element
 
 
-def _save(number: int, profile: _Profile, work: Path) -> None:
+def _save(profiled: tuple[int, _Profile], work: Path) -> None:
+    number, profile = profiled
     replace_text(work / f"profile-{number}.json", profile.model_dump_json())
 
 

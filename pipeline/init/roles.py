@@ -1,12 +1,14 @@
 """Which table is the log, and which of its columns is the user, the item, the time, …"""
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.shared.contracts.data_profile import ColumnProfile
 from components.shared.runtime.errors import InputError
 from pipeline.init.table_look import TableLook, depends_on
 
@@ -30,7 +32,8 @@ _COUNT = {
 }  # fmt: skip
 _EVENT = {"event", "action", "behavior", "behaviour", "activity", "interaction"}
 _TITLE = {"title", "name", "headline", "label"}
-_YEAR_1990, _YEAR_2100 = 631_152_000, 4_102_444_800
+_YEAR_1990, _DAY = 631_152_000, 24 * 3600  # seconds
+UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _ISO = r"^\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})?)?\s*$"
 
 
@@ -181,16 +184,24 @@ def is_time(table: TableLook, name: str) -> bool:
     if column.kind == "time":
         return True
     if column.numbers is not None:
-        least, greatest = column.numbers.least, column.numbers.greatest
-        return any(
-            _YEAR_1990 * unit <= least and greatest <= _YEAR_2100 * unit
-            for unit in (1, 10**3, 10**6, 10**9)
-        )
+        return time_unit(column) is not None
     if column.kind != "text" or not column.present:
         return False
     texts = pc.cast(table.sample[name], pa.string()).drop_null()
     matching = pc.match_substring_regex(texts, _ISO)
     return len(texts) > 0 and (pc.sum(matching).as_py() or 0) >= 0.99 * len(texts)
+
+
+def time_unit(column: ColumnProfile) -> str | None:
+    """Return the unit in which numbers are plausible times; None if they are in none."""
+    if column.numbers is None:
+        return None
+    least, greatest = column.numbers.least, column.numbers.greatest
+    tomorrow = time.time() + _DAY
+    for unit, per_second in UNITS.items():
+        if _YEAR_1990 * per_second <= least and greatest <= tomorrow * per_second:
+            return unit
+    return None
 
 
 def _find_interaction_columns(roles: Roles) -> None:
