@@ -55,6 +55,8 @@ class FileColumns(BaseModel):
     Args:
         query_id: The user's id, in the log and in `users`.
         candidate_id: The item's id, in the log and in the catalogue.
+        catalogue_id: The item's id in the catalogue, if it has another name there.
+        users_id: The user's id in `users`, if it has another name there.
         title: The item's name for people, in the catalogue, or in the log if there is
             no catalogue; the item's id by default.
         rating: How much the user liked the item, or how often or how long it was used
@@ -72,6 +74,8 @@ class FileColumns(BaseModel):
 
     query_id: str
     candidate_id: str
+    catalogue_id: str | None = None
+    users_id: str | None = None
     title: str | None = None
     rating: str | None = None
     timestamp: str | None = None

@@ -58,6 +58,14 @@ COMMANDS = (
         "Asks a run's SavedModel. Items in the user's log are excluded.",
     ),
     Command(
+        "init",
+        "init",
+        LOCAL,
+        "Look at your data, and write a config that runs on it.",
+        "Profiles every column, and guesses what it means. The config says in comments what was "
+        "seen, what was left out and why, and what to check.",
+    ),
+    Command(
         "tune",
         "tune",
         LOCAL,

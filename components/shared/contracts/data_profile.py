@@ -18,6 +18,7 @@ class Numbers(BaseModel):
         mean: Their mean.
         deviation: Their standard deviation (of the population).
         deciles: The quantiles at 0, 0.1, …, 1.
+        whole: Whether all are whole.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,6 +28,7 @@ class Numbers(BaseModel):
     mean: float
     deviation: float
     deciles: list[float]
+    whole: bool
 
 
 class TopValue(BaseModel):
@@ -71,6 +73,11 @@ class ColumnProfile(BaseModel):
     numbers: Numbers | None = None
     longest: int = 0
     mean_length: float = 0.0
+
+    @property
+    def present(self) -> int:
+        """The number of rows with a value."""
+        return self.rows - self.missing
 
     @property
     def missing_share(self) -> float:

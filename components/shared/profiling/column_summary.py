@@ -103,6 +103,7 @@ class ColumnSummary:
             mean=self.mean,
             deviation=float(np.sqrt(self.squares / self.numeric)),
             deciles=[self.numbers.value_at(share / 10) for share in range(11)],
+            whole=self.whole == self.numeric,
         )
 
 

@@ -1,0 +1,1 @@
+"""`deep-retrieval init`: looks at the user's files, and writes a config that runs on them."""
