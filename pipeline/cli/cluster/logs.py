@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.quantities import duration
 from pipeline.cli.cluster.options import (
     CONNECTING,
     DEFAULT_CONNECTION,
@@ -108,7 +109,6 @@ def _plain(text: str) -> str:
 
 def _list(run: Any, steps: "list[Step]", shape: "RunShape") -> None:
     from pipeline.cluster.client.redaction import clean
-    from pipeline.cluster.runs.lookup import duration
 
     state = clean(str(run.get("state") or "unknown"), 30).lower()
     print(f"run {clean(str(run.get('display_name')), 80)}: {state}")

@@ -165,11 +165,20 @@ class ConnectionOptions:
     )
     no_verify_ssl: Annotated[bool, Parameter(help="do not check the server's certificate")] = False
 
-    def connect(self) -> "Cluster":
-        """Connect to the cluster of the options and the environment."""
+    def connect(self, within: float | None = None) -> "Cluster":
+        """Connect to the cluster of the options and the environment.
+
+        Args:
+            within: Seconds for one attempt; by default, attempts are repeated for two minutes.
+        """
         from pipeline.cluster.client import cluster
         from pipeline.cluster.client.connection import Connection
+        from pipeline.cluster.client.transport import Limits
 
+        once: dict[str, Any] = {}
+        if within is not None:
+            limits = Limits(connect_seconds=within, seconds=within)
+            once = {"limits": limits, "patience": 0.0}
         return cluster.connect(
             Connection.of(
                 os.environ,
@@ -183,7 +192,8 @@ class ConnectionOptions:
                 ui_host=self.ui_host,
                 ssl_ca_cert=self.ssl_ca_cert,
                 verify_ssl=False if self.no_verify_ssl else None,
-            )
+            ),
+            **once,
         )
 
     def namespace_of(self, cluster: "Cluster") -> str:

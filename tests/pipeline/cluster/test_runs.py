@@ -15,7 +15,7 @@ from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cli.main import main
 from pipeline.cluster.client import cluster as client
 from pipeline.cluster.runs.experiments import experiment
-from pipeline.cluster.runs.lookup import duration
+from components.shared.runtime.quantities import duration
 from pipeline.cluster.runs.start import start_run
 from pipeline.cluster.uploads.upload import upload
 from pipeline.compilation import compile_pipeline
