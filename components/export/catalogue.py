@@ -102,7 +102,7 @@ class Catalogue:
         row = pc.index(self._ids, text).as_py()
         if row >= 0:
             return int(row)
-        word = pa.scalar(text)
+        word = pa.scalar(text or None, pa.string())  # an item without a title is not found by that
         for equal in (
             pc.equal(self._titles, word),
             pc.equal(pc.utf8_lower(self._titles), pc.utf8_lower(word)),
@@ -113,7 +113,9 @@ class Catalogue:
             if len(rows):
                 ids = ", ".join(str(self.id_of(row)) for row in rows[:5])
                 more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-                raise InputError(f"{len(rows)} items have the title {text}: give an id, {ids}{more}.")
+                raise InputError(
+                    f"{len(rows)} items have the title {text}: give an id, {ids}{more}."
+                )
         raise InputError(f"no item has the id or the title {text}.{self._suggestion(text)}")
 
     def nearest(

@@ -43,7 +43,11 @@ def doctor(
         print_json({"ready": is_ready, "checks": [asdict(check) for check in checks]})
         return 0 if is_ready else 1
     rows = [
-        (check.state, check.name, check.found + (f". To fix: {check.advice}" if check.advice else ""))
+        (
+            check.state,
+            check.name,
+            check.found + (f". To fix: {check.advice}" if check.advice else ""),
+        )
         for check in checks
     ]
     print_aligned(("state", "check", "found"), rows)

@@ -215,10 +215,11 @@ def _engine() -> Iterator[Check]:
         return
     built = {line.removeprefix("localhost/") for line in listed.splitlines()}
     missing = images - built
-    yield Check(
-        "images", "optional" if missing else "ok", f"{len(images - missing)} of {len(images)} built",
-        "deep-retrieval images build" if missing else "",
-    )  # fmt: skip
+    found = f"{len(images - missing)} of {len(images)} built"
+    if missing:
+        yield Check("images", "optional", found, "deep-retrieval images build")
+    else:
+        yield Check("images", "ok", found)
 
 
 def _ask(command: Sequence[str]) -> str | None:

@@ -94,10 +94,8 @@ def delete(leftovers: Iterable[Leftover]) -> list[str]:
 
 def _work(work: Path) -> Iterator[Path]:
     for path in _entries(work):
-        is_folder = path.is_dir()
-        if is_folder and (path.name in ("cache", "checkpoints") or _TASKS.fullmatch(path.name)):
-            yield path
-        elif not is_folder and _LOG.fullmatch(path.name):
+        own = path.name in ("cache", "checkpoints") or _TASKS.fullmatch(path.name)
+        if own if path.is_dir() else _LOG.fullmatch(path.name):
             yield path
 
 

@@ -107,7 +107,9 @@ def _config(folder: Path) -> Mapping[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: somebody has removed it since the run.") from error
+        raise InputError(
+            f"{path} does not exist: somebody has removed it since the run."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: somebody has changed it.") from error
     return dict(_flat("", values if isinstance(values, dict) else {}))

@@ -34,6 +34,15 @@ _Arguments = ParamSpec("_Arguments")
 _CONNECTION = Group("Connection", sort_key=2)
 
 
+def succeeded(code: int) -> bool | None:
+    """Return whether a followed run succeeded; None if following it was interrupted.
+
+    Args:
+        code: The exit code of following it.
+    """
+    return {0: True, 1: False}.get(code)
+
+
 def cluster_command(command: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
     """Make a command print one line and return 1 if the cluster refuses or is unreachable."""
 
