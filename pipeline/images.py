@@ -21,6 +21,7 @@ from pipeline.code_fingerprint import code_fingerprint, components_root, importe
 DOCKERFILES = {DATA: "images/data.Dockerfile", MODEL: "images/model.Dockerfile"}
 ENGINES = ("docker", "podman")
 _GPU = "-gpu"
+_STDERR = 2  # a file descriptor
 
 
 def subprocess_images() -> dict[str, str]:
@@ -228,7 +229,8 @@ def _succeeds(command: list[str]) -> bool:
 
 
 def _engine(command: list[str], folder: Path) -> None:
-    if subprocess.run(command, cwd=folder, check=False).returncode:
+    # Its progress goes to stderr, since stdout is for what scripts read.
+    if subprocess.run(command, cwd=folder, check=False, stdout=_STDERR).returncode:
         raise InputError(f"{' '.join(command[:2])} failed; its output above says why.")
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from components.export.raw_query import raw_query
 from components.export.users import SEEN
+from components.shared.contracts.derived_columns import HISTORY
 from components.shared.contracts.export import ExportInfo
 from components.shared.contracts.tables import QUERY_ID, read_table
 from components.shared.runtime.errors import InputError
@@ -74,6 +75,7 @@ class Recommender:
         *,
         features: Mapping[str, str] | None = None,
         exclude_seen: bool = True,
+        history: Sequence[str | int] = (),
     ) -> list[Recommendation]:
         """Return the best items for a user, best first.
 
@@ -86,7 +88,9 @@ class Recommender:
             user: The user's id.
             k: Number of items.
             features: Raw query features by name.
-            exclude_seen: Whether to leave out the items in the user's log.
+            exclude_seen: Whether to leave out the items in the user's log and `history`.
+            history: Ids of items that replace the user's history, the latest first;
+                only for models with this feature.
 
         Returns:
             At most `k` items; fewer if the user has seen more of the catalogue.
@@ -101,6 +105,8 @@ class Recommender:
                 "catalogue."
             )
         known, seen = self._known_user(user)
+        if history:
+            known, seen = {**known, HISTORY: [str(item) for item in history]}, [*seen, *history]
         query = raw_query(self.info, user, known, features or {})
         outputs = self._ask(query, k, seen if exclude_seen else [])
         rows = zip(*(outputs[name].numpy()[0] for name in ("ids", "titles", "scores")), strict=True)
@@ -114,6 +120,24 @@ class Recommender:
             if np.isfinite(score)
         ]
 
+    @property
+    def takes_history(self) -> bool:
+        """Whether the model has a feature for the user's previous items."""
+        return any(item.derived and item.name == HISTORY for item in self.info.query_inputs)
+
+    @functools.cached_property
+    def user_ids(self) -> pa.ChunkedArray:
+        """The ids of the users in the log, as strings."""
+        return pc.cast(self._users[QUERY_ID], pa.string())
+
+    def is_known(self, user: str) -> bool:
+        """Return whether a user is in the log."""
+        return pc.index(self.user_ids, user).as_py() >= 0
+
+    def seen_by(self, user: str) -> list[str | int]:
+        """Return the ids of the items in a user's log, none for an unknown user."""
+        return self._known_user(user)[1]
+
     @functools.cached_property
     def _users(self) -> pa.Table:
         return read_table(self._folder / "users")
@@ -124,7 +148,7 @@ class Recommender:
 
     def _known_user(self, user: str) -> tuple[dict[str, Any], list[str | int]]:
         """Return a user's latest features and seen items, both empty for an unknown user."""
-        row = pc.index(pc.cast(self._users[QUERY_ID], pa.string()), user).as_py()
+        row = pc.index(self.user_ids, user).as_py()
         if row < 0:
             return {}, []
         known = self._users.slice(row, 1).to_pylist()[0]

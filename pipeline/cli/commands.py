@@ -51,11 +51,53 @@ COMMANDS = (
         "not changed since a previous run are reused.",
     ),
     Command(
+        "runs",
+        "runs",
+        LOCAL,
+        "List the latest runs, of this machine or of a cluster.",
+        "Newest first: what ran, the headline metric of the model and its lead over most-popular, "
+        "the verdict, the published version and the wall time. With --host or --cluster, the runs "
+        "on a cluster: id, name, state, start (UTC) and duration.",
+    ),
+    Command(
+        "show",
+        "show",
+        LOCAL,
+        "Print the results of a run.",
+        "Data, metrics beside the baselines, the time of each step, the verdict with its reasons, "
+        "what was published, and where the files are.",
+    ),
+    Command(
+        "diff",
+        "diff",
+        LOCAL,
+        "Compare the metrics and configs of two runs.",
+        "Prints the exported models' metrics side by side, their differences (second minus "
+        "first), and the config keys whose values differ. To repeat runs over several seeds, see "
+        "'deep-retrieval compare'.",
+    ),
+    Command(
+        "report",
+        "show",
+        LOCAL,
+        "Print the path of a run's report, or open it.",
+    ),
+    Command(
         "recommend",
         "recommend",
         LOCAL,
-        "Print a user's recommendations from an export.",
-        "Asks a run's SavedModel. Items in the user's log are excluded.",
+        "Print recommendations from an export, for a user or for liked items.",
+        "Asks a run's SavedModel. Items in the user's log are excluded. A user who is not in the "
+        "log is described by --feature or by --liked: a model with a history feature gets the "
+        "liked items as the history; with another model, the items that are nearest to the mean "
+        "of the liked items' embeddings are printed.",
+    ),
+    Command(
+        "similar",
+        "similar",
+        LOCAL,
+        "Print the items that are nearest to an item.",
+        "Nearest by the cosine of the candidate embeddings of an export.",
     ),
     Command(
         "init",
@@ -86,6 +128,23 @@ COMMANDS = (
     ),
     Command("configs", "configs", LOCAL, "List the shipped configs."),
     Command(
+        "doctor",
+        "doctor",
+        LOCAL,
+        "Check this machine, and say how to get what is missing.",
+        "Checks Python, packages, the output folder, disk space, memory, GPUs, the container "
+        "engine and its images and, with --host or KF_PIPELINES_ENDPOINT, the cluster. Takes a few "
+        "seconds, and returns 1 if something is missing that every run needs.",
+    ),
+    Command(
+        "prune",
+        "prune",
+        LOCAL,
+        "Delete caches, work folders and leftovers of runs.",
+        "Without --yes, prints what would be deleted and its size. Results of runs stay, unless "
+        "--keep says how many runs of each config to keep. Symbolic links are not followed.",
+    ),
+    Command(
         "compile",
         "compile",
         CLUSTER,
@@ -107,13 +166,6 @@ COMMANDS = (
         CLUSTER,
         "Run the pipeline on a cluster periodically.",
         "Manages schedules (KFP's recurring runs) by name.",
-    ),
-    Command(
-        "runs",
-        "cluster.runs",
-        CLUSTER,
-        "List the latest runs on a cluster.",
-        "Newest first: id, name, state, start (UTC) and duration.",
     ),
     Command(
         "logs",

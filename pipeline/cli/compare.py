@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter, Token
 
 from pipeline.cli.options import CONFIG_HELP, OutputFolder, Overrides
+from pipeline.cli.output import Json, print_json, progress_on_stderr
 
 compare_app = App(
     name="compare",
@@ -63,6 +64,7 @@ def compare(
         ),
     ] = (),
     output: OutputFolder = "runs",
+    as_json: Json = False,
 ) -> int:
     """Compare models and print a table."""
     from pipeline.experiments.comparison import compare as run_comparison
@@ -71,10 +73,14 @@ def compare(
     from pipeline.experiments.table import render
 
     request = Request(configs or ("sample",), overrides, change or [], seeds, metrics)
-    found = run_comparison(request, output)
-    print("\n" + render(found, metrics))
-    folder = Path(output).resolve() / "compare"
+    with progress_on_stderr(as_json):
+        found = run_comparison(request, output)
+    table, folder = render(found, metrics), Path(output).resolve() / "compare"
     write(found, metrics, folder)
+    if as_json:
+        print_json({"folder": folder, **found.model_dump(mode="json")})
+        return 0
+    print("\n" + table)
     print(
         f"table  {folder / 'comparison.md'}\nplot   {folder / 'comparison.svg'}\n"
         f"all    {folder / 'comparison.json'}"

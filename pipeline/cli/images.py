@@ -1,12 +1,12 @@
 """The command `deep-retrieval images`."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from components.shared.runtime.errors import InputError
 from pipeline.cli.options import DEFAULT_IMAGES, ImageOptions
-from pipeline.cli.output import Json, print_json, print_table
+from pipeline.cli.output import Json, print_json, print_table, progress_on_stderr
 
 images_app = App(
     name="images",
@@ -43,21 +43,24 @@ def images(
     """Build, push or list the images."""
     from pipeline.images import DOCKERFILES, build_image, find_engine, push_image
 
-    if as_json and action != "list":
-        raise InputError("--json goes with images list.")
     found = find_engine(engine)
     if action == "list":
         _list(found, images, as_json)
         return 0
-    for name in DOCKERFILES:
-        if action == "build":
-            for reference in build_image(
-                found, name, images.registry, gpu=images.gpu, options=build_option
-            ):
-                print(f"built {reference}")
-        else:
-            for reference in push_image(found, name, images.registry, gpu=images.gpu):
-                print(f"pushed {reference}")
+    done: list[str] = []
+    with progress_on_stderr(as_json):
+        for name in DOCKERFILES:
+            if action == "build":
+                references: Iterable[str] = build_image(
+                    found, name, images.registry, gpu=images.gpu, options=build_option
+                )
+            else:
+                references = push_image(found, name, images.registry, gpu=images.gpu)
+            for reference in references:
+                print(f"{'built' if action == 'build' else 'pushed'} {reference}")
+                done.append(reference)
+    if as_json:
+        print_json({"built" if action == "build" else "pushed": done})
     return 0
 
 

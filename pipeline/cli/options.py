@@ -13,6 +13,12 @@ SET_HELP = (
     "change a value of the config: the key is a dotted path, the value is YAML, e.g. --set "
     "train.epochs=5 or --set layer_stacks='[[32],[64,32]]'; null removes the key; repeatable"
 )
+RUN_HELP = (
+    "a config's name (its newest run), a name and a time as 'deep-retrieval runs' prints them, the "
+    "beginning of these, a folder of results, or latest"
+)
+RunFolder = Annotated[str, Parameter(metavar="FOLDER", help="folder with the results of runs")]
+Export = Annotated[str, Parameter(metavar="FOLDER", help="the export folder of a run")]
 OutputFolder = Annotated[str, Parameter(metavar="FOLDER", help="folder for results")]
 Overrides = Annotated[
     tuple[str, ...],

@@ -62,3 +62,24 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(one_line(cell, 1000)) for cell in row))
     Console(file=sys.stdout, highlight=False).print(table)
+
+
+def print_aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on a terminal, and elsewhere the same as aligned lines with a header.
+
+    Args:
+        columns: The titles of the columns.
+        rows: The cells, without control characters in the output.
+    """
+    table = [[one_line(cell, 1000) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+    print_table(columns, rows, lines)
+
+
+def note(text: str) -> None:
+    """Print a remark on stderr, where it does not disturb what scripts read."""
+    print(printable(text), file=sys.stderr)

@@ -18,7 +18,7 @@ rollback_app = App(
     help_epilogue="""\
 Examples:
   deep-retrieval rollback --location gs://acme/models
-  deep-retrieval rollback --location models --to movielens-100k-0123456789ab""",
+  deep-retrieval rollback --location models --to movielens-100k-0123456789ab --json""",
 )
 _Location = Annotated[str, Parameter(help="where models are published: a folder, s3:// or gs://")]
 
@@ -58,10 +58,14 @@ def rollback(
         str | None,
         Parameter(metavar="VERSION", help="the version (default: the one before the latest)"),
     ] = None,
+    as_json: Json = False,
 ) -> int:
     """Make an earlier version the latest."""
     from components.shared.registry.published_models import PublishedModels
 
     move = PublishedModels.at(location).rollback(to)
+    if as_json:
+        print_json({"location": location, **move.model_dump(mode="json")})
+        return 0
     print(f"{move.version} is now the latest version at {location}, in place of {move.previous}")
     return 0

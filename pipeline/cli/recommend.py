@@ -1,19 +1,22 @@
 """The command `deep-retrieval recommend`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from components.shared.runtime.errors import InputError
-from pipeline.cli.output import Json, print_json, print_table
+from pipeline.cli.options import Export
+from pipeline.cli.output import Json, note, print_json, print_table
 
 recommend_app = App(
     name="recommend",
     help_epilogue="""\
 Examples:
   deep-retrieval recommend --user 42 -k 10
-  deep-retrieval recommend --user 42 --export runs/sample/20261124-031000/export --json
+  deep-retrieval recommend --user 42 --export runs/my-shop/2026-11-24T03-10-00-000Z/export --json
+  deep-retrieval recommend --liked 50,181,172
   deep-retrieval recommend --user new --feature raw_user_age=30 --feature user_gender=1 \
 --feature user_occupation_label=17""",
 )
@@ -22,9 +25,20 @@ Examples:
 @recommend_app.default
 def recommend(
     *,
-    user: Annotated[str, Parameter(help="the user's id; unknown users need --feature")],
+    user: Annotated[
+        str | None,
+        Parameter(help="the user's id; one that is not in the log needs --feature or --liked"),
+    ] = None,
+    liked: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="ITEM,ITEM...",
+            help="ids or titles of items that the user likes, the latest first; repeatable",
+            show_default=False,
+        ),
+    ] = (),
     k: Annotated[int, Parameter(name="-k", help="number of items")] = 10,
-    export: Annotated[str, Parameter(help="the export folder of a run")] = "runs/latest/export",
+    export: Export = "runs/latest/export",
     feature: Annotated[
         tuple[str, ...],
         Parameter(
@@ -34,26 +48,47 @@ def recommend(
             show_default=False,
         ),
     ] = (),
-    include_seen: Annotated[bool, Parameter(help="keep items in the user's log")] = False,
+    include_seen: Annotated[
+        bool, Parameter(help="keep the liked items and those in the user's log")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Print a user's recommendations, the best first."""
+    """Print recommendations, the best first."""
+    features = _features(feature)
+    from components.export.answers import Query, answer
+
+    query = Query(user, liked, features, exclude_seen=not include_seen)
+    found = answer(export, query, k)
+    if as_json:
+        items = [asdict(item) for item in found.items]
+        print_json({"user": user, "by": found.by, "notes": found.notes, "items": items})
+        return 0
+    for text in found.notes:
+        note(text)
+    print_items("score", [(item.score, item.title, str(item.id)) for item in found.items])
+    return 0
+
+
+def print_items(measure: str, items: Sequence[tuple[float, str, str]]) -> None:
+    """Print a ranked list of items.
+
+    Args:
+        measure: The title of the column of scores.
+        items: The score, the title and the id of each item, the best first.
+    """
+    rows = [
+        (str(place), f"{score:.4f}", title, id_) for place, (score, title, id_) in
+        enumerate(items, 1)
+    ]  # fmt: skip
+    lines = (f"{place:>3}  {score:>8}  {title}  ({id_})" for place, score, title, id_ in rows)
+    print_table(("", measure, "title", "id"), rows, lines)
+
+
+def _features(pairs: Sequence[str]) -> dict[str, str]:
     features = {}
-    for pair in feature:
+    for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"--feature {pair}: write NAME=VALUE.")
         features[name] = value
-    from components.export.recommender import recommend
-
-    items = recommend(export, user, k, features=features, exclude_seen=not include_seen)
-    if as_json:
-        print_json([asdict(item) for item in items])
-        return 0
-    rows = [
-        (str(place), f"{item.score:.4f}", item.title, str(item.id))
-        for place, item in enumerate(items, 1)
-    ]
-    lines = (f"{place:>3}  {score:>8}  {title}  ({id_})" for place, score, title, id_ in rows)
-    print_table(("", "score", "title", "id"), rows, lines)
-    return 0
+    return features

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -18,7 +18,6 @@ from pipeline.cli.output import Json, print_json, progress_on_stderr
 if TYPE_CHECKING:
     from pipeline.config.pipeline import PipelineConfig
     from pipeline.local.docker_runner import Containers
-    from pipeline.local.results import RunResult
 
 run_app = App(
     name="run",
@@ -79,7 +78,7 @@ def run(
         print(f"error: {error}", file=sys.stderr)
         return 1
     if as_json:
-        print_json(_as_json(result))
+        print_json(result.to_json())
     else:
         print(summarize(result))
     return 0
@@ -101,18 +100,3 @@ def _in_containers(
         archive = containers.fetch(config.source.version, folder)
         config = options.load(f"source.path={archive}")
     return containers, config
-
-
-def _as_json(result: "RunResult") -> dict[str, Any]:
-    evaluation = result.evaluation.model_dump(mode="json")
-    return {
-        "folder": result.folder,
-        "report": result.folder / "report.html",
-        "export": result.folder / "export",
-        "good_enough": result.evaluation.headline.good_enough,
-        "headline": evaluation["headline"],
-        "metrics": evaluation["metrics"],
-        "publication": result.publication.model_dump(mode="json"),
-        "steps": [step.model_dump() for step in result.steps],
-        "seconds": result.seconds,
-    }

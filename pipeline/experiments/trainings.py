@@ -5,6 +5,7 @@ So a stopped command continues where it was, and two commands share what they ha
 in common.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from components.shared.contracts.json_file import JsonFile
 from components.shared.runtime.errors import InputError, describe_os_error
 from components.shared.runtime.files import written_aside
+from components.shared.runtime.folder_lock import in_use
 from components.shared.storage.source_files import source_fingerprint
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.config.pipeline import PipelineConfig
@@ -62,6 +64,8 @@ class Experiments:
         self.log_path = self._folder / "experiments.log"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._in_use = contextlib.ExitStack()  # until this object is no longer used
+            self._in_use.enter_context(in_use(self._folder.parent))
         except OSError as error:
             raise InputError(f"--output {output}: {describe_os_error(error)}") from error
 

@@ -51,6 +51,31 @@ class RunResult:
         """Wall time of the whole run."""
         return self.run.seconds
 
+    @property
+    def id(self) -> str:
+        """The name by which commands take the run: `<name>/<time>`."""
+        return f"{self.run.name}/{self.run.started}"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `run --json` prints."""
+        evaluation = self.evaluation.model_dump(mode="json")
+        return {
+            "folder": self.folder,
+            "report": self.report,
+            "export": self.folder / "export",
+            "good_enough": self.evaluation.headline.good_enough,
+            "headline": evaluation["headline"],
+            "metrics": evaluation["metrics"],
+            "publication": self.publication.model_dump(mode="json"),
+            "steps": [step.model_dump() for step in self.steps],
+            "seconds": self.seconds,
+        }
+
 
 def prepare_output(output: str) -> Path:
     """Make the output folder.
@@ -62,12 +87,7 @@ def prepare_output(output: str) -> Path:
         InputError: If it cannot be used.
     """
     root = Path(output).resolve()
-    if "python3" in str(root):
-        # kfp 2.17 replaces that word in the whole command line of a step.
-        raise InputError(
-            f"--output {root}: kfp cannot work in a path that contains 'python3'. Choose another "
-            "folder."
-        )
+    check_path(root)
     try:
         (root / "work").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,6 +95,16 @@ def prepare_output(output: str) -> Path:
     if not os.access(root / "work", os.W_OK):
         raise InputError(f"--output {root}: the folder is not writable. Choose another folder.")
     return root
+
+
+def check_path(root: Path) -> None:
+    """Raise `InputError` if kfp cannot work in an output folder of this path."""
+    if "python3" in str(root):
+        # kfp 2.17 replaces that word in the whole command line of a step.
+        raise InputError(
+            f"--output {root}: kfp cannot work in a path that contains 'python3'. Choose another "
+            "folder."
+        )
 
 
 def save_results(

@@ -14,6 +14,7 @@ from kfp import local
 from components.shared.contracts.publication import Publication
 from components.shared.contracts.run import Run
 from components.shared.contracts.step_record import REVISION
+from components.shared.runtime.folder_lock import in_use
 from components.shared.storage.location import is_remote
 from pipeline.compilation import build_pipeline
 from pipeline.config.pipeline import PipelineConfig
@@ -55,6 +56,13 @@ def run_locally(
     """
     config = config.on_this_machine()
     root = prepare_output(output)
+    with in_use(root / "work"):
+        return _run(config, root, reuse, containers)
+
+
+def _run(
+    config: PipelineConfig, root: Path, reuse: bool, containers: "Containers | None"
+) -> RunResult:
     began = time.monotonic()
     # To the millisecond: a run that reuses every step takes less than a second.
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S-%f")[:-3] + "Z"

@@ -29,6 +29,22 @@ def summarize(result: RunResult) -> str:
     return "\n" + "\n\n".join(parts)
 
 
+def describe(result: RunResult) -> str:
+    """Return what `summarize` does, after the name, the time and the data of the run."""
+    data, run = result.evaluation.data, result.run
+    above = "" if data.relevant_above is None else f" (label above {data.relevant_above:g})"
+    facts = {
+        "config": f"{run.name} ({result.folder / 'config.yaml'})",
+        "started": f"{run.started} by the {run.runner} runner",
+        "data": f"{data.train:,} training, {data.validation:,} validation, {data.test:,} test rows",
+        "test": f"{data.queries:,} queries, {data.relevant:,} relevant pairs{above}",
+        "catalogue": f"{data.candidates:,} items",
+    }
+    lines = [f"{name:<10} {fact}" for name, fact in facts.items()]
+    lines += [f"{'warning':<10} {warning}" for warning in result.evaluation.warnings]
+    return "\n".join(lines) + "\n" + summarize(result)
+
+
 def _table(rows: Iterable[Iterable[str]]) -> str:
     cells = [list(row) for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.quantities import duration
 from pipeline.cli.cluster.options import (
     CONNECTING,
     DEFAULT_CONNECTION,
     ConnectionOptions,
     cluster_command,
 )
+from pipeline.cli.output import Json, print_json
 
 if TYPE_CHECKING:
     from components.shared.kubeflow.run_shape import RunShape
@@ -25,7 +27,7 @@ logs_app = App(
     help_epilogue=f"""\
 Examples:
   deep-retrieval logs 5c8d1f0e-0b59-4f5e-9d0a-7a4b1c8e2f11
-  deep-retrieval logs my-shop-20261124-031020-9f3c1a ingest
+  deep-retrieval logs my-shop-20261124-031020-9f3c1a ingest --json
   deep-retrieval logs my-shop-20261124-031020-9f3c1a 'train [64, 32]' --attempt 1
 {CONNECTING}""",
 )
@@ -45,6 +47,7 @@ def logs(
         int | None,
         Parameter(metavar="N", help="number of the attempt, from 1 (default: the last)"),
     ] = None,
+    as_json: Json = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
     """Print a step's log.
@@ -59,11 +62,12 @@ def logs(
         raise InputError(f"--attempt {attempt}: attempts are counted from 1.")
     from components.shared.kubeflow.run_steps import read_steps
     from components.shared.kubeflow.step import failed_steps
-    from pipeline.cluster.runs.lookup import as_json, find_run, shape_of
+    from pipeline.cluster.runs.lookup import as_json as fields_of
+    from pipeline.cluster.runs.lookup import find_run, shape_of
 
     cluster = connection.connect()
     found = find_run(cluster, run)
-    content, shape = as_json(found), shape_of(cluster, found)
+    content, shape = fields_of(found), shape_of(cluster, found)
     steps = read_steps(content)
     failed = failed_steps(steps)
     if step:
@@ -73,9 +77,9 @@ def logs(
     elif attempt is not None:
         raise InputError("--attempt goes with a step: no step of this run has failed.")
     else:
-        _list(content, steps, shape)
+        _list(content, steps, shape, as_json)
         return 0
-    return _print_log(_Log(connection, cluster, content, shape), chosen, attempt)
+    return _print_log(_Log(connection, cluster, content, shape, as_json), chosen, attempt)
 
 
 def _chosen(text: str, steps: "list[Step]", failed: "list[Step]", shape: "RunShape") -> "Step":
@@ -107,28 +111,33 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", "", text).replace("_", "-").lower()
 
 
-def _list(run: Any, steps: "list[Step]", shape: "RunShape") -> None:
+def _list(run: Any, steps: "list[Step]", shape: "RunShape", as_json: bool) -> None:
     from pipeline.cluster.client.redaction import clean
-    from pipeline.cluster.runs.lookup import duration
 
+    name = clean(str(run.get("display_name")), 80)
     state = clean(str(run.get("state") or "unknown"), 30).lower()
-    print(f"run {clean(str(run.get('display_name')), 80)}: {state}")
-    rows = {}
+    found: dict[str, dict[str, Any]] = {}
     for step in steps:
-        took = (
-            duration((step.ended - step.began).total_seconds())
-            if step.began and step.ended and step.ended > step.began
-            else ""
-        )
-        attempts = f"{len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
-        cells = [clean(step.state, 30).lower() or "not run", took, attempts]
-        rows[clean(shape.title(step), 80)] = "  ".join(cell for cell in cells if cell)
-    for name in shape.titles():
-        rows.setdefault(name, "not run")
-    width = max(map(len, rows), default=0)
-    for name, text in rows.items():
-        print(f"  {name:<{width}}  {text}")
-    if not rows:
+        took = (step.ended - step.began).total_seconds() if step.began and step.ended else 0.0
+        found[clean(shape.title(step), 80)] = {
+            "state": clean(step.state, 30).lower() or "not run",
+            "seconds": took if took > 0 else None,
+            "attempts": len(step.attempts),
+        }
+    for title in shape.titles():
+        found.setdefault(title, {"state": "not run", "seconds": None, "attempts": 0})
+    if as_json:
+        rows = [{"step": title, **values} for title, values in found.items()]
+        print_json({"run": name, "state": state, "steps": rows})
+        return
+    print(f"run {name}: {state}")
+    width = max(map(len, found), default=0)
+    for title, values in found.items():
+        seconds = duration(values["seconds"]) if values["seconds"] else ""
+        attempts = f"{values['attempts']} attempts" if values["attempts"] > 1 else ""
+        text = "  ".join(cell for cell in (values["state"], seconds, attempts) if cell)
+        print(f"  {title:<{width}}  {text}")
+    if not found:
         print("  no step has begun")
 
 
@@ -141,12 +150,14 @@ class _Log:
         cluster: The connection to it.
         run: The run as the API returns it.
         shape: The steps of the run's pipeline.
+        as_json: Whether to print JSON.
     """
 
     connection: ConnectionOptions
     cluster: "Cluster"
     run: Any
     shape: "RunShape"
+    as_json: bool = False
 
 
 def _print_log(where: _Log, step: "Step", attempt: int | None) -> int:
@@ -157,7 +168,10 @@ def _print_log(where: _Log, step: "Step", attempt: int | None) -> int:
 
     name, number = clean(where.shape.title(step), 80), len(step.attempts)
     if step.state == "REUSED":
-        print(f"{name} was reused from the cache: it has no log in this run.")
+        if where.as_json:
+            print_json({"step": name, "state": "reused", "log": None})
+        else:
+            print(f"{name} was reused from the cache: it has no log in this run.")
         return 0
     if attempt is not None and attempt > number:
         raise InputError(f"--attempt {attempt}: {name} has had {number}.")
@@ -174,6 +188,12 @@ def _print_log(where: _Log, step: "Step", attempt: int | None) -> int:
         )
         return 1
     log, is_whole = found
+    if where.as_json:
+        document = {"step": name, "state": clean(step.state, 30).lower(), "attempts": number}
+        pods = {"attempt": attempt or number, "pod": clean(pod.names[0], 260)}
+        text = {"log": printable(log), "complete": is_whole, "message": clean(pod.message) or None}
+        print_json({**document, **pods, **text})
+        return 0
     what = f"attempt {attempt or number} of {number}"
     if step.failed_driver and attempt is None:
         what = "the driver that Kubeflow starts before it"

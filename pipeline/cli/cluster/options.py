@@ -34,6 +34,15 @@ _Arguments = ParamSpec("_Arguments")
 _CONNECTION = Group("Connection", sort_key=2)
 
 
+def succeeded(code: int) -> bool | None:
+    """Return whether a followed run succeeded; None if following it was interrupted.
+
+    Args:
+        code: The exit code of following it.
+    """
+    return {0: True, 1: False}.get(code)
+
+
 def cluster_command(command: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
     """Make a command print one line and return 1 if the cluster refuses or is unreachable."""
 
@@ -165,11 +174,20 @@ class ConnectionOptions:
     )
     no_verify_ssl: Annotated[bool, Parameter(help="do not check the server's certificate")] = False
 
-    def connect(self) -> "Cluster":
-        """Connect to the cluster of the options and the environment."""
+    def connect(self, within: float | None = None) -> "Cluster":
+        """Connect to the cluster of the options and the environment.
+
+        Args:
+            within: Seconds for one attempt; by default, attempts are repeated for two minutes.
+        """
         from pipeline.cluster.client import cluster
         from pipeline.cluster.client.connection import Connection
+        from pipeline.cluster.client.transport import Limits
 
+        once: dict[str, Any] = {}
+        if within is not None:
+            limits = Limits(connect_seconds=within, seconds=within)
+            once = {"limits": limits, "patience": 0.0}
         return cluster.connect(
             Connection.of(
                 os.environ,
@@ -183,7 +201,8 @@ class ConnectionOptions:
                 ui_host=self.ui_host,
                 ssl_ca_cert=self.ssl_ca_cert,
                 verify_ssl=False if self.no_verify_ssl else None,
-            )
+            ),
+            **once,
         )
 
     def namespace_of(self, cluster: "Cluster") -> str:

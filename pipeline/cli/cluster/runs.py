@@ -1,33 +1,17 @@
-"""The command `deep-retrieval runs`."""
+"""The runs on a cluster, for the command `deep-retrieval runs`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import App, Parameter
-
-from components.shared.runtime.errors import InputError
-from pipeline.cli.cluster.options import (
-    CONNECTING,
-    DEFAULT_CONNECTION,
-    ConnectionOptions,
-    cluster_command,
-)
-from pipeline.cli.output import Json, print_json, print_table
+from components.shared.runtime.quantities import duration
+from pipeline.cli.cluster.options import ConnectionOptions, cluster_command
+from pipeline.cli.output import print_aligned, print_json
 
 if TYPE_CHECKING:
     from pipeline.cluster.client.cluster import Cluster
 
-runs_app = App(
-    name="runs",
-    help_epilogue=f"""\
-Examples:
-  deep-retrieval runs --cluster --host http://localhost:8080
-  deep-retrieval runs --cluster --experiment my-shop --limit 50
-  deep-retrieval runs --cluster --json
-{CONNECTING}""",
-)
 _COLUMNS = ("id", "name", "state", "started (UTC)", "took")
 
 
@@ -51,8 +35,6 @@ class _Run:
 
     def cells(self) -> tuple[str, ...]:
         """Return the row of the table."""
-        from pipeline.cluster.runs.lookup import duration
-
         return (
             self.id,
             self.name,
@@ -62,21 +44,17 @@ class _Run:
         )
 
 
-@runs_app.default
 @cluster_command
-def runs(
-    *,
-    cluster: Annotated[
-        bool, Parameter(help="list the runs on the cluster; required, as no others are kept")
-    ] = False,
-    experiment: Annotated[
-        str | None, Parameter(help="only runs of this experiment (default: all)")
-    ] = None,
-    limit: Annotated[int, Parameter(metavar="N", help="maximum number of runs")] = 10,
-    as_json: Json = False,
-    connection: ConnectionOptions = DEFAULT_CONNECTION,
+def list_cluster_runs(
+    experiment: str | None, limit: int, as_json: bool, connection: ConnectionOptions
 ) -> int:
-    """List the latest runs of the pipeline.
+    """Print the latest runs of the pipeline on a cluster.
+
+    Args:
+        experiment: Only runs of this experiment; all if it is None.
+        limit: Maximum number of runs.
+        as_json: Whether to print JSON.
+        connection: The cluster.
 
     Returns:
         0; 1 if the server refused or cannot be reached.
@@ -84,13 +62,6 @@ def runs(
     Raises:
         InputError: If the input cannot be used.
     """
-    if not cluster:
-        raise InputError(
-            "runs lists the runs on a cluster: give --cluster. Results of runs on this machine are "
-            "in the folder runs."
-        )
-    if limit < 1:
-        raise InputError(f"--limit {limit}: it must be 1 or more.")
     from pipeline.cluster.runs.lookup import as_json as fields_of
     from pipeline.cluster.runs.lookup import latest_runs
 
@@ -102,14 +73,7 @@ def runs(
     if not found:
         print("no runs")
         return 0
-    rows = [run.cells() for run in found]
-    table = [_COLUMNS, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = (
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    )
-    print_table(_COLUMNS, rows, lines)
+    print_aligned(_COLUMNS, [run.cells() for run in found])
     return 0
 
 

@@ -14,9 +14,10 @@ from pipeline.cli.cluster.options import (
     ConnectionOptions,
     PipelineOptions,
     cluster_command,
+    succeeded,
 )
 from pipeline.cli.cluster.timing import DEFAULT_TIMING, TimingOptions, parse_time
-from pipeline.cli.output import Json, print_json, print_table
+from pipeline.cli.output import Json, note, print_json, print_table, progress_on_stderr
 
 if TYPE_CHECKING:
     from pipeline.cluster.client.cluster import Cluster
@@ -59,6 +60,7 @@ def create(
     pipeline: PipelineOptions = DEFAULT_PIPELINE,
     timing: TimingOptions = DEFAULT_TIMING,
     dry_run: Annotated[bool, Parameter(help="print what would change, and change nothing")] = False,
+    as_json: Json = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
     """Create a schedule or replace it; return 1 if the server refused or is unreachable."""
@@ -76,7 +78,7 @@ def create(
     start, end = timing.limits()
     config, compiled, parameters = pipeline.compiled()
     if config.source.kind == "files" and config.source.columns.timestamp is None:
-        print("each run takes the whole log, as source.columns.timestamp is not set")
+        note("each run takes the whole log, as source.columns.timestamp is not set")
     else:
         parameters = {DATA_UNTIL: SCHEDULED, **parameters}
     check_size(parameters)
@@ -99,14 +101,22 @@ def create(
     )
     experiment_name = pipeline.experiment or config.name
     if dry_run:
-        for line in plan.dry_run(cluster, config.name, compiled, experiment_name, spec):
+        lines = list(plan.dry_run(cluster, config.name, compiled, experiment_name, spec))
+        if as_json:
+            print_json({"dry_run": lines})
+            return 0
+        for line in lines:
             print(line)
         return 0
-    uploaded = upload(cluster, config.name, compiled)
-    print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'exists'}")
-    spec = replace(spec, uploaded=uploaded, experiment_id=experiment(cluster, experiment_name))
-    made, done = replacement.create(cluster, spec)
-    print(f"schedule  {name} {done}")
+    with progress_on_stderr(as_json):
+        uploaded = upload(cluster, config.name, compiled)
+        print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'exists'}")
+        spec = replace(spec, uploaded=uploaded, experiment_id=experiment(cluster, experiment_name))
+        made, done = replacement.create(cluster, spec)
+        print(f"schedule  {name} {done}")
+    if as_json:
+        print_json({"done": done, **_as_json(cluster, made)})
+        return 0
     _print(cluster, made)
     return 0
 
@@ -199,6 +209,7 @@ def run(
         ),
     ] = None,
     wait: Annotated[bool, Parameter(help="follow the run to its end")] = False,
+    as_json: Json = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
     """Start a run.
@@ -213,13 +224,19 @@ def run(
 
     cluster = connection.connect()
     started, found, parameters = run_once(cluster, name, parse_time("--at", at), experiment)
-    print(
-        f"run       {started.name} started\n  id      {started.run_id}\n  details {started.link}",
-        flush=True,
-    )
     definition, _ = definition_of(cluster, found.pipeline_id, found.version_id)
-    print(f"  data    {takes(cluster.now(), parameters, definition)}", flush=True)
-    return connection.follow(cluster, started.run_id) if wait else 0
+    data = takes(cluster.now(), parameters, definition)
+    with progress_on_stderr(as_json):
+        print(
+            f"run       {started.name} started\n  id      {started.run_id}\n"
+            f"  details {started.link}\n  data    {data}",
+            flush=True,
+        )
+        code = connection.follow(cluster, started.run_id) if wait else 0
+    if as_json:
+        run = {"id": started.run_id, "name": started.name, "details": started.link, "data": data}
+        print_json({"run": run, "succeeded": succeeded(code) if wait else None})
+    return code
 
 
 @schedule_app.command(
@@ -231,14 +248,14 @@ def pause(
     /,
     *,
     experiment: _Experiment = None,
+    as_json: Json = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
     """Turn a schedule off; return 1 if the server refused or is unreachable."""
     from pipeline.cluster.schedules import changes
 
     cluster = connection.connect()
-    _print(cluster, changes.pause(cluster, name, experiment))
-    return 0
+    return _print_changed(cluster, changes.pause(cluster, name, experiment), as_json)
 
 
 @schedule_app.command(
@@ -251,14 +268,14 @@ def resume(
     /,
     *,
     experiment: _Experiment = None,
+    as_json: Json = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
     """Turn a schedule on; return 1 if the server refused or is unreachable."""
     from pipeline.cluster.schedules import changes
 
     cluster = connection.connect()
-    _print(cluster, changes.resume(cluster, name, experiment))
-    return 0
+    return _print_changed(cluster, changes.resume(cluster, name, experiment), as_json)
 
 
 @schedule_app.command(
@@ -271,13 +288,25 @@ def delete(
     /,
     *,
     experiment: _Experiment = None,
+    as_json: Json = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
     """Delete a schedule; return 1 if the server refused or is unreachable."""
     from pipeline.cluster.schedules import changes
 
     changes.delete(connection.connect(), name, experiment)
+    if as_json:
+        print_json({"name": name, "deleted": True})
+        return 0
     print(f"schedule  {name} deleted")
+    return 0
+
+
+def _print_changed(cluster: "Cluster", schedule: "Schedule", as_json: bool) -> int:
+    if as_json:
+        print_json(_as_json(cluster, schedule))
+    else:
+        _print(cluster, schedule)
     return 0
 
 

@@ -1,7 +1,7 @@
 """The command `deep-retrieval submit`."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -13,7 +13,9 @@ from pipeline.cli.cluster.options import (
     ConnectionOptions,
     PipelineOptions,
     cluster_command,
+    succeeded,
 )
+from pipeline.cli.output import Json, print_json, progress_on_stderr
 
 submit_app = App(
     name="submit",
@@ -21,6 +23,7 @@ submit_app = App(
 Examples:
   deep-retrieval submit --config movielens-100k --registry ghcr.io/acme \
 --host http://localhost:8080 --wait
+  deep-retrieval submit --config my-shop.yaml --wait --json
   deep-retrieval submit --config my-shop.yaml --param seed=7 --param layer_stacks='[[64]]'
   deep-retrieval submit --watch 5c8d1f0e-0b59-4f5e-9d0a-7a4b1c8e2f11   # follow an existing run
 {CONNECTING}""",
@@ -63,6 +66,7 @@ def submit(
             help="with --wait or --watch: stop following after this time; the run goes on",
         ),
     ] = None,
+    as_json: Json = False,
     connection: ConnectionOptions = DEFAULT_CONNECTION,
 ) -> int:
     """Upload the pipeline and start a run, or follow an existing one.
@@ -75,12 +79,20 @@ def submit(
         InputError: If the input cannot be used.
     """
     if not watch:
-        return _submit(pipeline, start, timeout, connection)
+        with progress_on_stderr(as_json):
+            code, document = _submit(pipeline, start, timeout, connection)
+        if as_json:
+            print_json(document)
+        return code
     if pipeline.param or start.no_cache or start.dry_run:
         raise InputError(
             "--watch follows an existing run; --param, --no-cache and --dry-run are for a new one."
         )
-    return connection.follow(connection.connect(), watch, timeout)
+    with progress_on_stderr(as_json):
+        code = connection.follow(connection.connect(), watch, timeout)
+    if as_json:
+        print_json({"run": {"id": watch}, "succeeded": succeeded(code)})
+    return code
 
 
 def _submit(
@@ -88,7 +100,8 @@ def _submit(
     start: StartOptions,
     timeout: float | None,
     connection: ConnectionOptions,
-) -> int:
+) -> tuple[int, dict[str, Any]]:
+    """Return the exit code, and what --json prints."""
     if timeout is not None and not start.wait:
         raise InputError("--timeout goes with --wait or --watch.")
     if start.dry_run and start.wait:
@@ -111,9 +124,10 @@ def _submit(
     check_server(cluster, config.cluster, scheduled=until == SCHEDULED)
     experiment_name = pipeline.experiment or config.name
     if start.dry_run:
-        for line in dry_run(cluster, config.name, compiled, experiment_name):
+        lines = list(dry_run(cluster, config.name, compiled, experiment_name))
+        for line in lines:
             print(line)
-        return 0
+        return 0, {"dry_run": lines}
     uploaded = upload(cluster, config.name, compiled)
     print(f"pipeline  {uploaded.version} {'uploaded' if uploaded.is_new else 'exists'}")
     run = start_run(
@@ -124,4 +138,9 @@ def _submit(
         RunSettings(parameters, pipeline.account(config), config.cluster.pipeline_root),
     )
     print(f"run       {run.name} started\n  id      {run.run_id}\n  details {run.link}", flush=True)
-    return connection.follow(cluster, run.run_id, timeout) if start.wait else 0
+    code = connection.follow(cluster, run.run_id, timeout) if start.wait else 0
+    return code, {
+        "pipeline": {"version": uploaded.version, "is_new": uploaded.is_new},
+        "run": {"id": run.run_id, "name": run.name, "details": run.link},
+        "succeeded": succeeded(code) if start.wait else None,
+    }

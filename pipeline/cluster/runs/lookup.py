@@ -152,16 +152,6 @@ def seconds_of(run: Mapping[str, Any], now: Any) -> float | None:
     return max(0.0, (ended - began).total_seconds()) if began else None
 
 
-def duration(seconds: float) -> str:
-    """Return a duration as text: `42 s`, `3m05s`, `2h07m`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-
-
 def _pipeline_of(run: Any) -> str:
     reference = run.pipeline_version_reference
     return str(reference.pipeline_id) if reference else ""

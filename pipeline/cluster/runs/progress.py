@@ -10,11 +10,12 @@ from components.shared.kubeflow.api_times import time_of
 from components.shared.kubeflow.run_shape import RunShape
 from components.shared.kubeflow.run_steps import read_steps
 from components.shared.kubeflow.step import ENDED, PENDING, REUSED, RUNNING, Step, failed_steps
+from components.shared.runtime.quantities import duration
 from pipeline.cluster.client.cluster import Cluster
 from pipeline.cluster.client.errors import ClusterError
 from pipeline.cluster.client.redaction import clean
 from pipeline.cluster.runs.failure import also_failed, explain
-from pipeline.cluster.runs.lookup import as_json, duration, get_run, seconds_of, shape_of
+from pipeline.cluster.runs.lookup import as_json, get_run, seconds_of, shape_of
 
 _KNOWN_STATES = ENDED | {PENDING, RUNNING, "CANCELING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED"}
 # Shorter waits are normal and not shown: an image is pulled, or a node starts.

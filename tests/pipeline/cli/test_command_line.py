@@ -87,6 +87,16 @@ def test_help_has_examples_that_the_parser_accepts(
         assert callable(command)
 
 
+@pytest.mark.parametrize("path", PATHS[1:], ids=" ".join)
+def test_every_command_prints_json_if_asked_for(path: tuple[str, ...]) -> None:
+    app = command_line()[path[0]]
+    if path == ("schedule",):
+        return
+    app = app[path[1]] if len(path) > 1 else app
+
+    assert "--json" in {name for one in app.assemble_argument_collection() for name in one.names}
+
+
 def test_help_is_plain_text_in_a_pipe_and_no_line_of_it_is_cut(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -121,7 +131,20 @@ def test_shells_can_complete_commands_and_options(shell: Any) -> None:
         ("run extra", "unexpected argument 'extra'. See deep-retrieval run --help."),
         ("run --set", "--set needs a value. See deep-retrieval run --help."),
         ("compare --change", "--change needs a value. See deep-retrieval compare --help."),
-        ("recommend", "--user is required. See deep-retrieval recommend --help."),
+        ("recommend", "give --user, e.g. --user 42, or --liked with the ids of items."),
+        ("similar", "ITEM is required. See deep-retrieval similar --help."),
+        ("diff latest", "B is required. See deep-retrieval diff --help."),
+        ("runs --limit 0", "--limit 0: it must be 1 or more."),
+        (
+            "runs --experiment shop",
+            "the options of a cluster go with --host or --cluster; without, runs lists those of "
+            "this machine.",
+        ),
+        (
+            "runs --cluster --name shop",
+            "--name is for runs on this machine; for a cluster: --experiment.",
+        ),
+        ("prune --keep 0", "--keep 0: it must be 1 or more."),
         ("logs", "RUN is required. See deep-retrieval logs --help."),
         (
             "recommend --user 1 -k many",
@@ -143,7 +166,6 @@ def test_shells_can_complete_commands_and_options(shell: Any) -> None:
             "schedule create nightly --cron @daily --interval 6h",
             "--cron and --interval exclude each other: give one of them.",
         ),
-        ("images build --json", "--json goes with images list."),
         ("recommend --user 1 --feature age", "--feature age: write NAME=VALUE."),
     ],
 )

@@ -4,17 +4,19 @@ import contextlib
 import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from made_evaluation import made_evaluation
 
+from components.export.answers import Answer
 from components.export.recommender import Recommendation
 from components.shared.contracts.publication import Publication
-from components.shared.contracts.run import StepTime
+from components.shared.contracts.run import Run, StepTime
 from pipeline.cli.main import main
-from pipeline.cli.output import print_table, progress_on_stderr
+from pipeline.cli.output import print_aligned, print_table, progress_on_stderr
+from pipeline.images import DOCKERFILES
+from pipeline.local.results import RunResult
 from pipeline.local.runner import RunFailed
 
 
@@ -37,6 +39,14 @@ def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("name",), [("a",)], ["a line\x1b[31m of text"])
 
     assert capsys.readouterr().out == "a line of text\n"
+
+
+def test_aligned_lines_in_a_pipe_have_one_line_for_each_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_aligned(("a", "name"), [("long", "two\nlines"), ("b", "")])
+
+    assert capsys.readouterr().out == "a     name\nlong  two lines\nb\n"
 
 
 def test_text_from_outside_is_shown_as_it_is_on_a_terminal(terminal: Terminal) -> None:
@@ -69,7 +79,8 @@ def test_progress_leaves_stdout_to_the_document(
 @pytest.fixture
 def recommended(monkeypatch: pytest.MonkeyPatch) -> None:
     items = [Recommendation(7, "Alien [1979]", 0.51234), Recommendation(8, "Brazil\x1b[2J", 0.1)]
-    monkeypatch.setattr("components.export.recommender.recommend", lambda *_, **__: items)
+    answer = Answer("user", items, ["user 1 is not in the log."])
+    monkeypatch.setattr("components.export.answers.answer", lambda *_: answer)
 
 
 @pytest.mark.usefixtures("recommended")
@@ -78,11 +89,13 @@ def test_recommendations_are_lines_or_json(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == (
         "  1    0.5123  Alien [1979]  (7)\n  2    0.1000  Brazil  (8)\n"
     )
+    assert main(["recommend", "--user", "1"]) == 0
+    assert capsys.readouterr().err == "user 1 is not in the log.\n"
 
     assert main(["recommend", "--user", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0] == {
-        "id": 7, "title": "Alien [1979]", "score": 0.51234,
-    }  # fmt: skip
+    document = json.loads(capsys.readouterr().out)
+    assert (document["user"], document["by"]) == ("1", "user")
+    assert document["items"][0] == {"id": 7, "title": "Alien [1979]", "score": 0.51234}
 
 
 @pytest.mark.usefixtures("recommended")
@@ -111,6 +124,18 @@ def test_images_are_listed_with_their_state(
     assert [one["built"] for one in found] == [state == "built" for _, state in lines]
 
 
+@pytest.mark.parametrize(("action", "done"), [("build", "built"), ("push", "pushed")])
+def test_what_was_done_to_images_is_json_if_asked_for(
+    action: str, done: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.images.find_engine", lambda _: "docker")
+    monkeypatch.setattr(f"pipeline.images.{action}_image", lambda _, name, *__, **___: [name])
+
+    assert main(["images", action, "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out) == {done: list(DOCKERFILES)}
+
+
 def test_the_summary_of_compile_is_json_if_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,13 +158,16 @@ def test_the_result_of_a_run_is_json_if_asked_for(
 
     def run_locally(*_: object, **__: object) -> Any:
         print("[train] started")
-        return SimpleNamespace(
-            folder=tmp_path,
-            evaluation=made_evaluation(),
+        run = Run(
+            name="tiny",
+            started="now",
+            runner="subprocess",
+            seconds=2.5,
+            good_enough=True,
             publication=publication,
             steps=[StepTime(step="train", seconds=1.5, startup_seconds=0.5)],
-            seconds=2.5,
         )
+        return RunResult(tmp_path, made_evaluation(), run)
 
     monkeypatch.setattr("pipeline.local.runner.run_locally", run_locally)
 

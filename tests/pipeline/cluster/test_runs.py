@@ -12,10 +12,10 @@ from cluster_support import by, clear, connected, no_settings
 from run_server import RunServer
 
 from components.shared.runtime.images import STEP_IMAGES
+from components.shared.runtime.quantities import duration
 from pipeline.cli.main import main
 from pipeline.cluster.client import cluster as client
 from pipeline.cluster.runs.experiments import experiment
-from pipeline.cluster.runs.lookup import duration
 from pipeline.cluster.runs.start import start_run
 from pipeline.cluster.uploads.upload import upload
 from pipeline.compilation import compile_pipeline
@@ -308,7 +308,6 @@ def test_runs_of_other_pipelines_and_experiments_are_left_out(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "give --cluster"),
         (["--cluster", "--limit", "0"], 2, "--limit 0"),
         (["--cluster", "--experiment", "none"], 2, "no experiment has this name"),
     ],
