@@ -24,9 +24,9 @@ _INTRODUCTION = """\
 
 <!-- `make docs` writes this page from the commands' own help. Do not edit it. -->
 
-`deep-retrieval COMMAND --help` prints the same. Exit codes: 0 on success, 1 if a step or the cluster
-failed, 2 if the input cannot be used, 130 after Ctrl-C. [config.md](config.md) lists the keys of a
-config.
+`deep-retrieval COMMAND --help` prints the same. Exit codes: 0 on success, 1 if a step or the
+cluster failed, 2 if the input cannot be used, 130 after Ctrl-C. [config.md](config.md) lists the
+keys of a config.
 """
 
 
