@@ -71,9 +71,9 @@ def _snippets() -> Iterator[Any]:
 
 def _completed(snippet: dict[str, Any]) -> dict[str, Any]:
     """A part of a config, with ids for features and the keys that every config needs."""
-    columns = snippet.get("source", {}).get("columns")
-    if columns is None:
-        columns = {"query_id": "user", "candidate_id": "item", "timestamp": "ts"}
+    item = next(iter(snippet.get("features", {}).get("candidate", {"item": {}})))
+    columns = {"query_id": "user", "candidate_id": item, "timestamp": "ts"}
+    columns = snippet.get("source", {}).get("columns", columns)
     source = {"kind": "files", "interactions": "log.csv", "columns": columns}
     features = {
         "query": {columns["query_id"]: {"type": "id"}},
