@@ -23,7 +23,7 @@ for line in sorted({f'{d.name}=={d.version}' for d in distributions()}):
 endef
 export LIST_PACKAGES
 
-.PHONY: help run test test-all lint format compile images sbom audit golden schema bench pins release clean
+.PHONY: help run test test-all lint format compile images sbom audit golden schema docs bench pins release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -73,6 +73,10 @@ golden: $(VENV)/.dev ## accept the compiled pipeline as the new reference for th
 
 schema: $(VENV)/.dev ## write the JSON schema of the config, for editors
 	$(BIN)/python -m pipeline.config.schema
+
+docs: $(VENV)/.dev ## write docs/reference/ from the config models and the commands' help
+	$(BIN)/python -m pipeline.config.reference
+	$(BIN)/python -m pipeline.cli.reference
 
 bench: $(VENV)/.run ## time each step on MovieLens 100K (MOVIELENS_100K=ml-100k.zip)
 	$(BIN)/python tests/benchmarks/steps.py

@@ -4,12 +4,16 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cli.main import command_line
+from pipeline.config.pipeline import PipelineConfig
 
 ROOT = Path(__file__).parent.parent
 # In the order in which their examples build on each other.
@@ -26,7 +30,7 @@ STEPS = (
     "publish",
     "notify",
 )
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TOP_LEVEL = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 STEP_PAGES = [ROOT / "components" / step / "README.md" for step in STEPS]
 
@@ -67,6 +71,42 @@ def test_the_readme_fits_on_a_few_screens() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 200
 
 
+def _snippets() -> Iterator[Any]:
+    """Each YAML block of the docs, with its page and its number on the page."""
+    for page in TOP_LEVEL:
+        name = page.relative_to(ROOT).as_posix()
+        for number, block in enumerate(blocks(page, "yaml"), 1):
+            yield pytest.param(yaml.safe_load(block), id=f"{name}-{number}")
+
+
+def _completed(snippet: dict[str, Any]) -> dict[str, Any]:
+    """A part of a config, with ids for features and the keys that every config needs."""
+    item = next(iter(snippet.get("features", {}).get("candidate", {"item": {}})))
+    columns = {"query_id": "user", "candidate_id": item, "timestamp": "ts"}
+    columns = snippet.get("source", {}).get("columns", columns)
+    source = {"kind": "files", "interactions": "log.csv", "columns": columns}
+    features = {
+        "query": {columns["query_id"]: {"type": "id"}},
+        "candidate": {columns["candidate_id"]: {"type": "id"}},
+    }
+    return {"name": "snippet", "source": source, "features": features, **snippet}
+
+
+@pytest.mark.parametrize("snippet", _snippets())
+def test_every_yaml_block_loads_as_a_config_or_a_part_of_one(snippet: dict[str, Any]) -> None:
+    config = PipelineConfig.model_validate(_completed(snippet))
+    assert config.source.kind == snippet.get("source", {"kind": "files"})["kind"]
+
+
+def test_every_form_of_data_has_a_page_with_a_config() -> None:
+    pages = sorted((ROOT / "docs" / "data").glob("*.md"))
+    index = (ROOT / "docs" / "own-data.md").read_text()
+    assert len(pages) >= 10
+    for page in pages:
+        assert f"(data/{page.name})" in index, f"own-data.md does not list {page.name}"
+        assert blocks(page, "yaml"), f"{page} has no config"
+
+
 @pytest.mark.parametrize("page", TOP_LEVEL, ids=lambda page: page.name)
 def test_every_make_target_in_the_docs_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -97,6 +137,7 @@ def test_the_examples_of_the_steps_run_one_after_the_other(tmp_path: Path) -> No
 )
 def test_links_to_files_and_headings_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"`[^`\n]*`", "", prose)
     for target in re.findall(r"\]\((?!https?:|mailto:)([^)]+)\)", prose):
         file, _, heading = target.partition("#")
         path = (page.parent / file).resolve() if file else page

@@ -42,7 +42,7 @@ class HelpPage:
         self, console: Console, options: ConsoleOptions, description: Any
     ) -> None:
         """Print the description of a command."""
-        text = _plain(console, description)
+        text = plain_text(console, description)
         if text:
             console.print()
         for line in text.splitlines():
@@ -52,7 +52,7 @@ class HelpPage:
 def _print_entry(console: Console, width: int, entry: HelpEntry) -> None:
     names = ", ".join(entry.display_labels_with_metavar)
     lines = textwrap.wrap(
-        _described(console, entry), max(width - _NAMES - 1, 30), break_on_hyphens=False
+        describe_entry(console, entry), max(width - _NAMES - 1, 30), break_on_hyphens=False
     )
     label = Text(f"  {names}", style="bold")
     if len(names) + 4 > _NAMES or not lines:
@@ -66,8 +66,14 @@ def _print_entry(console: Console, width: int, entry: HelpEntry) -> None:
         _print(console, " " * _NAMES + line)
 
 
-def _described(console: Console, entry: HelpEntry) -> str:
-    text = _plain(console, entry.description)
+def describe_entry(console: Console, entry: HelpEntry) -> str:
+    """Return what a help page says about an option or a command, without line breaks.
+
+    Args:
+        console: The console that renders the text.
+        entry: The option or the command.
+    """
+    text = plain_text(console, entry.description)
     notes = []
     if entry.choices:
         notes.append(f"one of {', '.join(entry.choices)}")
@@ -86,8 +92,13 @@ def _print(console: Console, text: str, *, bold: bool = False) -> None:
     console.print(Text(text, style=style), highlight=False, soft_wrap=True)
 
 
-def _plain(console: Console, renderable: Any) -> str:
-    """Return the text that rich would print, not wrapped."""
+def plain_text(console: Console, renderable: Any) -> str:
+    """Return the text that rich would print, not wrapped.
+
+    Args:
+        console: The console that renders the text.
+        renderable: A text, or what cyclopts makes of one.
+    """
     if not renderable:
         return ""
     wide = console.options.update(width=100_000)

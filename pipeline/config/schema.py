@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from docstring_parser import parse
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
+from components.shared.contracts.metric import Metric
 from pipeline.config.pipeline import PipelineConfig
 
 SCHEMA_FILE = Path(__file__).parents[1] / "configs" / "config.schema.json"
@@ -43,13 +45,21 @@ class _Described(GenerateJsonSchema):
 
     def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
         generated = super().model_schema(schema)
-        docstring = parse(schema["cls"].__doc__ or "")
-        generated["description"] = (docstring.description or "").strip()
-        for argument in docstring.params:
-            field = generated.get("properties", {}).get(argument.arg_name)
-            if field is not None and argument.description:
-                field["description"] = " ".join(argument.description.split())
+        model = schema["cls"]
+        generated["description"] = (parse(model.__doc__ or "").description or "").strip()
+        # A model's own docstring comes last, so it replaces those that it inherits keys from.
+        for base in reversed(model.__mro__):
+            if base is BaseModel or not issubclass(base, BaseModel):
+                continue
+            for argument in parse(base.__doc__ or "").params:
+                field = generated.get("properties", {}).get(argument.arg_name)
+                if field is not None and argument.description:
+                    field["description"] = " ".join(argument.description.split())
         return generated
+
+    def encode_default(self, dflt: Any) -> Any:
+        # pydantic 2.14 writes a default as a dataclass, not as the field's serializer does.
+        return str(dflt) if isinstance(dflt, Metric) else super().encode_default(dflt)
 
 
 if __name__ == "__main__":
