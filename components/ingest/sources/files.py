@@ -139,7 +139,16 @@ def _look_at_all(config: FilesSource) -> _Tables:
         users = look(config.users, "source.users", config.formats.get("users"))
     raise_all(problems)
     assert log is not None
-    return _Tables(log, [table for table in catalogues if table is not None], users)
+    columns = config.columns
+    return _Tables(
+        log,
+        [
+            table.with_alias(columns.candidate_id, columns.catalogue_id)
+            for table in catalogues
+            if table is not None
+        ],
+        users.with_alias(columns.query_id, columns.users_id) if users is not None else None,
+    )
 
 
 def raise_all(problems: list[str]) -> None:

@@ -34,6 +34,7 @@ class Layout:
         compression: Its compression, of text.
         list_separators: What separates the values of a list in a text column.
         list_separator: The same for all other columns.
+        aliases: The names in the file of columns that are called otherwise here.
     """
 
     file: FoundFile
@@ -44,6 +45,25 @@ class Layout:
     compression: Compression | None = None
     list_separators: dict[str, str] = field(default_factory=dict)
     list_separator: str = "|"
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def with_alias(self, name: str, in_file: str) -> "Layout":
+        """Call a column by another name than the file does.
+
+        Args:
+            name: The new name. A column that has it in the file is hidden.
+            in_file: The column's name in the file; nothing changes if it has none.
+        """
+        if in_file not in self.columns or name == in_file:
+            return self
+        rest = {other: kind for other, kind in self.columns.items() if other not in (name, in_file)}
+        hidden = {name: f"{name} (hidden)", in_file: name}
+        return replace(
+            self,
+            columns={name: self.columns[in_file], **rest},
+            names=tuple(hidden.get(other, other) for other in self.names),
+            aliases={**self.aliases, name: in_file},
+        )
 
     def is_text(self, column: str) -> bool:
         """Return whether a column is text without a type, which takes the type of its use."""
@@ -130,6 +150,12 @@ class TableLayout:
 
     key: str
     files: list[Layout]
+
+    def with_alias(self, name: str, in_file: str | None) -> "TableLayout":
+        """Call a column by another name than the files do; see `Layout.with_alias`."""
+        if in_file is None:
+            return self
+        return TableLayout(self.key, [layout.with_alias(name, in_file) for layout in self.files])
 
     @property
     def columns(self) -> dict[str, list[pa.DataType]]:

@@ -121,7 +121,9 @@ def read_part(
     else:
         found = _read_text(layout, here)
     for parsed in found:
-        table = _with_all_columns(parsed.table, len(parsed.numbers), layout, wanted)
+        table = _with_all_columns(
+            _renamed(parsed.table, layout), len(parsed.numbers), layout, wanted
+        )
         yield Records(
             with_row_numbers(table, layout.file.name, parsed.numbers),
             rejects_of_text(parsed.bad, layout.file.name),
@@ -132,7 +134,8 @@ def _read_parquet(part: FilePart, columns: list[str], batch_rows: int) -> Iterat
     assert part.group is not None
     row = part.first_row
     file = part.layout.file
-    for batch in read_row_group(file.path, file.name, part.group, columns, batch_rows):
+    in_file = [part.layout.aliases.get(name, name) for name in columns]
+    for batch in read_row_group(file.path, file.name, part.group, in_file, batch_rows):
         numbers = np.arange(row, row + batch.num_rows)
         row += batch.num_rows
         yield Parsed(pa.Table.from_batches([batch]), numbers)
@@ -148,10 +151,9 @@ def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
         )
         nothing = pa.table({name: pa.array([], pa.string()) for name in columns})
     else:
-        parser = JsonParser(
-            {name: layout.columns[name] for name in columns}, text.comment, text.encoding
-        )
-        nothing = pa.table({name: pa.array([], layout.columns[name]) for name in columns})
+        types = {layout.aliases.get(name, name): layout.columns[name] for name in columns}
+        parser = JsonParser(types, text.comment, text.encoding)
+        nothing = pa.table({name: pa.array([], kind) for name, kind in types.items()})
     none = np.empty(0, np.int64)
     rest, line, skip = b"", 1, text.first_lines
     file = layout.file
@@ -178,6 +180,14 @@ def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
             yield parsed
         if rest:
             yield parser.parse(rest, line)
+
+
+def _renamed(table: pa.Table, layout: Layout) -> pa.Table:
+    """Give columns their names in the config; the names of `csv` are those already."""
+    if layout.format == "csv" or not layout.aliases:
+        return table
+    names = {in_file: name for name, in_file in layout.aliases.items()}
+    return table.rename_columns([names.get(name, name) for name in table.column_names])
 
 
 def _with_all_columns(

@@ -316,3 +316,34 @@ def test_a_message_lists_only_some_of_many_columns(tmp_path: Path) -> None:
         opened(tmp_path, {"log.csv": f"{header}\n{','.join('x' * 2000)}\n"}, needs())
     assert len(str(error.value)) < 10_000
     assert "and 1970 more" in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_an_id_may_have_another_name_in_its_table(tmp_path: Path, form: str) -> None:
+    def written(columns: dict[str, list[str]]) -> str | pa.Table:
+        if form == "parquet":
+            return pa.table(columns)
+        lines = list(zip(*columns.values(), strict=True))
+        if form == "csv":
+            return "".join(",".join(line) + "\n" for line in [tuple(columns), *lines])
+        return "".join(json.dumps(dict(zip(columns, line, strict=True))) + "\n" for line in lines)
+
+    items = {"id": ["7", "8"], "item": ["hidden", "too"], "name": ["Seven", "Eight"]}
+    people = {"uid": ["u1", "u2"], "city": ["Rome", "Oslo"]}
+    log = opened(
+        tmp_path,
+        {"log.csv": LOG, f"items.{form}": written(items), f"users.{form}": written(people)},
+        needs({"city": ["string"]}),
+        candidates=f"items.{form}",
+        users=f"users.{form}",
+        columns={**COLUMNS, "title": "name", "catalogue_id": "id", "users_id": "uid"},
+    )
+    assert log.candidates.select(["item", "name"]).to_pydict() == {
+        "item": ["7", "8"],
+        "name": ["Seven", "Eight"],
+    }
+    assert log.users is not None
+    assert log.users.select(["user", "city"]).to_pydict() == {
+        "user": ["u1", "u2"],
+        "city": ["Rome", "Oslo"],
+    }
