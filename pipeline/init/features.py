@@ -129,7 +129,7 @@ def describe(table: TableLook, name: str) -> str:
     if column.distinct is None and column.kind != "other":
         distinct = "more values than were counted"
     parts = [distinct]
-    unit = time_unit(column)
+    unit = time_unit(column) if is_time(table, name) else None
     if column.numbers is not None:
         low, high = column.numbers.least, column.numbers.greatest
         parts.append(

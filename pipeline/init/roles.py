@@ -184,7 +184,8 @@ def is_time(table: TableLook, name: str) -> bool:
     if column.kind == "time":
         return True
     if column.numbers is not None:
-        return time_unit(column) is not None
+        # Ids may be numbers as large as times.
+        return time_unit(column) is not None and not _named(name, _USER | _ITEM | {"id"})
     if column.kind != "text" or not column.present:
         return False
     texts = pc.cast(table.sample[name], pa.string()).drop_null()

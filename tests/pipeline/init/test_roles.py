@@ -6,6 +6,7 @@ import pytest
 from table_looks import log, look
 
 from components.shared.runtime.errors import InputError
+from pipeline.init.features import describe
 from pipeline.init.roles import find_roles, is_time, words_of
 from pipeline.init.table_look import depends_on
 
@@ -73,6 +74,14 @@ def test_times_are_recognized_in_every_form(values: list[Any]) -> None:
 def test_exact_times_are_preferred_to_text() -> None:
     table = look(**log(reviewTime=["02 28, 2014"] * 200, unixReviewTime=SECONDS))
     assert find_roles([table]).timestamp == "unixReviewTime"
+
+
+def test_ids_are_not_times_even_if_they_are_as_large() -> None:
+    columns = log()
+    items = [1_600_000_000 + int(item[1:]) for item in columns["item_id"]]
+    roles = find_roles([look(user_id=columns["user_id"], asin=items)])
+    assert (roles.candidate_id, roles.timestamp) == ("asin", None)
+    assert describe(roles.log, "asin").endswith("1.6e+09 to 1.6e+09")
 
 
 def test_numbers_that_are_no_times_are_none() -> None:
