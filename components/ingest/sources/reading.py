@@ -14,7 +14,7 @@ from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_
 from components.ingest.sources.delimited import DelimitedParser, too_long
 from components.ingest.sources.json_lines import JsonParser
 from components.ingest.sources.layout import Layout, TableLayout
-from components.ingest.sources.log import FILE, ROW, Rejected, with_row_numbers
+from components.ingest.sources.log import Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
 from components.shared.contracts.tables import REJECTS_SCHEMA, DType
@@ -352,9 +352,3 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return array if array.type == kind else pc.cast(array, kind)
-
-
-__all__ = [
-    "BATCH_ROWS", "FILE", "ROW", "FilePart", "ReadFiles", "Records", "concat", "parts_of",
-    "plain_text", "read_all", "read_batches", "read_part", "split_text",
-]  # fmt: skip
