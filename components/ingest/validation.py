@@ -50,10 +50,14 @@ class Reasons:
 
     def add(self, mask: pa.Array, reason: str) -> None:
         """Reject the rows where the mask is true or null."""
+        if not mask.true_count and not mask.null_count:
+            return  # nearly always
         self._reason[self._new(mask)] = reason
 
     def add_showing(self, mask: pa.Array, reason: str, values: pa.Array) -> None:
         """Reject the rows where the mask is true; the reason shows the row's value."""
+        if not mask.true_count and not mask.null_count:
+            return
         rows = np.flatnonzero(self._new(mask))
         if len(rows):
             shown = shown_values(values.take(pa.array(rows)))
