@@ -17,7 +17,7 @@ from pipeline.cli.cluster.options import (
     succeeded,
 )
 from pipeline.cli.cluster.timing import DEFAULT_TIMING, TimingOptions, parse_time
-from pipeline.cli.output import Json, note, print_json, print_table, progress_on_stderr
+from pipeline.cli.output import Json, print_json, print_table, progress_on_stderr
 
 if TYPE_CHECKING:
     from pipeline.cluster.client.cluster import Cluster
@@ -78,7 +78,8 @@ def create(
     start, end = timing.limits()
     config, compiled, parameters = pipeline.compiled()
     if config.source.kind == "files" and config.source.columns.timestamp is None:
-        note("each run takes the whole log, as source.columns.timestamp is not set")
+        with progress_on_stderr(as_json):
+            print("each run takes the whole log, as source.columns.timestamp is not set")
     else:
         parameters = {DATA_UNTIL: SCHEDULED, **parameters}
     check_size(parameters)

@@ -370,3 +370,36 @@ def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr().out
     assert f"  deep-retrieval {name} " in printed
     assert "--token-file" in printed
+
+
+def test_logs_and_steps_are_json_if_asked_for(
+    server: RunServer, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = played(server)
+    server.clock.passed += LONG_AGO
+
+    assert command("logs", run_id, "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["state"] == "succeeded"
+    assert {"step", "state", "seconds", "attempts"} == set(listed["steps"][0])
+
+    run_id = played(server, STORY)
+    server.clock.passed += LONG_AGO
+    assert command("logs", run_id, "ingest", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["step"], found["attempt"], found["complete"]) == ("ingest", 1, True)
+    assert found["log"].startswith("[ingest] 3,000 rows\n")
+
+
+def test_doctor_asks_the_cluster(
+    server: RunServer, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["cluster"]["state"] == "ok"
+
+    server.tokens = {"another"}
+
+    assert command("doctor", "--json") == 1
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["cluster"]["state"] == "missing"

@@ -1,5 +1,6 @@
 """`schedule create`, `run`, `pause`, `resume` and `delete`."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,26 @@ def test_resuming_one_of_several_leftovers_is_refused() -> None:
         assert [run["mode"] for run in server.schedules] == ["DISABLE", "DISABLE"]
         changes.delete(connected(server), "nightly")
         assert server.schedules == []
+
+
+def test_schedule_and_submit_print_one_json_document_if_asked_for(
+    command_line: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with KfpServer() as server:
+
+        def document(*arguments: str) -> Any:
+            assert command_line(server, *arguments, "--json") == 0
+            return json.loads(capsys.readouterr().out)
+
+        timing = ("--interval", "6h", LOCAL)
+        assert document("schedule", "create", "often", *timing, "--dry-run")["dry_run"]
+        made = document("schedule", "create", "often", *timing)
+        assert (made["name"], made["done"], made["is_on"]) == ("often", "created", True)
+        assert document("schedule", "pause", "often")["is_on"] is False
+        assert document("schedule", "resume", "often")["is_on"] is True
+        run = document("schedule", "run", "often")
+        assert (run["run"]["id"], run["succeeded"]) == (server.runs[-1]["run_id"], None)
+        assert document("schedule", "delete", "often") == {"name": "often", "deleted": True}
+        submitted = document("submit", LOCAL)
+        assert submitted["run"]["id"] == server.runs[-1]["run_id"]
+        assert document("submit", LOCAL, "--dry-run")["dry_run"]

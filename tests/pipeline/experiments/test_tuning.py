@@ -581,6 +581,22 @@ def test_the_command_prints_the_best_trial_and_the_paths_of_the_results(
     assert len([line for line in said.splitlines() if line.startswith("trial ")]) == 4
 
 
+def test_the_trials_are_json_if_asked_for(
+    tmp_path: Path, written: Path, steps: Steps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+
+    assert main(["tune", "--config", str(written), "--output", str(output), "--trials", "2",
+                 "--json"]) == 0  # fmt: skip
+
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found["config"] == str(output / "tune" / "tiny" / "best.yaml")
+    assert found["best"] == found["trials"][0]
+    assert len(found["trials"]) == 2
+    assert "trial 1/2" in printed.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

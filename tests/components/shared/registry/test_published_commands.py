@@ -97,6 +97,17 @@ def test_a_rollback_prints_the_latest_and_the_previous_version(
     assert latest.version == red
 
 
+def test_a_rollback_is_json_if_asked_for(
+    place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    red, blue = publish(place, "red"), publish(place, "blue")
+
+    assert main(["rollback", "--location", place, "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["version"], found["previous"], found["action"]) == (red, blue, "rollback")
+
+
 def test_a_rollback_goes_to_the_requested_version(
     place: str, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
