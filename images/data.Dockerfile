@@ -1,4 +1,4 @@
-# The image of ingest, adapt, encode_for_published and export: Apache Beam, and Keras on TensorFlow.
+# The image of ingest, check_data, adapt, encode_for_published and export: Apache Beam, and Keras on TensorFlow.
 #
 #   docker build --file images/data.Dockerfile --tag deep-retrieval-data .
 #
@@ -32,7 +32,7 @@ ARG VERSION=0
 ARG REVISION=unknown
 ENV DEEP_RETRIEVAL_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="deep-retrieval-data" \
-      org.opencontainers.image.description="ingest, adapt, encode_for_published and export of the deep retrieval pipeline" \
+      org.opencontainers.image.description="ingest, check_data, adapt, encode_for_published and export of the deep retrieval pipeline" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

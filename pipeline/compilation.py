@@ -74,7 +74,10 @@ def _defaults(config: PipelineConfig, cluster: ClusterConfig | None) -> dict[str
             name: values[name]
             for name in ("source", "data_until", "table_needs", "features", "layer_stacks")
         },
-        **{f"{name}_config": values[name] for name in ("ingest", "adapt", "train", "evaluate")},
+        **{
+            f"{name}_config": values[name]
+            for name in ("ingest", "drift", "adapt", "train", "evaluate")
+        },
         "seed": values["seed"],
         "publish_location": values["publish"]["location"],
         "warm_start": values["publish"]["warm_start"],

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 
 from components.adapt.component import adapt
+from components.check_data.component import check_data
 from components.encode_for_published.component import encode_for_published
 from components.evaluate.component import evaluate
 from components.export.component import export
@@ -28,6 +29,7 @@ STEPS = (
     "resolve",
     "fetch_published",
     "ingest",
+    "check_data",
     "adapt",
     "encode_for_published",
     "train",
@@ -67,6 +69,7 @@ def deep_retrieval(
     data_until: str = _SAMPLE["data_until"],
     ingest_config: dict[str, Any] = _SAMPLE["ingest"],
     table_needs: dict[str, Any] = _SAMPLE["table_needs"],
+    drift_config: dict[str, Any] = _SAMPLE["drift"],
     features: dict[str, Any] = _SAMPLE["features"],
     adapt_config: dict[str, Any] = _SAMPLE["adapt"],
     train_config: dict[str, Any] = _SAMPLE["train"],
@@ -92,6 +95,7 @@ def deep_retrieval(
         ingest_config: How interactions are checked and split.
         table_needs: What the steps after ingest need of its tables. It follows from
             `features`, `train_config` and `evaluate_config`, and changes with them.
+        drift_config: How far the data may differ from that of the published model.
         features: The features of the towers.
         adapt_config: How adapt runs.
         train_config: How the towers are built and trained.
@@ -139,9 +143,11 @@ def deep_retrieval(
         source_fingerprint=resolved.outputs["source_fingerprint"],
         data_until=resolved.outputs["data_until"],
     ).outputs["tables"]
-    encoded = adapt(tables=tables, features=features, config=adapt_config, base=base).outputs[
-        "encoded"
-    ]
+    checked = check_data(tables=tables, published=published, needs=table_needs, config=drift_config)
+    data_check = checked.outputs["data_check"]
+    adapted = adapt(tables=tables, features=features, config=adapt_config, base=base)
+    # Takes nothing from the check: a new version alone makes neither adapt nor train run again.
+    encoded = adapted.after(checked).outputs["encoded"]
     with dsl.ParallelFor(items=layer_stacks, name="depths") as layer_sizes:
         trained = train(
             encoded=encoded,
@@ -166,6 +172,7 @@ def deep_retrieval(
         models=dsl.Collected(trained.outputs["model"]),
         published=published,
         published_test=published_test,
+        data_check=data_check,
         config=evaluate_config,
     )
     # publish reads the verdict from the evaluation. A dsl.If on it would be silently false in kfp
@@ -177,6 +184,7 @@ def deep_retrieval(
         images=images,
         warm_start=warm_start,
         tables=tables,
+        data_check=data_check,
         encoded=encoded,
         model=model,
         export=exported,

@@ -25,6 +25,7 @@ STEPS = (
     "select_model",
     "export",
     "fetch_published",
+    "check_data",
     "encode_for_published",
     "evaluate",
     "publish",

@@ -14,6 +14,7 @@ def evaluate(
     models: dsl.Input[List[dsl.Model]],  # noqa: UP006
     published: dsl.Input[dsl.Model],
     published_test: dsl.Input[dsl.Dataset],
+    data_check: dsl.Input[dsl.Artifact],
     config: dict[str, Any],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
@@ -27,6 +28,7 @@ def evaluate(
         models: The outputs of train, one for each layer stack, for the depth study.
         published: The output of fetch_published.
         published_test: The output of encode_for_published.
+        data_check: The output of check_data.
         config: Metrics, baselines and margins; see `components.evaluate.config.EvaluateConfig`.
         evaluation: All numbers, and the recommendations that were measured.
         metrics: The numbers for the UI.
@@ -45,7 +47,7 @@ def evaluate(
     summary = run_step(
         "evaluate", job, export=export.path, encoded=encoded.path,
         models=[model.path for model in models], published=published.path,
-        published_test=published_test.path, config=config,
+        published_test=published_test.path, data_check=data_check.path, config=config,
         evaluation=evaluation.path, metrics=metrics.path, report=report.path,
     )  # fmt: skip
     for name, value in summary.pop("metrics").items():

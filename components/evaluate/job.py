@@ -18,6 +18,7 @@ from components.evaluate.result_log import log_results
 from components.evaluate.slice_table import slice_table
 from components.evaluate.test_data import TestData
 from components.evaluate.verdict import verdict
+from components.shared.contracts.drift import Drift
 from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.rankers import MODEL
 from components.shared.contracts.step_record import record_step
@@ -39,6 +40,7 @@ def evaluate(
     report: str,
     published: str | None = None,
     published_test: str | None = None,
+    data_check: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate an export on the test split.
 
@@ -55,6 +57,7 @@ def evaluate(
         published: The output of fetch_published. If a model is published, it is
             measured on the same test split.
         published_test: The output of encode_for_published.
+        data_check: The output of check_data, for the report.
 
     Returns:
         `metrics`, flat, for the UI, and `good_enough`.
@@ -73,7 +76,7 @@ def evaluate(
     )
     rankings = rank_all(data, settings, exported, comparison)
     results = _results(data, settings, exported, rankings, comparison, models)
-    page = render_report(results)
+    page = render_report(results, Drift.read(data_check) if data_check else None)
     with written_aside(evaluation) as folder:
         results.write(folder)
         lists = rankings.ranked[MODEL].lists
@@ -81,7 +84,7 @@ def evaluate(
         write_table(table, folder / "recommendations")
         inputs = {
             "export": export, "encoded": encoded, "models": models, "published": published,
-            "published_test": published_test,
+            "published_test": published_test, "data_check": data_check,
         }  # fmt: skip
         record_step(folder, "evaluate", {"config": config}, inputs)
     replace_text(report, page)

@@ -6,6 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.evaluate import labels
 from components.evaluate.charts import chart_style, history_charts, metric_charts
+from components.shared.contracts.drift import Drift
 from components.shared.contracts.evaluation import Evaluation, Slice
 from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric
 from components.shared.contracts.rankers import BASELINE_LABELS, MODEL
@@ -25,7 +26,7 @@ _FILTERS = {
 }
 
 
-def render_report(evaluation: Evaluation) -> str:
+def render_report(evaluation: Evaluation, drift: Drift | None = None) -> str:
     """Render an evaluation as a web page.
 
     The page loads nothing: it contains its styles and charts, and no scripts.
@@ -33,6 +34,8 @@ def render_report(evaluation: Evaluation) -> str:
 
     Args:
         evaluation: What was measured.
+        drift: How the data differs from that of the published model. Nothing is shown
+            if it was not compared.
 
     Returns:
         The HTML.
@@ -57,6 +60,7 @@ def render_report(evaluation: Evaluation) -> str:
         charts_of_history = history_charts(evaluation.depths)
     return environment.get_template(_TEMPLATE).render(
         evaluation=evaluation,
+        drift=drift if drift is not None and drift.compared else None,
         data=evaluation.data,
         headline=evaluation.headline,
         depths=evaluation.depths,

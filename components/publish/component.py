@@ -17,6 +17,7 @@ def publish(
     model: dsl.Input[dsl.Model],
     export: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
+    data_check: dsl.Input[dsl.Artifact],
     published: dsl.Input[dsl.Model],
     publication: dsl.Output[dsl.Artifact],
 ) -> None:
@@ -34,6 +35,7 @@ def publish(
         model: The model from select_model.
         export: The export.
         evaluation: The output of evaluate, with its verdict.
+        data_check: The output of check_data: schema and profile of the tables.
         published: The published model that evaluate compared the export with.
         publication: The published version, or the reasons why nothing was
             published.
@@ -45,7 +47,7 @@ def publish(
         run_step(
             "publish", job, location=location, name=name, run=run, images=images,
             warm_start=warm_start, tables=tables.path, encoded=encoded.path, model=model.path,
-            export=export.path, evaluation=evaluation.path, published=published.path,
-            publication=publication.path,
+            export=export.path, evaluation=evaluation.path, data_check=data_check.path,
+            published=published.path, publication=publication.path,
         )
     )  # fmt: skip

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from components.publish.lineage import Origin, compose_lineage
+from components.shared.contracts.data_profile import DataProfile
 from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.publication import Publication
 from components.shared.contracts.step_record import StepRecords
+from components.shared.contracts.tables import Schema
 from components.shared.registry.history import HistoryEntry
 from components.shared.registry.manifest import version_name
 from components.shared.registry.published import Published
@@ -36,6 +38,7 @@ def publish(
     evaluation: str,
     published: str,
     publication: str,
+    data_check: str | None = None,
 ) -> dict[str, Any]:
     """Publish an export that evaluate found good enough.
 
@@ -54,6 +57,8 @@ def publish(
         published: The published model that evaluate compared the export with.
         publication: The file to write; see
             `components.shared.contracts.publication`.
+        data_check: The output of check_data, whose schema and profile later runs compare
+            their data with. Without it, they have nothing to compare with.
 
     Returns:
         `version`, empty if nothing was published, and `location`.
@@ -84,6 +89,8 @@ def publish(
             "evaluation": evaluation,
             "published": published,
         }
+        if data_check is not None:
+            artifacts["data_check"] = data_check
         entry = _publish(location, artifacts, Origin(run, name, images, warm_start))
         outcome = Publication(
             version=entry.version,
@@ -129,6 +136,9 @@ def _gather(folder: Path, artifacts: dict[str, Path]) -> None:
     if (encoded / "vocabularies").is_dir():
         shutil.copytree(encoded / "vocabularies", features / "vocabularies")
     shutil.copyfile(artifacts["evaluation"] / Evaluation.FILE, folder / Evaluation.FILE)
+    if "data_check" in artifacts:
+        for name in (Schema.FILE, DataProfile.FILE):
+            shutil.copyfile(artifacts["data_check"] / name, folder / name)
 
 
 def _point(models: PublishedModels, version: str, before: HistoryEntry | None) -> HistoryEntry:

@@ -17,6 +17,8 @@ _PARAMETERS = {
     "source_fingerprint": ("ingest", "source_fingerprint"),
     "data_until": ("ingest", "data_until"),
     "ingest": ("ingest", "config"),
+    "table_needs": ("ingest", "needs"),
+    "drift": ("check_data", "config"),
     "features": ("adapt", "features"),
     "adapt": ("adapt", "config"),
     "train": ("train", "config"),

@@ -23,6 +23,7 @@ from components.adapt.columns import (
     type_problem,
 )
 from components.adapt.config import AdaptConfig
+from components.check_data.config import DriftConfig
 from components.evaluate.config import EvaluateConfig
 from components.ingest.config import SOURCE, FilesSource, IngestConfig, SourceConfig
 from components.ingest.schemas import known_schema
@@ -74,6 +75,7 @@ class PipelineConfig(BaseModel):
             by default, no interactions are. `scheduled`, which schedules set, is a
             run's scheduled time.
         ingest: How interactions are checked and split.
+        drift: How far the data may differ from that of the published model.
         features: The features of the towers.
         adapt: Settings of adapt.
         train: How the towers are built and trained.
@@ -94,6 +96,7 @@ class PipelineConfig(BaseModel):
     source: SourceConfig
     data_until: str = ""
     ingest: IngestConfig = IngestConfig()
+    drift: DriftConfig = DriftConfig()
     features: FeaturesConfig
     adapt: AdaptConfig = AdaptConfig()
     train: TrainConfig = TrainConfig()

@@ -27,6 +27,7 @@ _HEAVY = {"apache_beam", "keras", "keras_rs", "tensorflow", "jax"}
 # What a step's image does not have, or its start-up shall not wait for.
 FOREIGN = {
     "ingest": {"keras", "keras_rs", "tensorflow", "jax"},
+    "check_data": {"keras", "keras_rs", "tensorflow", "jax"},
     "adapt": {"jax"},
     "train": {"apache_beam", "tensorflow"},
     "select_model": _HEAVY,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conftest import EVALUATE, FEATURES, SMALL_SAMPLE, TRAIN
 
+from components.check_data.job import check_data
 from components.encode_for_published.job import encode_for_published
 from components.evaluate.job import evaluate
 from components.fetch_published.job import fetch_published
@@ -22,7 +23,7 @@ WITHOUT_RECORD = {"resolve", "publish", "notify"}
 # The folders and files that the steps hand on, which records replace.
 ARTIFACTS = {
     "tables", "rejects", "encoded", "base", "published", "published_test", "model", "models",
-    "export", "evaluation", "metrics", "report",
+    "export", "evaluation", "metrics", "report", "data_check",
 }  # fmt: skip
 # A place on the machine: with or without checkpoints, a training gives the same model.
 UNRECORDED_ARGUMENTS = {"train": {"checkpoints"}}
@@ -40,10 +41,16 @@ def outputs(
     folder = tmp_path_factory.mktemp("outputs")
     paths = {
         name: str(folder / name)
-        for name in ("published", "selected", "test", "evaluation", "metrics", "report")
+        for name in ("published", "selected", "test", "check", "evaluation", "metrics", "report")
     }
     fetch_published(location="", number=0, published=paths["published"])
     select_model(models=[str(sample_model)], model=paths["selected"])
+    check_data(
+        tables=str(sample_tables),
+        published=paths["published"],
+        config={},
+        data_check=paths["check"],
+    )
     encode_for_published(
         tables=str(sample_tables),
         published=paths["published"],
@@ -56,6 +63,7 @@ def outputs(
         models=[str(sample_model)],
         published=paths["published"],
         published_test=paths["test"],
+        data_check=paths["check"],
         config={**EVALUATE, "bootstrap_samples": 100},
         evaluation=paths["evaluation"],
         metrics=paths["metrics"],
@@ -64,6 +72,7 @@ def outputs(
     return {
         "fetch_published": Path(paths["published"]),
         "ingest": sample_tables,
+        "check_data": Path(paths["check"]),
         "adapt": sample_encoded,
         "encode_for_published": Path(paths["test"]),
         "train": sample_model,
@@ -99,12 +108,13 @@ def test_a_record_has_all_arguments_of_its_job(step: str, outputs: dict[str, Pat
         ("fetch_published", []),
         ("ingest", []),
         ("adapt", ["ingest"]),
+        ("check_data", ["ingest", "fetch_published"]),
         ("encode_for_published", ["ingest", "fetch_published"]),
         ("train", ["ingest", "adapt"]),
         ("select_model", ["ingest", "adapt", "train"]),
         ("export", ["ingest", "adapt", "train"]),
         ("evaluate", ["ingest", "adapt", "train", "export", "fetch_published",
-                      "encode_for_published"]),
+                      "encode_for_published", "check_data"]),
     ],
 )  # fmt: skip
 def test_a_record_has_each_step_before_it_once(

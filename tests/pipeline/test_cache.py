@@ -81,7 +81,7 @@ def test_a_new_published_version_is_compared_without_training_again(tmp_path: Pa
     cluster = Cluster(f"publish.location={location}")
     cluster.submit()
     publish_something(location, "one")
-    compared = {"fetch_published", "encode_for_published", "evaluate"}
+    compared = {"fetch_published", "check_data", "encode_for_published", "evaluate"}
     assert steps(cluster.submit()) == ALWAYS | compared
     assert steps(cluster.submit()) == ALWAYS
     publish_something(location, "two")

@@ -123,6 +123,7 @@ def test_every_step_is_in_the_pipeline_and_has_its_image() -> None:
     assert sorted(images) == sorted([*STEPS, "fetch_published_2"])
     assert images == {
         "ingest": "registry/data:1",
+        "check_data": DATA,
         "adapt": DATA,
         "train": "registry/model:2",
         "select_model": MODEL,

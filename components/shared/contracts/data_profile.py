@@ -80,6 +80,13 @@ class ColumnProfile(BaseModel):
         return self.rows - self.missing
 
     @property
+    def values(self) -> int:
+        """The number of values: of a list column, of all lists together."""
+        if self.kind == "list":
+            return round(self.mean_length * self.rows)
+        return self.rows - self.missing
+
+    @property
     def missing_share(self) -> float:
         """The share of rows without a value."""
         return self.missing / self.rows if self.rows else 0.0
@@ -89,7 +96,8 @@ class DataProfile(JsonFile):
     """The profile of the training interactions and of the candidates.
 
     Args:
-        interactions: The columns of the training split.
+        interactions: The columns of the training split, without those that ingest
+            derives from others.
         candidates: The columns of the candidates.
     """
 

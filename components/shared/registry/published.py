@@ -3,6 +3,7 @@
 published.json    `Published`: which version it is, or that there is none
 export/           candidates, query_tower.keras, export.json
 model/, features/
+schema.json, profile.json
 """
 
 import os
@@ -20,6 +21,8 @@ FETCHED = (
     "export/export.json",
     "model/",
     "features/",
+    "schema.json",
+    "profile.json",
 )
 
 

@@ -4,6 +4,8 @@
         export/           the export
         model/            the towers and their training history
         features/         the FeatureSpaces, vocabularies and the feature spec
+        schema.json       the columns of the tables from ingest
+        profile.json      what was in these columns
         evaluation.json   the evaluation
         lineage.json      config, data, images, revision: what it was made from
         MANIFEST.json     every file with its size and SHA-256, written last

@@ -7,6 +7,7 @@ STEP_IMAGES = {
     "resolve": MODEL,
     "fetch_published": MODEL,
     "ingest": DATA,
+    "check_data": DATA,
     "adapt": DATA,
     "encode_for_published": DATA,
     "train": MODEL,

@@ -11,6 +11,7 @@ from jinja2 import UndefinedError
 from pydantic import ValidationError
 
 from components.evaluate.report import render_report
+from components.shared.contracts.drift import Drift
 from components.shared.contracts.evaluation import Evaluation, ExampleUser
 
 KS = [10, 100]
@@ -653,6 +654,67 @@ def test_a_published_model_that_was_not_measured_is_in_the_reasons_only(
     assert "The published model is" not in text
     assert 'class="bar published"' not in html
     assert not re.search(r"\b(nan|None|Undefined)\b", text)
+
+
+_DRIFT = {
+    "version": "shop-1",
+    "moved": [
+        {
+            "table": "interactions", "column": "plan", "change": "new values", "values": ["trial"],
+            "published": "0.0%", "now": "50.0%", "limit": "up to 5.0%", "breaks": True,
+        },
+        {
+            "table": "candidates", "change": "rows", "published": "2,000", "now": "1,200",
+            "limit": "1,000 to 6,000", "breaks": False,
+        },
+    ],
+}  # fmt: skip
+
+
+def _with_drift(results: dict[str, Any], drift: dict[str, Any]) -> _Page:
+    return _Page(render_report(Evaluation.model_validate(results), Drift.model_validate(drift)))
+
+
+def test_what_moved_in_the_data_is_a_table_with_its_breaks(results: dict[str, Any]) -> None:
+    page = _with_drift(results, _DRIFT)
+
+    assert "Data since the published model" in page.text
+    assert page.row("interactions") == [
+        "interactions", "plan", "new values: trial break", "0.0%", "50.0%", "up to 5.0%",
+    ]  # fmt: skip
+    assert page.row("candidates") == [
+        "candidates", "-", "rows", "2,000", "1,200", "1,000 to 6,000",
+    ]  # fmt: skip
+
+
+def test_data_that_has_not_moved_is_one_sentence(results: dict[str, Any]) -> None:
+    page = _with_drift(results, {"version": "shop-1"})
+
+    assert "Nothing differs noticeably" in page.text
+    assert "What moved" not in page.text
+
+
+@pytest.mark.parametrize(
+    "drift", [{}, {"version": "shop-1", "reason": "it was published without profile.json"}], ids=str
+)
+def test_data_that_was_not_compared_is_not_mentioned(
+    results: dict[str, Any], drift: dict[str, Any], html: str
+) -> None:
+    page = _with_drift(results, drift)
+
+    assert "since the published model" not in page.text
+    assert page.text == _Page(html).text
+
+
+def test_hostile_values_of_the_data_are_escaped(results: dict[str, Any]) -> None:
+    moved = {**_DRIFT["moved"][0], "values": [HOSTILE], "column": HOSTILE}  # type: ignore[dict-item]
+    page = render_report(
+        Evaluation.model_validate(results),
+        Drift.model_validate({"version": "shop-1", "moved": [moved]}),
+    )
+
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
 
 
 def test_a_hostile_version_is_escaped(results: dict[str, Any]) -> None:

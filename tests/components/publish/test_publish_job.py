@@ -14,13 +14,16 @@ from conftest import EVALUATE, FEATURES, SMALL_SAMPLE, TRAIN
 from killed_publish import MOMENTS, publish_in_process
 from made_evaluation import made_evaluation
 
+from components.check_data.job import check_data
 from components.fetch_published.job import fetch_published
 from components.publish.job import publish
+from components.shared.contracts.data_profile import DataProfile
 from components.shared.contracts.evaluation import Evaluation
 from components.shared.contracts.lineage import Lineage
 from components.shared.contracts.publication import Publication
 from components.shared.contracts.statistics import Statistics
 from components.shared.contracts.step_record import REVISION, StepRecords, record_step
+from components.shared.contracts.tables import Schema
 from components.shared.registry.history import HistoryEntry
 from components.shared.registry.published_models import Conflict, PublishedModels
 from components.shared.runtime.errors import InputError
@@ -76,6 +79,12 @@ def step(
     )
     (evaluation / "large.parquet").write_bytes(b"what the report needs and a version does not")
     fetch_published(location="", number=0, published=str(tmp_path / "published"))
+    check_data(
+        tables=str(sample_tables),
+        config={"max_volume": 5.0},
+        published=str(tmp_path / "published"),
+        data_check=str(tmp_path / "data_check"),
+    )
     return Step(
         {
             "location": str(tmp_path / "models"),
@@ -89,6 +98,7 @@ def step(
             "export": str(sample_export),
             "evaluation": str(evaluation),
             "published": str(tmp_path / "published"),
+            "data_check": str(tmp_path / "data_check"),
             "publication": str(tmp_path / "outputs" / "publication.json"),
         }
     )
@@ -209,10 +219,31 @@ def test_a_version_has_the_export_the_model_the_features_and_the_evaluation(
     assert (folder / "features" / "query_feature_space.keras").is_file()
     assert (folder / "features" / "vocabularies" / "movie_id.parquet").is_file()
     assert {path.name for path in folder.iterdir()} == {
-        "export", "model", "features", "evaluation.json", "lineage.json", "MANIFEST.json"
+        "export", "model", "features", "schema.json", "profile.json", "evaluation.json",
+        "lineage.json", "MANIFEST.json",
     }  # fmt: skip
     assert Evaluation.read(folder) == made_evaluation()
     assert set(step.models.manifest(version)) == files(folder) - {"MANIFEST.json"}
+
+
+def test_the_next_run_fetches_the_schema_and_the_profile_of_the_data(
+    step: Step, tmp_path: Path
+) -> None:
+    step.run()
+
+    published = Path(fetched(step, tmp_path / "next").arguments["published"])
+
+    data_check = Path(step.arguments["data_check"])
+    for name in (Schema.FILE, DataProfile.FILE):
+        assert (published / name).read_bytes() == (data_check / name).read_bytes()
+
+
+def test_a_version_can_be_published_without_a_profile(step: Step, tmp_path: Path) -> None:
+    step.changed(data_check=None).run()
+
+    published = Path(fetched(step, tmp_path / "next").arguments["published"])
+
+    assert not (published / DataProfile.FILE).exists()
 
 
 def test_every_file_of_a_version_is_the_one_that_the_steps_wrote(
@@ -247,6 +278,8 @@ def test_the_lineage_says_what_a_model_was_made_from(
             "source_fingerprint": "",
             "data_until": "",
             "ingest": {},
+            "table_needs": None,
+            "drift": {"max_volume": 5.0},
             "features": FEATURES,
             "adapt": {},
             "train": TRAIN,
@@ -261,7 +294,7 @@ def test_the_lineage_says_what_a_model_was_made_from(
         "compared_with": None,
     }
     assert [record.step for record in lineage.steps] == [
-        "ingest", "adapt", "train", "export", "evaluate", "fetch_published"
+        "ingest", "adapt", "train", "export", "evaluate", "fetch_published", "check_data"
     ]  # fmt: skip
 
 

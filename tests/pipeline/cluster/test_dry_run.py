@@ -83,7 +83,7 @@ def test_different_images_are_listed_by_tag_once_for_all_their_steps() -> None:
     everywhere = {step: image.replace("acme", "other") for step, image in old.items()}
     both = (Definition.read(compiled(**images)) for images in (old, everywhere))
     assert differences(*both) == [
-        "adapt, encode-for-published, export, ingest: image "
+        "adapt, check-data, encode-for-published, export, ingest: image "
         "ghcr.io/acme/deep-retrieval-data:abc -> ghcr.io/other/deep-retrieval-data:abc",
         "evaluate, fetch-published, fetch-published-2, notify, publish, resolve, select-model, "
         "train: image "

@@ -524,7 +524,8 @@ def test_a_new_published_version_is_fetched_and_no_table_is_encoded_again(
     same: Ran,
 ) -> None:
     assert same.again == {
-        "resolve", "fetch_published", "encode_for_published", "evaluate", "publish",
+        "resolve", "fetch_published", "check_data", "encode_for_published", "evaluate",
+        "publish",
     }  # fmt: skip
 
 
