@@ -245,13 +245,13 @@ class DelimitedParser:
         except pa.ArrowInvalid:
             pass  # found below
         if len(records) == 1:
-            empty = self._parse_records([], numbers[:0])
-            empty.bad = [
+            nothing = self._parse_records([], numbers[:0])
+            nothing.bad = [
                 BadRecord(
                     int(numbers[0]), "cannot be divided into fields", self._restored(records[0])
                 )
             ]
-            return empty
+            return nothing
         half = len(records) // 2
         first = self._parse_records(records[:half], numbers[:half])
         second = self._parse_records(records[half:], numbers[half:])

@@ -50,7 +50,7 @@ def find_encoding(
     """
     if known is not None:
         try:
-            usable = codecs.lookup(known)._is_text_encoding  # type: ignore[attr-defined]
+            usable = codecs.lookup(known)._is_text_encoding
         except (LookupError, ValueError):
             usable = False
         if not usable:

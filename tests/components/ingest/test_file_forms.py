@@ -293,10 +293,10 @@ def test_a_quote_does_not_swallow_complete_records(tmp_path: Path) -> None:
 
 
 def test_many_unclosed_quotes_are_rejected_in_linear_time(tmp_path: Path) -> None:
-    content = "a,b\n" + 'x","\n' * 100_000
+    content = "a,b\n" + 'x","\n' * 20_000
     rows, rejects = read(written(tmp_path, content))
     assert len(rows) + len(rejects) >= 1
-    assert len(rejects) <= 100_000
+    assert len(rejects) <= 20_000
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
