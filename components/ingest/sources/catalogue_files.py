@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.ingest.sources.column_types import kind_of
 from components.ingest.sources.layout import TableLayout
 from components.ingest.sources.log import FILE, ROW
 from components.ingest.sources.reading import concat, parts_of, read_all, read_part
@@ -188,9 +189,9 @@ def sortable_time(values: pa.ChunkedArray | pa.Array) -> np.ndarray:
         array = pc.cast(array, pa.timestamp("s"))
     if pa.types.is_timestamp(array.type):
         array = pc.cast(array.cast(pa.timestamp("us", array.type.tz), safe=False), pa.int64())
-    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-        if pa.types.is_null(array.type):
-            return np.full(len(array), np.nan)
+    if pa.types.is_null(array.type):
+        return np.full(len(array), np.nan)
+    if kind_of(array.type) != "text":
         return pc.cast(array, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     text = id_text(array)
     number = pc.match_substring_regex(text, r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$")

@@ -38,7 +38,7 @@ def kind_of(kind: pa.DataType) -> Kind:
         return "integer"
     if types.is_floating(kind) or types.is_decimal(kind):
         return "number"
-    if types.is_temporal(kind) and not types.is_duration(kind):
+    if types.is_date(kind) or types.is_timestamp(kind):
         return "time"
     if (
         types.is_string(kind)
@@ -111,7 +111,7 @@ class ColumnTypes:
             possible = (*possible, "string")  # which is only asked for, as 3 becomes "3.0"
         natural = possible[:1]
         found = [dtype for dtype in wanted if dtype in natural]
-        found += [dtype for dtype in possible if dtype in wanted]
+        found += [dtype for dtype in wanted if dtype in possible]
         if found:
             return found[0]
         self.problems.append(self._refusal(name, kind, wanted))
@@ -129,9 +129,9 @@ class ColumnTypes:
             return "float32"
         need = self._needs.get(name)
         if need and all(layout.is_text(name) for layout in self._table.files):
-            return next((d for d in need.dtypes if d in ("string", "int64")), "string")
+            return next((dtype for dtype in need.dtypes if dtype in ("string", "int64")), "string")
         if need:
-            dtype = next((d for d in _BECOMES[kind] if d in need.dtypes), None)
+            dtype = next((dtype for dtype in _BECOMES[kind] if dtype in need.dtypes), None)
             if dtype in ("string", "int64"):
                 return dtype
         return _BECOMES[kind][0]

@@ -55,13 +55,12 @@ class DelimitedParser:
         mark = re.escape(self._delimiter)
         # A field and the delimiter that follows it; atomic, so that no text takes more than one
         # pass.
-        one = rb'(?>(?>"(?>[^"]+|"")*"[^%b]*|[^"%b][^%b]*)?%b)' % ((mark,) * 4)
+        one = rb'(?>(?>"(?>[^"]+|"")*+"[^%b]*|[^"%b][^%b]*)?%b)' % ((mark,) * 4)
         self._fields = re.compile(one + b"*")
-        # The same, but a quoted field ends with its quote.
-        self._strict_field = re.compile(
-            rb'(?>(?>"(?>[^"]+|"")*"|[^"%b][^%b]*)?(%b|\Z))' % ((mark,) * 3)
-        )
-        self._closed = re.compile(rb'[^"]|"(?>[^"]+|"")*"')
+        # The same, but a quoted field ends with its quote; and with no quote elsewhere.
+        self._strict = re.compile(rb'(?>(?>"(?>[^"]+|"")*+"|[^"%b][^%b]*)?(%b|\Z))' % ((mark,) * 3))
+        self._clean = re.compile(rb'(?>(?>"(?>[^"]+|"")*+"|[^"%b]*)(%b|\Z))' % ((mark,) * 2))
+        self._closed = re.compile(rb'[^"]|"(?>[^"]+|"")*+"')
 
     def parse(self, data: bytes, first_line: int, last: bool = True) -> Parsed:
         """Parse a block of whole lines.
@@ -78,7 +77,9 @@ class DelimitedParser:
             data = data.replace(self._long_delimiter, _SEPARATOR)
         if self._is_simple(data):
             lines = data.count(b"\n")
-            table, invalid = self._read(data, multiline=False)
+            # With line breaks in values, a quote that is open at a line's end joins lines, so that
+            # there are fewer records. Without them, pyarrow 25 would end the value there.
+            table, invalid = self._read(data, multiline=self._quoted and b'"' in data)
             if table.num_rows + len(invalid) == lines and not self._ends_open(data):
                 numbers = np.arange(first_line, first_line + lines)
                 return self._sorted_out(table, invalid, numbers, [])
@@ -137,17 +138,15 @@ class DelimitedParser:
         end = self._fields.match(record).end()  # type: ignore[union-attr]
         return end < len(record) and not self._closed.match(record, end)
 
-    def _has_all_fields(self, record: bytes) -> bool:
-        """Return whether a record has as many fields as columns, each well-formed."""
-        at = 0
-        for column in self._columns:
-            match = self._strict_field.match(record, at)
-            if match is None:
-                return False
+    @staticmethod
+    def _count(record: bytes, field: re.Pattern[bytes]) -> int:
+        """Return the number of fields; 0 if one is not as the pattern says."""
+        count = at = 0
+        while match := field.match(record, at):
+            count, at = count + 1, match.end()
             if not match[1]:
-                return column == self._columns[-1]
-            at = match.end()
-        return False
+                return count
+        return 0
 
     def _sorted_out(
         self,
@@ -207,8 +206,8 @@ class DelimitedParser:
         """Return how many lines the record has whose first line ends within a quoted field.
 
         Returns:
-            0 if the quote is not closed so that the record has all its fields; -1 if
-            it may be closed in the next block.
+            0 if the quote is not closed at the end of a field; -1 if it may be closed
+            in the next block.
         """
         record = lines[at]
         size = len(record)
@@ -222,11 +221,14 @@ class DelimitedParser:
             if b'"' not in line or self._is_open(b'"' + line):
                 pieces.append(line)
                 continue
-            # A text that holds several complete records is no text: its quote is not closed.
-            swallowed = pieces[1:]
-            records = len(swallowed) > 1 and all(map(self._has_all_fields, swallowed))
-            whole = self._has_all_fields(b"\n".join([*pieces, line]))
-            return count if whole and not records else 0
+            width = len(self._columns)
+            fields = self._count(b"\n".join([*pieces, line]), self._strict)
+            # A text that holds complete records is no text: its quote is not closed.
+            inside = pieces[1:] if fields == width else [*pieces[1:], line]
+            records = all(self._count(text, self._clean) == width for text in inside)
+            if not fields or (records and (len(inside) > 1 or fields != width)):
+                return 0
+            return count
         at_end = at + len(pieces) == len(lines)
         return -1 if at_end and not last and len(pieces) < _MAX_RECORD_LINES else 0
 

@@ -1,5 +1,6 @@
 """Reads files as record batches: as plain iterators, and as a root transform for Beam."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_
 from components.ingest.sources.delimited import DelimitedParser, too_long
 from components.ingest.sources.json_lines import JsonParser
 from components.ingest.sources.layout import Layout, TableLayout
-from components.ingest.sources.log import FILE, ROW, Rejected, with_row_numbers
+from components.ingest.sources.log import Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
 from components.shared.contracts.tables import REJECTS_SCHEMA, DType
@@ -192,7 +193,9 @@ def _with_all_columns(
         else:
             array = pa.nulls(rows)
         if dtype == "list<string>" and _is_text(array.type):
-            array = split_text(array, layout.separator(name))
+            # Parquet may hold text that is not UTF-8; its rows are rejected when they are checked.
+            with contextlib.suppress(pa.ArrowInvalid):
+                array = split_text(array, layout.separator(name))
         columns[name] = array
     if not columns:
         return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))
@@ -339,9 +342,3 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return array if array.type == kind else pc.cast(array, kind)
-
-
-__all__ = [
-    "BATCH_ROWS", "FILE", "ROW", "FilePart", "ReadFiles", "Records", "concat", "parts_of",
-    "plain_text", "read_all", "read_batches", "read_part", "split_text",
-]  # fmt: skip

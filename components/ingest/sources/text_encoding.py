@@ -2,11 +2,12 @@
 
 import codecs
 
-from components.ingest.sources.text_stream import Compression, opened
+from components.ingest.sources.text_stream import MAX_LINE_BYTES, Compression, opened
 from components.shared.runtime.errors import InputError
 
 _SAMPLE_BYTES = 1 << 18
 _SCAN_BYTES = 1 << 22
+_LINES = 4
 _MARKS = [
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -20,8 +21,11 @@ def sample_of(path: str, name: str, compression: Compression | None, encoding: s
     """Return the beginning of a file as text; undecodable bytes are replaced."""
     with opened(path, name, compression) as stream:
         data = stream.read(_SAMPLE_BYTES)
+        whole = len(data) < _SAMPLE_BYTES
+        if not whole and data.count(b"\n") + data.count(b"\r") < _LINES:  # of many columns
+            data += stream.read(_LINES * MAX_LINE_BYTES)
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    return decoder.decode(data, len(data) < _SAMPLE_BYTES).removeprefix("\ufeff")
+    return decoder.decode(data, whole).removeprefix("\ufeff")
 
 
 def find_encoding(

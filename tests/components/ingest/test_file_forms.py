@@ -258,6 +258,14 @@ def test_line_breaks_in_quotes_are_part_of_the_value(tmp_path: Path, block_bytes
     )
 
 
+def test_values_over_two_lines_are_not_two_records(tmp_path: Path) -> None:
+    # Each line alone would have two fields.
+    path = written(tmp_path, 'a,b,c\n1,2,"x\ny",3,z\n4,5,"p\nq"\n')
+    rows, rejects = read(path)
+    assert rows == [(4, "4", "5", "p\nq")]
+    assert rejects == [(2, "5 fields instead of 3", '1,2,"x\ny",3,z')]
+
+
 def test_an_unclosed_quote_rejects_only_its_own_line(tmp_path: Path, block_bytes: int) -> None:
     lines = ["a,b", "1,x", '2,"open', "3,y", "short", '5,"p, q"', '6,"the ""z"""', '7,12" mix']
     rows, rejects = read(written(tmp_path, "\n".join(lines)))
