@@ -13,7 +13,7 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_context import Pipeline
 
 from components.notify.component import notify
-from components.shared.storage.source_files import SOURCE_PATHS
+from components.shared.storage.source_files import paths_of
 from pipeline.config.cluster import ClusterConfig
 from pipeline.config.pipeline import PipelineConfig
 from pipeline.definition import DESCRIPTION, NAME, STEPS, deep_retrieval
@@ -209,11 +209,9 @@ def differences(config: PipelineConfig, registry: str) -> list[str]:
         registry: The prefix of the images' names, empty for none.
     """
     cluster = config.cluster
-    source = [
-        f"{key} {value}"
-        for key, value in config.source.model_dump().items()
-        if key in ("kind", *SOURCE_PATHS) and value
-    ]
+    of_source = config.source.model_dump(exclude_none=True)
+    source = [f"kind {of_source['kind']}"]
+    source += [f"{key} {' and '.join(paths)}" for key, paths in paths_of(of_source).items()]
     accelerator, count = cluster.train_accelerator
     webhook = f", and to the webhook of secret {cluster.webhook.secret}" if cluster.webhook else ""
     return [

@@ -80,14 +80,15 @@ class Recommender:
         """Return the best items for a user, best first.
 
         A user of the log has the latest features from there, unless they are
-        given. An unknown user needs all features except those that ingest
-        derives: they have no history, and the time is now, as it is for every
-        user.
+        given. A feature of an unknown user that is not given is missing, with a
+        warning; it is required if the model takes no missing values of it.
+        Those that ingest derives are never required: an unknown user has no
+        history, and the time is now, as it is for every user.
 
         Args:
             user: The user's id.
             k: Number of items.
-            features: Raw query features by name.
+            features: Raw query features by name, `""` for a missing value.
             exclude_seen: Whether to leave out the items in the user's log and `history`.
             history: Ids of items that replace the user's history, the latest first;
                 only for models with this feature.
@@ -96,8 +97,8 @@ class Recommender:
             At most `k` items; fewer if the user has seen more of the catalogue.
 
         Raises:
-            InputError: If `k` is out of range, or a feature is missing, unknown,
-                or of the wrong type.
+            InputError: If `k` is out of range, or a feature is required and
+                missing, unknown, or of the wrong type.
         """
         if not 1 <= k <= self.info.candidates:
             raise InputError(

@@ -197,6 +197,8 @@ class PipelineConfig(BaseModel):
         for key in SOURCE_PATHS & source.keys():
             if isinstance(source[key], str):  # for the sample, `interactions` is a number
                 source[key] = _absolute(source[key])
+            elif isinstance(source[key], list):
+                source[key] = [_absolute(path) for path in source[key]]
         update: dict[str, Any] = {"source": SOURCE.validate_python(source)}
         if self.publish.location:
             location = _absolute(self.publish.location)

@@ -16,7 +16,7 @@ from kfp import local
 from components.shared.runtime.errors import InputError
 from components.shared.storage.location import is_remote
 from components.shared.storage.names import inside
-from components.shared.storage.source_files import SOURCE_PATHS
+from components.shared.storage.source_files import paths_of
 from pipeline.heartbeat import Heartbeat
 
 _LABEL = "deep-retrieval.run"
@@ -255,14 +255,13 @@ def source_paths(source: Mapping[str, Any]) -> list[str]:
         InputError: If one is in a bucket, which containers cannot reach.
     """
     paths = []
-    for key in sorted(SOURCE_PATHS):
-        value = source.get(key)
-        if isinstance(value, str) and is_remote(value):
-            raise InputError(
-                f"source.{key} {value}: containers have no network here. Copy it to this machine, "
-                "or use --runner subprocess."
-            )
-        if isinstance(value, str):
+    for key, values in paths_of(source).items():
+        for value in values:
+            if is_remote(value):
+                raise InputError(
+                    f"source.{key} {value}: containers have no network here. Copy it to this "
+                    "machine, or use --runner subprocess."
+                )
             # A glob is replaced by the folder that it searches.
             path = Path(os.path.abspath(Path(value).expanduser()))
             while any(letter in str(path) for letter in "*?["):

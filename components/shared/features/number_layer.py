@@ -27,7 +27,8 @@ class NumberOrMissing(keras.layers.Layer):
     import numpy as np
 
     layer = NumberOrMissing(fill=2.5, indicator=True)
-    assert layer(np.array([[1.0], [np.nan]])).numpy().tolist() == [[1.0, 0.0], [2.5, 1.0]]
+    found = np.asarray(layer(np.array([[1.0], [np.nan]])))
+    assert found.tolist() == [[1.0, 0.0], [2.5, 1.0]]
     ```
     """
 

@@ -29,13 +29,32 @@ def source_files(source: Mapping[str, Any]) -> dict[str, list[str]]:
     Raises:
         InputError: If a bucket cannot be read.
     """
+    return {
+        key: [file for path in paths for file in _files(key, path)]
+        for key, paths in paths_of(source).items()
+    }
+
+
+def paths_of(source: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the paths, globs and URLs that a source names, by its key.
+
+    Args:
+        source: A `SourceConfig` as JSON values.
+
+    Example:
+    ```python
+    assert paths_of({"kind": "files", "interactions": "log.csv", "candidates": ["a", "b"]}) == {
+        "candidates": ["a", "b"], "interactions": ["log.csv"],
+    }
+    ```
+    """
     found = {}
     for key in sorted(SOURCE_PATHS):
         paths = source.get(key)
         if isinstance(paths, str):
-            paths = [paths]
-        if isinstance(paths, list):  # in a sample source, `interactions` and `users` are numbers
-            found[key] = [file for path in paths for file in _files(key, path)]
+            found[key] = [paths]
+        elif isinstance(paths, list):  # of a sample, `interactions` and `users` are numbers
+            found[key] = paths
     return found
 
 
