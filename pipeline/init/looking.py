@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -129,10 +128,10 @@ def _inside(folder: str, files: list[FoundFile]) -> str | None:
 
 def _told(layout: Layout) -> FileFormat:
     """Return what a config has to say about files, because nothing in them says it."""
-    told: dict[str, Any] = {}
-    if layout.text is not None and layout.format == "csv" and not layout.text.header:
-        told = {"header": False, "names": list(layout.names)}
-    return FileFormat.model_validate(told)
+    numbered = tuple(f"column_{number}" for number in range(1, len(layout.names) + 1))
+    if layout.format == "csv" and layout.names == numbered:
+        return FileFormat(header=False)
+    return FileFormat()
 
 
 def _notes(layouts: list[Layout]) -> tuple[str, ...]:

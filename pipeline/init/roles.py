@@ -262,7 +262,7 @@ def _named(name: str, words: set[str]) -> bool:
 
 
 def _best(names: Sequence[str], key: Callable[[str], object]) -> str | None:
-    return max(names, key=key, default=None)  # type: ignore[type-var, arg-type]
+    return max(names, key=key, default=None)  # type: ignore[arg-type]
 
 
 def _assign(roles: Roles, table: TableLook) -> None:
