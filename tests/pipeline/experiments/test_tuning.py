@@ -56,9 +56,11 @@ class Steps:
             raise InputError("The loss became nan.")
         folder = Path(arguments["model"])
         folder.mkdir()
-        made_training(validation=formula(arguments), best_epoch=arguments["seed"] % 7 + 1).write(
-            folder
-        )
+        made_training(
+            monitor=arguments["config"]["monitor"],
+            validation=formula(arguments),
+            best_epoch=arguments["seed"] % 7 + 1,
+        ).write(folder)
 
 
 def formula(arguments: dict[str, Any]) -> float:
