@@ -94,6 +94,8 @@ def look_at(file: FoundFile, how: FileFormat | None = None) -> Layout:
 
     Example:
     ```python
+    from pathlib import Path
+
     from components.ingest.sources.file_search import find_files
 
     Path("log.tsv").write_text("user_id:token\\trating:float\\n7\\t4.5\\n")

@@ -66,6 +66,8 @@ def read_batches(
 
     Example:
     ```python
+    from pathlib import Path
+
     from components.ingest.sources.file_search import find_files
     from components.ingest.sources.layout import look_at
 
