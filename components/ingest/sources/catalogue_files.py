@@ -11,6 +11,7 @@ from components.ingest.sources.column_types import kind_of
 from components.ingest.sources.layout import TableLayout
 from components.ingest.sources.log import FILE, ROW
 from components.ingest.sources.reading import concat, parts_of, read_all, read_part
+from components.ingest.times import parse_times
 from components.shared.contracts.tables import REJECTS_SCHEMA, DType
 from components.shared.runtime.arrow import one_array
 from components.shared.runtime.errors import InputError
@@ -198,14 +199,6 @@ def sortable_time(values: pa.ChunkedArray | pa.Array) -> np.ndarray:
     numbers = pc.cast(pc.utf8_ltrim(pc.if_else(number, text, None), "+"), pa.float64())
     if numbers.null_count == text.null_count:
         return numbers.to_numpy(zero_copy_only=False)
-    padded = pc.binary_join_element_wise(
-        pc.replace_substring(pc.utf8_slice_codeunits(text, 0, 19), "T", " "), "", ""
-    )
-    padded = pc.if_else(
-        pc.equal(pc.utf8_length(padded), 10),
-        pc.binary_join_element_wise(padded, " 00:00:00", ""),
-        padded,
-    )
-    times = pc.strptime(padded, format="%Y-%m-%d %H:%M:%S", unit="s", error_is_null=True)
-    seconds = pc.cast(pc.cast(times, pa.int64()), pa.float64())
+    written = pa.chunked_array([pc.if_else(number, None, text)])
+    seconds = pc.cast(parse_times(written, "timestamp", "s").values, pa.float64())
     return pc.coalesce(numbers, seconds).to_numpy(zero_copy_only=False)

@@ -107,6 +107,8 @@ class ColumnTypes:
         if all(layout.is_text(name) for layout in self._table.files) and wanted:
             return wanted[0]  # text takes the type of its use
         possible = _BECOMES[kind]
+        if self._is_joined_text(name):
+            possible = (*possible, "string")
         if name in self._dtypes and kind == "number":
             possible = (*possible, "string")  # which is only asked for, as 3 becomes "3.0"
         natural = possible[:1]
@@ -139,11 +141,18 @@ class ColumnTypes:
     def check(self, name: str, kinds: Sequence[Kind], meaning: str, expected: str) -> None:
         """Note a problem if a column that is not a feature has an unusable type."""
         kind = self.kind(name)
+        if "text" in kinds and self._is_joined_text(name):
+            return
         if kind not in (*kinds, "nothing"):
             self.problems.append(
                 f"source.columns.{meaning}: the column {name!r} of {self._table.key} has the type "
                 f"{self._shown(name)}, but {expected}. Name another column, or convert it."
             )
+
+    def _is_joined_text(self, name: str) -> bool:
+        """Return whether lists are text in the files, as in a column `title:token_seq`."""
+        of_text = all(layout.format == "csv" for layout in self._table.files)
+        return of_text and self.kind(name) == "list"
 
     def _shown(self, name: str) -> str:
         text = " and ".join(str(kind) for kind in self._columns[name])

@@ -347,3 +347,32 @@ def test_an_id_may_have_another_name_in_its_table(tmp_path: Path, form: str) -> 
         "user": ["u1", "u2"],
         "city": ["Rome", "Oslo"],
     }
+
+
+def test_words_of_a_typed_header_may_be_a_title_or_text(tmp_path: Path) -> None:
+    log = opened(
+        tmp_path,
+        {
+            "log.csv": LOG,
+            "x.item": "item:token\tname:token_seq\tkind:token_seq\n7\tToy Story\ta b\n8\tHeat\tc\n",
+        },
+        needs(name=["string"], kind=["list<string>"]),
+        candidates="x.item",
+        columns={**COLUMNS, "title": "name"},
+    )
+    assert log.candidates.select(["name", "kind"]).to_pydict() == {
+        "name": ["Toy Story", "Heat"],
+        "kind": [["a", "b"], ["c"]],
+    }
+
+
+def test_times_of_several_zones_order_the_rows_of_an_item(tmp_path: Path) -> None:
+    log = opened(
+        tmp_path,
+        {
+            "log.csv": "user,item,stars,ts,shape\n"
+            "u1,7,5,2024-05-01T10:00:00+09:00,early\nu2,7,4,2024-05-01T02:00:00Z,late\n"
+        },
+        needs(shape=["string"]),
+    )
+    assert log.candidates["shape"].to_pylist() == ["late"]
