@@ -90,9 +90,7 @@ def events(folder: Path) -> list[Path]:
     kinds = ["view", "view", "cart", "purchase"]
     table = pa.table(
         {
-            "event_time": pa.array(
-                [time for _, _, time in rows], pa.timestamp("us", "Europe/Rome")
-            ),
+            "event_time": times,
             "event_type": [kinds[number % 4] for number in range(len(rows))],
             "product_id": [str(uuid.UUID(int=item + 1)) for _, item, _ in rows],
             "user_id": [str(uuid.UUID(int=(user + 1) << 64)) for user, _, _ in rows],

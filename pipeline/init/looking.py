@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import apache_beam as beam
@@ -16,7 +16,7 @@ from components.ingest.sources.layout import Layout, look_at
 from components.ingest.sources.log import FILE, ROW
 from components.ingest.sources.reading import FilePart, concat, parts_of, read_part
 from components.shared.contracts.data_profile import ColumnProfile
-from components.shared.profiling.column_summary import ColumnSummary, merge_summaries
+from components.shared.profiling.table_summary import TableSummary
 from components.shared.runtime.beam import pipeline_options
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import replace_text
@@ -25,8 +25,6 @@ from pipeline.init.table_look import TableLook
 
 SAMPLE_ROWS = 100_000
 _BATCH_ROWS = 131_072
-# Parts whose counts are merged at once: merging is cheaper than counting, but not free.
-_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class _Table:
 
 
 class _Profile(BaseModel):
-    columns: dict[str, ColumnProfile]
-    bad_records: int
+    columns: dict[str, ColumnProfile] = {}
+    bad_records: int = 0
 
 
 def look_at_data(paths: Sequence[str]) -> list[TableLook]:
@@ -183,77 +181,40 @@ def _profiled(tables: Sequence[_Table], work: Path) -> list[_Profile]:
             pipeline
             | "List parts" >> beam.Create(parts)
             | "Distribute" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMapTuple(_numbered_batches)
-            | "Profile" >> beam.CombinePerKey(ProfileTable())
+            | "Summarize" >> beam.MapTuple(_summarize)
+            | "Merge" >> beam.CombinePerKey(_merge)
             | "Save" >> beam.Map(_save, work)
         )
+    files = [work / f"profile-{number}.json" for number in range(len(tables))]
     return [
-        _Profile.model_validate_json((work / f"profile-{number}.json").read_text("utf-8"))
-        if (work / f"profile-{number}.json").exists()
-        else _Profile(columns={}, bad_records=0)
-        for number in range(len(tables))
+        _Profile.model_validate_json(file.read_text("utf-8")) if file.exists() else _Profile()
+        for file in files
     ]
 
 
-def _numbered_batches(
-    number: int, part: FilePart
-) -> Iterator[tuple[int, tuple[pa.RecordBatch, int]]]:
-    for element in _batches(part):
-        yield number, element
-
-
-def _save(profiled: tuple[int, _Profile], work: Path) -> None:
-    number, profile = profiled
-    replace_text(work / f"profile-{number}.json", profile.model_dump_json())
-
-
 @dataclass
-class _Parts:
-    columns: dict[str, list[ColumnSummary]]
-    rows: int = 0
+class _Summary:
+    table: TableSummary = field(default_factory=TableSummary)
     bad_records: int = 0
 
 
-class ProfileTable(beam.CombineFn):
-    """Combines batches of a table, each with its number of bad records, into its profile."""
-
-    def create_accumulator(self) -> _Parts:
-        """Return an empty profile."""
-        return _Parts({})
-
-    def add_input(self, accumulator: _Parts, element: tuple[pa.RecordBatch, int]) -> _Parts:
-        """Add a batch."""
-        batch, bad_records = element
-        summaries = {
-            name: [ColumnSummary.of(column)]
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        }
-        return self.merge_accumulators(
-            [accumulator, _Parts(summaries, batch.num_rows, bad_records)]
-        )
-
-    def merge_accumulators(self, accumulators: Iterable[_Parts]) -> _Parts:
-        """Merge the profiles of several workers. A column that a file lacks has no values."""
-        merged = _Parts({})
-        for part in accumulators:
-            for name in {**merged.columns, **part.columns}:
-                mine = merged.columns.setdefault(name, _absent(merged.rows))
-                mine += part.columns.get(name, _absent(part.rows))
-            merged.rows += part.rows
-            merged.bad_records += part.bad_records
-        for name, parts in merged.columns.items():
-            if len(parts) >= _PARTS:
-                merged.columns[name] = [merge_summaries(parts)]
-        return merged
-
-    def extract_output(self, accumulator: _Parts) -> _Profile:
-        """Return the profile."""
-        columns = {
-            name: merge_summaries(parts).profile(name)
-            for name, parts in accumulator.columns.items()
-        }
-        return _Profile(columns=columns, bad_records=accumulator.bad_records)
+def _summarize(number: int, part: FilePart) -> tuple[int, _Summary]:
+    summary = _Summary()
+    for batch, bad_records in _batches(part):
+        summary.table.add(batch)
+        summary.bad_records += bad_records
+    return number, summary
 
 
-def _absent(rows: int) -> list[ColumnSummary]:
-    return [ColumnSummary(rows=rows, missing=rows)] if rows else []
+def _merge(parts: Iterable[_Summary]) -> _Summary:
+    parts = list(parts)
+    return _Summary(
+        TableSummary.merged(part.table for part in parts), sum(part.bad_records for part in parts)
+    )
+
+
+def _save(summarized: tuple[int, _Summary], work: Path) -> None:
+    number, summary = summarized
+    columns = {column.name: column for column in summary.table.profiles()}
+    profile = _Profile(columns=columns, bad_records=summary.bad_records)
+    replace_text(work / f"profile-{number}.json", profile.model_dump_json())
