@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from made_logs import reviews
 
 from components.shared.runtime.images import STEP_IMAGES
 from pipeline.cli.main import command_line
@@ -51,6 +52,7 @@ def test_every_command_in_a_bash_block_runs(tmp_path: Path) -> None:
         line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()
     ]
     assert len(commands) >= 6
+    reviews(tmp_path)  # the log of the tutorial
     for command in dict.fromkeys(commands):
         name, *arguments = re.findall(r"(?:'[^']*'|\S)+", command)
         assert name == "deep-retrieval", f"only its own commands run here, not {command}"
