@@ -114,6 +114,7 @@ def write_shop(folder: Path) -> dict[str, Any]:
             "title": "title",
             "rating": "stars",
             "timestamp": "at",
+            "timestamp_unit": "s",
         },
     }
 

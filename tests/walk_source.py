@@ -79,7 +79,12 @@ def write_walks(folder: Path) -> dict[str, Any]:
         "kind": "files",
         "interactions": str(folder / "log.parquet"),
         "candidates": str(folder / "items.parquet"),
-        "columns": {"query_id": "user_id", "candidate_id": "item_id", "timestamp": "timestamp"},
+        "columns": {
+            "query_id": "user_id",
+            "candidate_id": "item_id",
+            "timestamp": "timestamp",
+            "timestamp_unit": "s",
+        },
     }
 
 

@@ -146,7 +146,8 @@ def _source(folder: Path, log: pa.Table, items: list[int], *, shuffled: int) -> 
         "interactions": str(folder / "log.parquet"),
         "candidates": str(folder / "catalogue.parquet"),
         "columns": {
-            "query_id": "user", "candidate_id": "item", "title": "name", "timestamp": "at"
+            "query_id": "user", "candidate_id": "item", "title": "name", "timestamp": "at",
+            "timestamp_unit": "s",
         },
     }  # fmt: skip
 

@@ -92,6 +92,7 @@ def _ingest_parts(folder: Path) -> dict[str, Path]:
                     "title": "movie_title",
                     "rating": "user_rating",
                     "timestamp": "timestamp",
+                    "timestamp_unit": "s",
                 },
             },
             config={},

@@ -33,7 +33,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "kind": "files",
         "interactions": str(folder / "log.csv"),
         "candidates": str(folder / "items.csv"),
-        "columns": {"query_id": "user", "candidate_id": "item", "timestamp": "time"},
+        "columns": {
+            "query_id": "user",
+            "candidate_id": "item",
+            "timestamp": "time",
+            "timestamp_unit": "s",
+        },
     }
 
 
