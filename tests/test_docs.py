@@ -82,7 +82,7 @@ def _snippets() -> Iterator[Any]:
             yield pytest.param(yaml.safe_load(block), id=f"{name}-{number}")
 
 
-def _completed(snippet: dict[str, Any]) -> dict[str, Any]:
+def completed(snippet: dict[str, Any]) -> dict[str, Any]:
     """A part of a config, with ids for features and the keys that every config needs."""
     item = next(iter(snippet.get("features", {}).get("candidate", {"item": {}})))
     columns = {"query_id": "user", "candidate_id": item, "timestamp": "ts"}
@@ -97,7 +97,7 @@ def _completed(snippet: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("snippet", _snippets())
 def test_every_yaml_block_loads_as_a_config_or_a_part_of_one(snippet: dict[str, Any]) -> None:
-    config = PipelineConfig.model_validate(_completed(snippet))
+    config = PipelineConfig.model_validate(completed(snippet))
     assert config.source.kind == snippet.get("source", {"kind": "files"})["kind"]
 
 

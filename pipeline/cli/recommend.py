@@ -43,8 +43,9 @@ def recommend(
         tuple[str, ...],
         Parameter(
             metavar="NAME=VALUE",
-            help="a raw feature of the user, required for each feature of an unknown user, except "
-            "those that ingest derives (the history is empty, the time is now); repeatable",
+            help="a raw feature of the user; NAME= for a missing value; repeatable. Of an unknown "
+            "user, those that are not given count as missing, the history is empty, and the time "
+            "is now",
             show_default=False,
         ),
     ] = (),

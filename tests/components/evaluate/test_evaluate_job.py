@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from components.evaluate import job
 from components.evaluate.job import evaluate
+from components.shared.contracts.drift import Drift
 from components.shared.contracts.evaluation import BaselineNotes, DataCounts, Evaluation
 from components.shared.contracts.export import ExportInfo
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
@@ -693,7 +694,7 @@ def test_a_test_split_without_a_relevant_row_is_refused(made: Path, tmp_path: Pa
 def test_an_error_leaves_nothing_half_written(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(results: Evaluation) -> str:
+    def fail(results: Evaluation, drift: Drift | None) -> str:
         raise RuntimeError(f"no page for {len(results.slices)} slices")
 
     monkeypatch.setattr(job, "render_report", fail)

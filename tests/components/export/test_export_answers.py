@@ -131,11 +131,11 @@ def test_an_unknown_user_is_named_with_suggestions(ask: Ask, walks: Path) -> Non
     assert ask(walks, user=user).notes == []
 
 
-def test_an_unknown_user_who_must_be_described_gets_suggestions_too(sample_export: Path) -> None:
+def test_an_unknown_user_with_a_wrong_feature_gets_suggestions_too(sample_export: Path) -> None:
     user = str(Recommender.load(sample_export).user_ids[0])
 
     with pytest.raises(InputError, match=f"Did you mean '{user}'"):
-        answer(str(sample_export), Query(f"{user}x"), 3)
+        answer(str(sample_export), Query(f"{user}x", features={"foo": "1"}), 3)
 
 
 def test_a_question_is_about_a_user_or_items() -> None:

@@ -45,28 +45,30 @@ run       NAME started
    40.0 s  fetch_published      succeeded
    40.0 s  fetch_base           succeeded
    70.0 s  ingest               succeeded
-   74.0 s  adapt                running
+   74.0 s  check_data           running
    74.0 s  encode_for_published running
+   86.0 s  check_data           succeeded
    86.0 s  encode_for_published succeeded
-   88.0 s  adapt                succeeded
-  100.0 s  train [32]           reused
-  100.0 s  train [64, 32]       running
-  100.0 s  train [128, 64, 32]  running
-  152.0 s  train [64, 32]       attempt 2 of 3
-  172.0 s  train [128, 64, 32]  succeeded
-  244.0 s  train [64, 32]       succeeded
-  248.0 s  select_model         running
-  260.0 s  select_model         succeeded
-  264.0 s  export               running
-  276.0 s  export               succeeded
-  340.0 s  evaluate             pending
-  385.0 s  evaluate             running
-  425.0 s  evaluate             succeeded
-  429.0 s  publish              running
-  441.0 s  publish              succeeded
-  445.0 s  notify               running
-  457.0 s  notify               succeeded
-The run has succeeded after 7m37s.
+   90.0 s  adapt                running
+  104.0 s  adapt                succeeded
+  116.0 s  train [32]           reused
+  116.0 s  train [64, 32]       running
+  116.0 s  train [128, 64, 32]  running
+  168.0 s  train [64, 32]       attempt 2 of 3
+  188.0 s  train [128, 64, 32]  succeeded
+  260.0 s  train [64, 32]       succeeded
+  264.0 s  select_model         running
+  276.0 s  select_model         succeeded
+  280.0 s  export               running
+  292.0 s  export               succeeded
+  360.0 s  evaluate             pending
+  400.0 s  evaluate             running
+  441.0 s  evaluate             succeeded
+  445.0 s  publish              running
+  457.0 s  publish              succeeded
+  461.0 s  notify               running
+  473.0 s  notify               succeeded
+The run has succeeded after 7m53s.
 """
 FAILURE_OUTPUT = """\
 pipeline  VERSION uploaded
@@ -80,20 +82,22 @@ run       NAME started
    28.0 s  fetch_base           running
    40.0 s  fetch_published      succeeded
    40.0 s  fetch_base           succeeded
-   44.0 s  adapt                running
+   44.0 s  check_data           running
    44.0 s  encode_for_published running
-   56.0 s  adapt                succeeded
+   56.0 s  check_data           succeeded
    56.0 s  encode_for_published succeeded
-   68.0 s  train [32]           running
-   68.0 s  train [64, 32]       running
-   68.0 s  train [128, 64, 32]  running
-   80.0 s  train [32]           succeeded
-  120.0 s  train [64, 32]       attempt 2 of 3
-  140.0 s  train [128, 64, 32]  succeeded
-  142.0 s  train [64, 32]       failed
-  146.0 s  notify               running
-  158.0 s  notify               succeeded
-The run has ended: failed after 2m38s.
+   60.0 s  adapt                running
+   72.0 s  adapt                succeeded
+   84.0 s  train [32]           running
+   84.0 s  train [64, 32]       running
+   84.0 s  train [128, 64, 32]  running
+   96.0 s  train [32]           succeeded
+  136.0 s  train [64, 32]       attempt 2 of 3
+  156.0 s  train [128, 64, 32]  succeeded
+  158.0 s  train [64, 32]       failed
+  162.0 s  notify               running
+  174.0 s  notify               succeeded
+The run has ended: failed after 2m54s.
 error: train [64, 32] failed: train.batch_size: 0 is no size choose 1 or more
 not run: select_model, export, evaluate, publish
 more: deep-retrieval logs --host HOST ID 'train [64, 32]'
@@ -170,7 +174,7 @@ def test_steps_in_loops_are_named_by_the_runs_own_items() -> None:
 
 
 def test_a_fully_cached_run_shows_one_line_per_step() -> None:
-    steps = ("resolve", "fetch-published", "fetch-published-2", "ingest", "adapt",
+    steps = ("resolve", "fetch-published", "fetch-published-2", "ingest", "check-data", "adapt",
              "encode-for-published", "train[0]", "train[1]", "train[2]", "select-model", "export",
              "evaluate", "publish", "notify")  # fmt: skip
 
