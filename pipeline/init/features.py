@@ -10,7 +10,7 @@ from pipeline.init.table_look import TableLook, depends_on
 
 _MOST_CATEGORIES = 1_000
 _MOST_TOKENS = 10_000
-_FEW_NUMBERS = 20
+_FEW_NUMBERS, _FEW_VALUES = 20, 10
 _INPUT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -19,12 +19,17 @@ class Suggested:
     """The features of one side.
 
     Args:
+        ids: Number of users, or of items.
+        names: Whether text may be a name that only one of them has: a title helps to
+            recommend an item, but the name of a user says no more than the id.
         features: The config of each feature, by the name of its column.
         notes: What was seen of each column that became a feature.
         left_out: Why each other column did not.
         separator: What separates values of lists in text; None if no text has lists.
     """
 
+    ids: int
+    names: bool
     features: dict[str, dict[str, object]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -45,7 +50,7 @@ class Suggested:
         else:
             feature = self._feature(table, name)
             if feature is None:
-                self.left_out[name] = f"{seen}: it identifies a row, and the id does so already"
+                self.left_out[name] = f"{seen}: it identifies one, and the id does so already"
             else:
                 self.features[name], self.notes[name] = feature, seen
 
@@ -62,20 +67,22 @@ class Suggested:
         if separator is not None and self.separator in (None, separator):
             self.separator = separator
             return {"type": "multi_categorical", "max_tokens": _MOST_TOKENS}
+        identifies = distinct > max(0.5 * self.ids, _FEW_VALUES)
+        if identifies and not (self.names and column.mean_length >= 1.5):
+            return None
         if column.mean_length >= 1.5 and distinct > _FEW_NUMBERS:
             return {
                 "type": "text",
                 "max_tokens": _MOST_TOKENS,
                 "sequence_length": _length(column.longest),
             }
-        if distinct > max(0.5 * column.present, _FEW_NUMBERS):
-            return None
         return {"type": "string_categorical", **_limit(distinct)}
 
 
 def suggest_features(roles: Roles) -> tuple[Suggested, Suggested]:
     """Return the features of the query side and of the candidate side."""
-    query, candidate = Suggested(), Suggested()
+    query = Suggested(roles.log.distinct(roles.query_id), names=False)
+    candidate = Suggested(roles.log.distinct(roles.candidate_id), names=True)
     query.features[roles.query_id] = {"type": "id"}
     query.notes[roles.query_id] = describe(roles.log, roles.query_id)
     candidate.features[roles.candidate_id] = {"type": "id"}

@@ -51,7 +51,7 @@ def test_a_column_of_the_catalogue_becomes_the_feature_that_fits(
         (["same"] * 40, "it has one value only"),
         ([{"a": 1}] * 40, "no feature takes values of this type"),
         ([f"2024-05-{1 + item % 28:02d}" for item in range(40)], "a time; features take numbers"),
-        ([f"https://host/{item}.png" for item in range(40)], "it identifies a row"),
+        ([f"https://host/{item}.png" for item in range(40)], "it identifies one"),
     ],
 )
 def test_a_column_that_no_feature_can_use_is_left_out_with_the_reason(
@@ -76,6 +76,20 @@ def test_columns_of_a_log_describe_the_user_the_item_or_the_interaction() -> Non
     assert set(config.features.query) == {"user_id", "country"}
     assert set(config.features.candidate) == {"item_id", "brand"}
     assert "# device is left out: it describes the interaction" in text
+
+
+def test_a_name_describes_an_item_but_not_a_user() -> None:
+    columns = log()
+    text, config = written(
+        look(
+            **columns,
+            about=[f"the {item} of all" for item in columns["item_id"]],
+            called=[f"the {user} of all" for user in columns["user_id"]],
+        )
+    )
+    assert "about" in config.features.candidate
+    assert set(config.features.query) == {"user_id"}
+    assert "# called is left out: 20 values, 4.0 words on average: it identifies one" in text
 
 
 def test_a_log_with_times_is_split_by_time() -> None:
