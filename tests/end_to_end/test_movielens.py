@@ -15,21 +15,16 @@ pytestmark = [pytest.mark.movielens, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def example(movielens_archive: Path, output: Path) -> RunResult:
+def example(movielens_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     config = load_config("movielens-100k-example", [f"source.path={movielens_archive}"])
-    return run_locally(config, str(output))
+    return run_locally(config, str(tmp_path_factory.mktemp("example")))
 
 
 @pytest.fixture(scope="module")
-def shipped(movielens_archive: Path, output: Path) -> RunResult:
+def shipped(movielens_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     fewer = ["layer_stacks=[[], [32]]", "train.epochs=60"]
     config = load_config("movielens-100k", [f"source.path={movielens_archive}", *fewer])
-    return run_locally(config, str(output))
+    return run_locally(config, str(tmp_path_factory.mktemp("shipped")))
 
 
 def test_the_example_reaches_its_own_accuracy_at_every_depth(example: RunResult) -> None:
