@@ -81,7 +81,10 @@ def print_items(measure: str, items: Sequence[tuple[float, str, str]]) -> None:
         (str(place), f"{score:.4f}", title, id_) for place, (score, title, id_) in
         enumerate(items, 1)
     ]  # fmt: skip
-    lines = (f"{place:>3}  {score:>8}  {title}  ({id_})" for place, score, title, id_ in rows)
+    lines = (
+        f"{place:>3}  {score:>8}  {' '.join(title.split())}  ({id_})"
+        for place, score, title, id_ in rows
+    )
     print_table(("", measure, "title", "id"), rows, lines)
 
 
