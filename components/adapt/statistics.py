@@ -14,6 +14,7 @@ from components.shared.contracts.tables import table_files
 from components.shared.features.feature_type import FeatureType
 from components.shared.features.quantiles import QuantileSummary
 from components.shared.features.statistics import ColumnStatistics, merge_statistics
+from components.shared.runtime.beam import ReadRowGroups
 from components.shared.runtime.files import written_aside
 
 
@@ -129,12 +130,8 @@ class SaveTableStatistics(beam.PTransform):
         target: Path,
     ):
         super().__init__()
-        self._row_groups = [
-            (path, number)
-            for path in table_files(table)
-            for number in range(pq.read_metadata(path).num_row_groups)
-        ]
-        self._columns = [*features, *([rating] if rating else [])]
+        columns = [*features, *([rating] if rating else [])]
+        self._read = ReadRowGroups(table_files(table), columns)
         self._combine = ComputeStatistics(features, rating)
         self._target = target
 
@@ -142,14 +139,7 @@ class SaveTableStatistics(beam.PTransform):
         """Return nothing of use; the statistics are in the folder."""
         return (
             pipeline
-            | "List row groups" >> beam.Create(self._row_groups)
-            | "Distribute" >> beam.Reshuffle()
-            | "Read" >> beam.Map(_read_row_group, self._columns)
+            | "Read row groups" >> self._read
             | "Compute statistics" >> beam.CombineGlobally(self._combine)
             | "Save" >> beam.Map(TableStatistics.save, self._target)
         )
-
-
-def _read_row_group(group: tuple[str, int], columns: list[str]) -> pa.Table:
-    path, number = group
-    return pq.ParquetFile(path).read_row_group(number, columns=columns)

@@ -23,7 +23,7 @@ UNIT_NAMES: dict[TimestampUnit, str] = {
 }
 EXPECTED_TIME = "a time: a number, a date, or ISO 8601 text such as 2024-05-01T12:30:00Z"
 
-_PER_SECOND: dict[TimestampUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+PER_SECOND: dict[TimestampUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EARLIEST = 631_152_000  # 1990-01-01
 _DAY = 24 * 3600
 _YEAR_1, _YEAR_10_000 = -62_135_596_800, 253_402_300_800
@@ -108,11 +108,22 @@ def find_unit(values: pa.ChunkedArray) -> TimestampUnit | None:
     Returns:
         The unit; None if there are no plain numbers, or no unit fits most of them.
     """
-    numbers = plain_numbers(values)
+    return unit_of(plain_numbers(values))
+
+
+def unit_of(numbers: np.ndarray) -> TimestampUnit | None:
+    """Find the unit in which most numbers are times between 1990 and tomorrow.
+
+    Args:
+        numbers: `(numbers,) float64`.
+
+    Returns:
+        The unit; None if there are no numbers, or no unit fits most of them.
+    """
     if not len(numbers):
         return None
     latest = time.time() + _DAY
-    for unit, per_second in _PER_SECOND.items():
+    for unit, per_second in PER_SECOND.items():
         seconds = numbers / per_second
         if np.mean((seconds >= _EARLIEST) & (seconds <= latest)) > 0.5:
             return unit
@@ -174,12 +185,12 @@ def _seconds(array: pa.Array, unit: TimestampUnit) -> pa.Array:
 
 
 def _whole(values: pa.Array, unit: TimestampUnit) -> pa.Array:
-    numbers = pc.fill_null(values, 0).to_numpy(zero_copy_only=False) // _PER_SECOND[unit]
+    numbers = pc.fill_null(values, 0).to_numpy(zero_copy_only=False) // PER_SECOND[unit]
     return _in_range(pc.if_else(pc.is_valid(values), pa.array(numbers), None))
 
 
 def _fractional(values: pa.Array, unit: TimestampUnit) -> pa.Array:
-    seconds = pc.floor(pc.divide(values, float(_PER_SECOND[unit])))
+    seconds = pc.floor(pc.divide(values, float(PER_SECOND[unit])))
     fits = pc.and_(pc.greater_equal(seconds, _YEAR_1), pc.less(seconds, _YEAR_10_000))
     return pc.cast(pc.if_else(pc.fill_null(fits, False), seconds, None), pa.int64())
 

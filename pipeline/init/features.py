@@ -1,17 +1,17 @@
 """Which columns become features, of which type, and why others are left out."""
 
-import keyword
-import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from pipeline.init.roles import UNITS, Roles, is_time, time_unit
+from components.adapt.columns import name_problem
+from components.ingest.config import TimestampUnit
+from components.ingest.times import PER_SECOND, UNIT_NAMES, iso
+from pipeline.init.roles import Roles, is_time, time_unit
 from pipeline.init.table_look import TableLook, depends_on
 
 _MOST_CATEGORIES = 1_000
 _MOST_TOKENS = 10_000
 _FEW_NUMBERS, _FEW_VALUES = 20, 10
-_INPUT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+_DAY = 24 * 3600  # seconds
 
 
 @dataclass
@@ -98,9 +98,10 @@ def suggest_features(roles: Roles) -> tuple[Suggested, Suggested]:
     for name in roles.log.columns:
         if name not in roles.taken:
             _add_of_log(roles, name, query, candidate)
-    for name in [name for name in query.features if not _is_input_name(name)]:
-        del query.features[name], query.notes[name]
-        query.left_out[name] = "the served model cannot have an input of this name; rename it"
+    for name in list(query.features):
+        if name_problem(name, "query") is not None:
+            del query.features[name], query.notes[name]
+            query.left_out[name] = "the served model cannot have an input of this name; rename it"
     return query, candidate
 
 
@@ -142,7 +143,7 @@ def describe(table: TableLook, name: str) -> str:
         parts.append(
             f"{low:g} to {high:g}"
             if unit is None
-            else f"{_day(low, unit)} to {_day(high, unit)}, in {unit}"
+            else f"{_day(low, unit)} to {_day(high, unit)}, in {UNIT_NAMES[unit]}"
         )
     if column.kind == "list":
         parts.append(f"up to {column.longest} in a row")
@@ -153,9 +154,9 @@ def describe(table: TableLook, name: str) -> str:
     return ", ".join(parts)
 
 
-def _day(time: float, unit: str) -> str:
-    seconds = time / UNITS[unit]
-    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+def _day(time: float, unit: TimestampUnit) -> str:
+    days = time / PER_SECOND[unit] // _DAY
+    return iso(days * _DAY)
 
 
 def _limit(distinct: int) -> dict[str, object]:
@@ -164,11 +165,3 @@ def _limit(distinct: int) -> dict[str, object]:
 
 def _length(longest: int) -> int:
     return min(max(longest, 4), 32)
-
-
-def _is_input_name(name: str) -> bool:
-    return (
-        bool(_INPUT_NAME.fullmatch(name))
-        and not keyword.iskeyword(name)
-        and name not in ("k", "exclude", "self", "seen")
-    )

@@ -1,13 +1,13 @@
 """Which table is the log, and which of its columns is the user, the item, the time, …"""
 
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
+from components.ingest.config import TimestampUnit
+from components.ingest.times import parse_times, plain_numbers, unit_of
 from components.shared.contracts.data_profile import ColumnProfile
 from components.shared.runtime.errors import InputError
 from pipeline.init.table_look import TableLook, depends_on
@@ -32,9 +32,6 @@ _COUNT = {
 }  # fmt: skip
 _EVENT = {"event", "action", "behavior", "behaviour", "activity", "interaction"}
 _TITLE = {"title", "name", "headline", "label"}
-_YEAR_1990, _DAY = 631_152_000, 24 * 3600  # seconds
-UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-_ISO = r"^\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})?)?\s*$"
 
 
 @dataclass
@@ -188,21 +185,18 @@ def is_time(table: TableLook, name: str) -> bool:
         return time_unit(column) is not None and not _named(name, _USER | _ITEM | {"id"})
     if column.kind != "text" or not column.present:
         return False
-    texts = pc.cast(table.sample[name], pa.string()).drop_null()
-    matching = pc.match_substring_regex(texts, _ISO)
-    return len(texts) > 0 and (pc.sum(matching).as_py() or 0) >= 0.99 * len(texts)
+    texts = table.sample[name].drop_null()
+    if not len(texts) or len(plain_numbers(texts)):
+        return False
+    times = parse_times(texts, name, "s").values
+    return len(times) - times.null_count >= 0.99 * len(times)
 
 
-def time_unit(column: ColumnProfile) -> str | None:
-    """Return the unit in which numbers are plausible times; None if they are in none."""
+def time_unit(column: ColumnProfile) -> TimestampUnit | None:
+    """Return the unit in which all numbers are plausible times; None if they are in none."""
     if column.numbers is None:
         return None
-    least, greatest = column.numbers.least, column.numbers.greatest
-    tomorrow = time.time() + _DAY
-    for unit, per_second in UNITS.items():
-        if _YEAR_1990 * per_second <= least and greatest <= tomorrow * per_second:
-            return unit
-    return None
+    return unit_of(np.array([column.numbers.least, column.numbers.greatest]))
 
 
 def _find_interaction_columns(roles: Roles) -> None:
@@ -212,10 +206,11 @@ def _find_interaction_columns(roles: Roles) -> None:
     roles.timestamp = _best(
         times, lambda name: (_named(name, _TIME), log.columns[name].numbers is not None)
     )
-    ratings = _numbers(roles, lambda name: log.distinct(name) <= 201)
+    numbers = _numbers(roles)
+    ratings = [name for name in numbers if log.distinct(name) <= 201]
     roles.rating = _best([name for name in ratings if _named(name, _RATING)], lambda name: 0)
     if roles.rating is None:
-        counts = [name for name in _numbers(roles, lambda name: True) if _named(name, _COUNT)]
+        counts = [name for name in numbers if _named(name, _COUNT)]
         roles.rating = _best(counts, lambda name: 0)
         roles.is_count = roles.rating is not None
     if roles.rating is None:
@@ -241,7 +236,7 @@ def words_of_known(name: str) -> bool:
     )
 
 
-def _numbers(roles: Roles, fits: Callable[[str], bool]) -> list[str]:
+def _numbers(roles: Roles) -> list[str]:
     """Return columns of numbers that are not negative and vary between interactions."""
     log = roles.log
     return [
@@ -250,7 +245,6 @@ def _numbers(roles: Roles, fits: Callable[[str], bool]) -> list[str]:
         if name not in roles.taken
         and column.numbers is not None
         and column.numbers.least >= 0
-        and fits(name)
         # A number that the user or the item decides describes them, not the interaction.
         and not depends_on(log.sample, name, roles.query_id)
         and not depends_on(log.sample, name, roles.candidate_id)

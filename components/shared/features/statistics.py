@@ -1,6 +1,7 @@
 """Statistics of a column, mergeable across batches, from which preprocessors are built."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -39,20 +40,39 @@ class ColumnStatistics:
         return self.squares / self.rows if self.rows else 0.0
 
 
-def merge_statistics(parts: list[ColumnStatistics]) -> ColumnStatistics:
-    """Merge statistics of disjoint rows.
+Moments: TypeAlias = tuple[int, float, float]
 
-    Moments are merged pairwise (Chan, Golub & LeVeque, "Updating formulae and a
-    pairwise algorithm for computing sample variances", 1979).
+
+def merge_moments(one: Moments, other: Moments) -> Moments:
+    """Merge the moments of disjoint values.
+
+    See Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances", 1979.
+
+    Args:
+        one: Number of values, their mean, and the sum of squared deviations from it.
+        other: The same of other values.
+
+    Example:
+    ```python
+    assert merge_moments((1, 2.0, 0.0), (1, 4.0, 0.0)) == (2, 3.0, 2.0)
+    ```
     """
+    (rows, mean, squares), (more, mean_of_more, squares_of_more) = one, other
+    if not rows + more:
+        return one
+    difference = mean_of_more - mean
+    squares += squares_of_more + difference**2 * rows * more / (rows + more)
+    return rows + more, mean + difference * more / (rows + more), squares
+
+
+def merge_statistics(parts: list[ColumnStatistics]) -> ColumnStatistics:
+    """Merge statistics of disjoint rows."""
     merged = ColumnStatistics()
     for part in parts:
-        rows = merged.rows + part.rows
-        if rows:
-            difference = part.mean - merged.mean
-            merged.squares += part.squares + difference**2 * merged.rows * part.rows / rows
-            merged.mean += difference * part.rows / rows
-        merged.rows = rows
+        merged.rows, merged.mean, merged.squares = merge_moments(
+            (merged.rows, merged.mean, merged.squares), (part.rows, part.mean, part.squares)
+        )
         merged.longest = max(merged.longest, part.longest)
         merged.missing += part.missing
     counts = [part.counts for part in parts if part.counts is not None]

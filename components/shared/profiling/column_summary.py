@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from components.shared.contracts.data_profile import ColumnProfile, Kind, Numbers, TopValue
 from components.shared.contracts.missing import MISSING_INTEGER
 from components.shared.features.quantiles import QuantileSummary
+from components.shared.features.statistics import merge_moments
 from components.shared.runtime.arrow import one_array
 
 MOST_DISTINCT = 200_000
@@ -125,21 +126,14 @@ def kind_of(type_: pa.DataType) -> Kind | None:
 
 
 def merge_summaries(parts: Iterable[ColumnSummary]) -> ColumnSummary:
-    """Merge the summaries of disjoint rows of a column.
-
-    Moments are merged pairwise (Chan, Golub & LeVeque, "Updating formulae and a
-    pairwise algorithm for computing sample variances", 1979).
-    """
+    """Merge the summaries of disjoint rows of a column."""
     parts = list(parts)
     merged = ColumnSummary()
     for part in parts:
         merged.kind = _joint_kind(merged.kind, part.kind)
-        numeric = merged.numeric + part.numeric
-        if numeric:
-            difference = part.mean - merged.mean
-            merged.squares += part.squares + difference**2 * merged.numeric * part.numeric / numeric
-            merged.mean += difference * part.numeric / numeric
-        merged.numeric = numeric
+        merged.numeric, merged.mean, merged.squares = merge_moments(
+            (merged.numeric, merged.mean, merged.squares), (part.numeric, part.mean, part.squares)
+        )
         merged.longest = max(merged.longest, part.longest)
         for name in ("rows", "missing", "values", "whole", "words"):
             setattr(merged, name, getattr(merged, name) + getattr(part, name))

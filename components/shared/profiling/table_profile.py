@@ -5,12 +5,12 @@ from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from components.shared.contracts.data_profile import ColumnProfile
 from components.shared.contracts.tables import table_files
 from components.shared.profiling.table_summary import TableSummary
+from components.shared.runtime.beam import ReadRowGroups
 from components.shared.runtime.files import replace_text
 
 _PROFILES = TypeAdapter(list[ColumnProfile])
@@ -50,29 +50,17 @@ class SaveProfiles(beam.PTransform):
 
     def __init__(self, table: Path, columns: Sequence[str], target: Path):
         super().__init__()
-        self._row_groups = [
-            (path, number)
-            for path in table_files(table)
-            for number in range(pq.read_metadata(path).num_row_groups)
-        ]
-        self._columns = list(columns)
+        self._read = ReadRowGroups(table_files(table), columns)
         self._target = target
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Return nothing of use; the profiles are in the file."""
         return (
             pipeline
-            | "List row groups" >> beam.Create(self._row_groups)
-            | "Distribute" >> beam.Reshuffle()
-            | "Read" >> beam.Map(_read_row_group, self._columns)
+            | "Read row groups" >> self._read
             | "Profile" >> beam.CombineGlobally(ProfileColumns())
             | "Save" >> beam.Map(_save_profiles, self._target)
         )
-
-
-def _read_row_group(group: tuple[str, int], columns: list[str]) -> pa.Table:
-    path, number = group
-    return pq.ParquetFile(path).read_row_group(number, columns=columns)
 
 
 def _save_profiles(profiles: list[ColumnProfile], target: Path) -> None:
