@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from by_name import call_by_name
+from run_adapt import run_adapt
 
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.runtime.images import STEP_IMAGES
@@ -129,14 +130,7 @@ def sample_encoded(
 ) -> Path:
     """What adapt makes of it."""
     folder = tmp_path_factory.mktemp("adapt") / "encoded"
-    in_tensorflow(
-        "components.adapt.job:adapt",
-        tables=str(sample_tables),
-        features=FEATURES,
-        config={},
-        encoded=str(folder),
-    )
-    return folder
+    return run_adapt(in_tensorflow, sample_tables, FEATURES, folder)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from published_features import published_features
+from run_adapt import run_adapt
 from shop_source import FEATURES, FIRST_ITEM, FIRST_USER, write_shop
 
 VERSION = "shop-0123456789ab"
@@ -94,13 +95,7 @@ def old_shop(
     tables, encoded = folder / "old" / "tables", folder / "encoded"
     if not encoded.is_dir():
         _old_tables(folder)
-        in_tensorflow(
-            "components.adapt.job:adapt",
-            tables=str(tables),
-            features=FEATURES,
-            config={},
-            encoded=str(encoded),
-        )
+        run_adapt(in_tensorflow, tables, FEATURES, encoded)
     return tables, encoded
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from run_adapt import run_adapt
 
 USERS, ITEMS, ROWS = 60, 40, 900
 FIRST_USER, FIRST_ITEM = 2**53, 2**31 - 20  # not exact as float64, not all in 32 bits
@@ -143,23 +144,21 @@ def shop_encoded(temporary: pytest.TempPathFactory, in_tensorflow: Callable[...,
     """The shop after adapt, made once for all tests."""
     folder = temporary.getbasetemp() / "shop" / "encoded"
     if not folder.is_dir():
-        in_tensorflow(
-            "components.adapt.job:adapt",
-            tables=str(shop_tables(temporary)),
-            features=FEATURES,
-            config={},
-            encoded=str(folder),
-        )
+        run_adapt(in_tensorflow, shop_tables(temporary), FEATURES, folder)
     return folder
 
 
 def shop_exported(temporary: pytest.TempPathFactory, in_tensorflow: Callable[..., Any]) -> Path:
     """The shop after one epoch of training and export, made once for all tests."""
+    return trained_and_exported(shop_encoded(temporary, in_tensorflow), in_tensorflow)
+
+
+def trained_and_exported(encoded: Path, in_tensorflow: Callable[..., Any]) -> Path:
+    """The export after one epoch of training, made once, beside `encoded` and its tables."""
     from components.train.job import train
 
-    folder = temporary.getbasetemp() / "shop"
+    folder = encoded.parent
     if not (folder / "export").is_dir():
-        encoded = shop_encoded(temporary, in_tensorflow)
         train(
             encoded=str(encoded),
             config={"epochs": 1, "batch_size": 128, "monitor": "hit_rate_at_10_raw"},

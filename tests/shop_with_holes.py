@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from shop_source import FEATURES, shop_tables
+from run_adapt import run_adapt
+from shop_source import FEATURES, shop_tables, trained_and_exported
 
 from components.shared.contracts.missing import missing_value
 from components.shared.contracts.tables import Schema
@@ -48,35 +49,10 @@ def holed_encoded(temporary: pytest.TempPathFactory, in_tensorflow: Callable[...
     tables = holed_tables(temporary)
     folder = tables.parent / "encoded"
     if not folder.is_dir():
-        in_tensorflow(
-            "components.adapt.job:adapt",
-            tables=str(tables),
-            features=HOLED_FEATURES,
-            config={},
-            encoded=str(folder),
-        )
+        run_adapt(in_tensorflow, tables, HOLED_FEATURES, folder)
     return folder
 
 
 def holed_export(temporary: pytest.TempPathFactory, in_tensorflow: Callable[..., Any]) -> Path:
     """The export after one epoch of training, made once for all tests."""
-    from components.train.job import train
-
-    encoded = holed_encoded(temporary, in_tensorflow)
-    folder = encoded.parent
-    if not (folder / "export").is_dir():
-        train(
-            encoded=str(encoded),
-            config={"epochs": 1, "batch_size": 128, "monitor": "hit_rate_at_10_raw"},
-            layer_sizes=[12, 8],
-            seed=3,
-            model=str(folder / "model"),
-        )
-        in_tensorflow(
-            "components.export.job:export",
-            tables=str(folder / "tables"),
-            encoded=str(encoded),
-            model=str(folder / "model"),
-            export=str(folder / "export"),
-        )
-    return folder / "export"
+    return trained_and_exported(holed_encoded(temporary, in_tensorflow), in_tensorflow)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from run_adapt import run_adapt
 
 USERS, ITEMS, STEPS = 500, 40, 14
 FIRST_USER, FIRST_ITEM = 2**53, 2**31 - 20
@@ -111,13 +112,8 @@ def walk_encoded(
     """The walks after adapt, with or without a history, made once for all tests."""
     folder = temporary.getbasetemp() / "walks" / ("encoded" if history else "encoded-without")
     if not folder.is_dir():
-        in_tensorflow(
-            "components.adapt.job:adapt",
-            tables=str(walk_tables(temporary)),
-            features=WITH_HISTORY if history else WITHOUT_HISTORY,
-            config={},
-            encoded=str(folder),
-        )
+        features = WITH_HISTORY if history else WITHOUT_HISTORY
+        run_adapt(in_tensorflow, walk_tables(temporary), features, folder)
     return folder
 
 

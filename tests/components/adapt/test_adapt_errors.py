@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from published_features import published_features
+from run_adapt import run_adapt
 
 from components.adapt import published as published_model
 from components.adapt.columns import columns_of, encoded_names
@@ -71,14 +72,7 @@ def adapt(in_tensorflow: RunStep, sample_tables: Path, tmp_path: Path) -> Iterat
     target = tmp_path / "outputs" / "encoded"
 
     def call(features: dict[str, Any], tables: Path = sample_tables) -> Path:
-        in_tensorflow(
-            "components.adapt.job:adapt",
-            tables=str(tables),
-            features=features,
-            config={},
-            encoded=str(target),
-        )
-        return target
+        return run_adapt(in_tensorflow, tables, features, target)
 
     yield call
     if target.parent.exists():

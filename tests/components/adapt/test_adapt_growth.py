@@ -22,6 +22,7 @@ from grown_shop import (
     replaced,
     shop,
 )
+from run_adapt import run_adapt
 from shop_source import FEATURES, FIRST_USER, shop_encoded, shop_tables
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
@@ -87,14 +88,7 @@ def adapt(
 ) -> Callable[..., Encoded]:
     def run(tables: Path, features: dict[str, Any], **arguments: Any) -> Encoded:
         encoded = tmp_path_factory.mktemp("adapt") / "encoded"
-        in_tensorflow(
-            "components.adapt.job:adapt",
-            tables=str(tables),
-            features=features,
-            config={},
-            encoded=str(encoded),
-            **arguments,
-        )
+        run_adapt(in_tensorflow, tables, features, encoded, **arguments)
         return Encoded(tables, encoded)
 
     return run

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from published_features import published_features
+from run_adapt import run_adapt
 from walk_source import (
     FIRST_ITEM,
     ITEMS,
@@ -85,11 +86,7 @@ def renamed(tables: Path, name: str) -> Path:
 def adapted(
     in_tensorflow: RunStep, tables: Path, target: Path, features: dict[str, Any], **more: Any
 ) -> FeatureSpec:
-    in_tensorflow(
-        "components.adapt.job:adapt",
-        tables=str(tables), features=features, config={}, encoded=str(target), **more,
-    )  # fmt: skip
-    return FeatureSpec.read(target)
+    return FeatureSpec.read(run_adapt(in_tensorflow, tables, features, target, **more))
 
 
 def features(**query: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from published_features import published_features
+from run_adapt import run_adapt
 from shop_source import shop_encoded, shop_tables
 from shop_with_holes import HOLED_FEATURES, holed_encoded, holed_tables
 
@@ -122,11 +123,7 @@ def test_a_feature_that_is_missing_in_every_row_is_an_error(
         pq.write_table(table.set_column(index, "tenure", nothing), path)
 
     with pytest.raises(InputError, match=r"^features: tenure has no value in any training row"):
-        in_tensorflow(
-            "components.adapt.job:adapt",
-            tables=str(tmp_path / "tables"), features=HOLED_FEATURES, config={},
-            encoded=str(tmp_path / "encoded"),
-        )  # fmt: skip
+        run_adapt(in_tensorflow, tmp_path / "tables", HOLED_FEATURES, tmp_path / "encoded")
 
 
 @pytest.mark.parametrize("published_has_holes", [False, True])
@@ -137,11 +134,8 @@ def test_what_is_published_keeps_its_indices_and_moments(
     old = encoded if published_has_holes else shop_encoded(tmp_path_factory, in_tensorflow)
     published = published_features(old, tmp_path / "published", "shop-0123456789ab")
 
-    in_tensorflow(
-        "components.adapt.job:adapt",
-        tables=str(shop_tables(tmp_path_factory) if published_has_holes else tables),
-        features=HOLED_FEATURES, config={}, encoded=str(tmp_path / "new"), base=str(published),
-    )  # fmt: skip
+    log = shop_tables(tmp_path_factory) if published_has_holes else tables
+    run_adapt(in_tensorflow, log, HOLED_FEATURES, tmp_path / "new", base=str(published))
 
     before, after = features_of(old), features_of(tmp_path / "new")
     for name in ("plan", "zone", "motto", "interests"):
