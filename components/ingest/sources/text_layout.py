@@ -10,7 +10,7 @@ import pyarrow as pa
 from components.ingest.config import FileFormat
 from components.shared.runtime.errors import InputError
 
-_DELIMITERS = ("\t", ",", ";", "|", "::", " ")
+_DELIMITERS = ("::", "\t", ",", ";", "|", " ")  # of several that fit, the first is taken
 _COMMENTS = ("#", "%")
 _LINES = 200
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
@@ -66,7 +66,13 @@ def look_at_text(
     if len(lines) > 1:
         lines.pop()  # unfinished
     comments, body = _leading_comments(lines, how.comment)
-    delimiter = how.delimiter or _find_delimiter(body, how.names) or _find_delimiter(body) or ","
+    comment = comments[-1] if comments else ""
+    delimiter = (
+        how.delimiter
+        or _find_delimiter(body, comment, how.names)
+        or _find_delimiter(body, comment)
+        or ","
+    )
     rows = [
         fields for fields in (split_fields(line, delimiter) for line in body[:_LINES]) if fields
     ]
@@ -88,7 +94,7 @@ def look_at_text(
         types = {match[1]: _TYPES[match[2]] for match in typed if match}
         names = tuple(match[1] for match in typed if match)
     names = tuple(column or f"column_{number}" for number, column in enumerate(names, 1))
-    quoted = len(delimiter) == 1 and _quoted(body[:_LINES], delimiter)
+    quoted = len(delimiter) == 1 and _quoted(body[:_LINES], delimiter, width)
     return TextLayout(encoding, delimiter, quoted, first_lines, how.comment, types), names
 
 
@@ -128,11 +134,13 @@ def split_fields(line: str, delimiter: str) -> list[str]:
         return line.split(delimiter)
 
 
-def _find_delimiter(lines: list[str], names: list[str] | None = None) -> str:
+def _find_delimiter(lines: list[str], comment: str = "", names: list[str] | None = None) -> str:
     """Return the delimiter that divides most lines into the same number of fields, if any does.
 
     Args:
         lines: The lines, the first of which may be a header.
+        comment: The comment before them, which may be a header: of several delimiters that
+            fit, it shows which one is meant.
         names: The columns, if their number is known.
     """
     body = [line for line in lines[:_LINES] if line.strip()]
@@ -151,6 +159,8 @@ def _find_delimiter(lines: list[str], names: list[str] | None = None) -> str:
         if width < 2:
             continue
         score = share - (0.2 if delimiter == " " else 0)
+        if len(split_fields(comment, delimiter)) == width:
+            score += 0.05
         if score > best_score + 1e-9:
             best, best_score = delimiter, score
     return best
@@ -192,16 +202,38 @@ def _is_names(comment: str, first_row: list[str], delimiter: str) -> bool:
     )
 
 
-def _quoted(lines: list[str], delimiter: str) -> bool:
-    """Return whether quotes enclose fields, rather than being part of unquoted text."""
+def _quoted(lines: list[str], delimiter: str, width: int) -> bool:
+    """Return whether quotes enclose fields, rather than being part of unquoted text.
+
+    Args:
+        lines: The lines of the data.
+        delimiter: What separates their fields.
+        width: How many fields a record has.
+    """
     if delimiter in (",", ";"):
         return True
+    lines = [line for line in lines if line.strip()]
+    try:
+        records = list(csv.reader([f"{line}\n" for line in lines], delimiter=delimiter))
+    except csv.Error:
+        return False
+    whole = _share_of(width, records)
+    whole_without = _share_of(width, [line.split(delimiter) for line in lines])
+    if whole != whole_without:  # delimiters or line breaks in quotes
+        return whole > whole_without
     enclosing = part = 0
     for line in lines:
         for text in line.split(delimiter):
             if text.startswith('"'):
-                if len(text) > 1 and text.endswith('"') and text[1:-1].count('"') % 2 == 0:
+                inside = text[1:-1].replace('""', "")
+                if len(text) > 1 and text.endswith('"') and '"' not in inside:
                     enclosing += 1
                 else:
                     part += 1
     return part <= enclosing
+
+
+def _share_of(width: int, records: list[list[str]]) -> float:
+    """Return how many of the records have a number of fields; the last one may be unfinished."""
+    records = records[:-1] or records
+    return sum(len(record) == width for record in records) / max(len(records), 1)

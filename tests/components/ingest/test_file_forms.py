@@ -74,6 +74,32 @@ def test_commas_in_values_do_not_hide_another_delimiter(tmp_path: Path) -> None:
     assert look(path).text.delimiter == ","
 
 
+@pytest.mark.parametrize("delimiter", ["::", ";", "|"])
+def test_a_header_in_a_comment_shows_which_of_several_delimiters_is_meant(
+    tmp_path: Path, delimiter: str
+) -> None:
+    lines = ["# item::name", "1::Toy Story, The", "2::Net, The"]
+    path = written(tmp_path, "\n".join(lines).replace("::", delimiter), "movies.dat")
+    assert read(path) == ([(2, "1", "Toy Story, The"), (3, "2", "Net, The")], [])
+
+
+@pytest.mark.parametrize("delimiter", ["|", "\t", " ", ","])
+def test_delimiters_and_line_breaks_may_be_in_quotes(tmp_path: Path, delimiter: str) -> None:
+    lines = ["item~text~stars", '1~"a~b"~5', '2~"two\nlines"~4', "3~c~3", "4~d~2"]
+    path = written(tmp_path, "\n".join(lines).replace("~", delimiter))
+    rows, rejects = read(path)
+    assert [row[1:] for row in rows] == [
+        ("1", f"a{delimiter}b", "5"), ("2", "two\nlines", "4"), ("3", "c", "3"), ("4", "d", "2"),
+    ]  # fmt: skip
+    assert rejects == []
+
+
+@pytest.mark.parametrize("text", ['"Heroes" live', '"Heroes', '12" mix', '"Heroes" "live"'])
+def test_quotes_that_enclose_no_field_are_text(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, f"item\tname\tstars\n1\t{text}\t5\n2\tx\t4\n3\ty\t3\n")
+    assert [row[2] for row in read(path)[0]] == [text, "x", "y"]
+
+
 @pytest.mark.parametrize(
     ("encoding", "found"),
     [
