@@ -10,7 +10,9 @@ import pyarrow as pa
 from components.ingest.config import FileFormat
 from components.shared.runtime.errors import InputError
 
-_DELIMITERS = ("::", "\t", ",", ";", "|", " ")  # of several that fit, the first is taken
+_DELIMITERS = ("\t", ",", ";", "|", "::", " ")
+# Text has spaces, and seldom two colons.
+_SCORES = {" ": -0.2, "::": 0.1}
 _COMMENTS = ("#", "%")
 _LINES = 200
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
@@ -156,9 +158,9 @@ def _find_delimiter(lines: list[str], comment: str = "", names: list[str] | None
             # The header seldom has a delimiter in a name; the body has, in text.
             width = widths[0]
             share = widths.count(width) / len(widths)
-        if width < 2:
+        if width < 2 or not share:
             continue
-        score = share - (0.2 if delimiter == " " else 0)
+        score = share + _SCORES.get(delimiter, 0)
         if len(split_fields(comment, delimiter)) == width:
             score += 0.05
         if score > best_score + 1e-9:

@@ -83,6 +83,11 @@ def test_a_header_in_a_comment_shows_which_of_several_delimiters_is_meant(
     assert read(path) == ([(2, "1", "Toy Story, The"), (3, "2", "Net, The")], [])
 
 
+def test_two_colons_divide_lines_with_a_comma_each_though_a_line_is_broken(tmp_path: Path) -> None:
+    lines = [f"{item}::Movie {item}, The::Drama" for item in range(100)] + ["7::Net, The"]
+    assert look(written(tmp_path, "\n".join(lines), "movies.dat")).text.delimiter == "::"
+
+
 @pytest.mark.parametrize("delimiter", ["|", "\t", " ", ","])
 def test_delimiters_and_line_breaks_may_be_in_quotes(tmp_path: Path, delimiter: str) -> None:
     lines = ["item~text~stars", '1~"a~b"~5', '2~"two\nlines"~4', "3~c~3", "4~d~2"]
