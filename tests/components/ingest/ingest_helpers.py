@@ -268,9 +268,11 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def write_archive(path: Path, files: dict[str, bytes], inside: str) -> Path:
+def write_archive(
+    path: Path, files: dict[str, bytes], inside: str, method: int = zipfile.ZIP_STORED
+) -> Path:
     """Writes files into a zip archive, in a folder as GroupLens does."""
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(f"{inside}/{name}", content)
     return path

@@ -1,19 +1,16 @@
 """Mutated files of each form: each is read, with every record accounted for, or refused."""
 
-import gzip
-import io
-import json
-import random
 import re
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ingest_helpers import movielens_1m
+from ingest_helpers import movielens_1m, write_archive
+from mutants import ODD_COLUMNS, mutated, seeds
+from table_forms import FORMS, LOG
 
 from components.ingest.config import FilesSource, MovieLensSource
 from components.ingest.sources import InteractionLog, open_source
@@ -34,89 +31,6 @@ NEEDS = TableNeeds(
     },
 )
 COLUMNS = {"query_id": "user", "candidate_id": "item", "rating": "stars", "timestamp": "ts"}
-ROWS = [
-    {
-        "user": f"u{n % 17}",
-        "item": n % 23,
-        "stars": n % 5 + 1,
-        "ts": 1_700_000_000 + 60 * n,
-        "tags": ["rock", f"späť {n % 3}"][: n % 3],
-        "price": n / 4,
-    }
-    for n in range(120)
-]
-
-
-def delimited(delimiter: str, encoding: str = "utf-8", quoted: bool = False) -> bytes:
-    def text(value: Any) -> str:
-        if isinstance(value, list):
-            value = "|".join(value)
-        return f'"{value} ""x""\nnext"' if quoted and isinstance(value, str) else str(value)
-
-    lines = [delimiter.join(ROWS[0])]
-    lines += [delimiter.join(map(text, row.values())) for row in ROWS]
-    return ("\n".join(lines) + "\n").encode(encoding)
-
-
-def inter() -> bytes:
-    header = "user:token\titem:token\tstars:float\tts:float\ttags:token_seq\tprice:float\n"
-    return header.encode() + delimited("\t").partition(b"\n")[2]
-
-
-def jsonl() -> bytes:
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in ROWS).encode()
-
-
-def parquet(**options: Any) -> bytes:
-    file = io.BytesIO()
-    table = pa.Table.from_pylist(ROWS)
-    table = table.set_column(0, "user", table["user"].combine_chunks().dictionary_encode())
-    pq.write_table(table, file, row_group_size=50, **options)
-    return file.getvalue()
-
-
-FORMS: dict[str, Callable[[], bytes]] = {
-    "csv": lambda: delimited(","),
-    "semicolon latin-1 with line breaks": lambda: delimited(";", "cp1250", quoted=True),
-    "utf-16": lambda: delimited("\t", "utf-16"),
-    "inter": inter,
-    "dat": lambda: b"# made by a script\n# " + delimited("::"),
-    "gzip": lambda: gzip.compress(delimited(","), mtime=0),
-    "zstd": lambda: pa.compress(jsonl(), codec="zstd", asbytes=True),
-    "jsonl": jsonl,
-    "parquet": parquet,
-    "plain parquet": lambda: parquet(compression="none", use_dictionary=False),
-}
-
-
-def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Returns the content cut, with other bytes, recoded, or with values of other types."""
-    data = bytearray(content)
-    at = rng.randrange(len(data))
-    kind = rng.randrange(8)
-    if kind == 0:
-        return bytes(data[:at])
-    if kind == 1:
-        for _ in range(rng.randrange(1, 20)):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-    elif kind == 2:
-        data[at] ^= 1 << rng.randrange(8)
-    elif kind == 3:
-        data[at:at] = rng.randbytes(rng.randrange(1, 50))
-    elif kind == 4:
-        data[at : at + rng.randrange(100)] = bytes(rng.randrange(100))
-    elif kind == 5:
-        data[at:at] = data[rng.randrange(len(data)) :][:300]
-    elif kind == 6:
-        special = [b'"', b"\r", b"\n\n", b'""', b"\x00", b",,", b"|", b"1e999", b"\xff", b"[1]",
-                   b'{"a":', b"NaN", b"\x1a", b"-", b"9" * 30]  # fmt: skip
-        for _ in range(rng.randrange(1, 10)):
-            at = rng.randrange(len(data))
-            data[at : at + rng.randrange(3)] = rng.choice(special)
-    else:
-        text = content.decode("latin-1")
-        return text.encode(rng.choice(["utf-16", "utf-8-sig", "utf-32", "utf-16-be", "utf-8"]))
-    return bytes(data)
 
 
 def source_of(path: Path) -> FilesSource:
@@ -173,11 +87,6 @@ def check_message(error: InputError) -> None:
     assert 0 < len(str(error)) < MAX_MESSAGE
 
 
-def seeds(count: int) -> Iterator[random.Random]:
-    for seed in range(count):
-        yield random.Random(seed)
-
-
 def check_mutants(folder: Path, content: bytes, count: int) -> int:
     """Reads mutants; returns how many were accepted."""
     path = folder / "log.data"
@@ -199,10 +108,10 @@ def check_mutants(folder: Path, content: bytes, count: int) -> int:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_mutants_are_read_or_refused(tmp_path: Path, form: str) -> None:
-    content = FORMS[form]()
+    content = FORMS[form](LOG)
     (tmp_path / "log.data").write_bytes(content)
     whole = open_files(source_of(tmp_path / "log.data"), batch_rows=50, needs=NEEDS)
-    assert rows_and_rejects(whole) == (len(ROWS), 0)
+    assert rows_and_rejects(whole) == (len(LOG), 0)
     accepted = check_mutants(tmp_path, content, FAST)
     assert accepted > 0 or form == "gzip"  # whose checksum finds each change
 
@@ -210,27 +119,15 @@ def test_mutants_are_read_or_refused(tmp_path: Path, form: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_many_mutants_are_read_or_refused(tmp_path: Path, form: str) -> None:
-    check_mutants(tmp_path, FORMS[form](), SLOW)
-
-
-TYPES = [
-    pa.array([1, 2], pa.uint64()), pa.array([1.5, None]), pa.array([True, None]),
-    pa.array(["a", None], pa.string_view()), pa.array([b"\xff", b"a"]),
-    pa.array([b"\xff", b"a"]).view(pa.string()), pa.array([[1], None]), pa.array([["a"], []]),
-    pa.array([[["a"]], []]), pa.array([{"k": 1}, None]), pa.nulls(2),
-    pa.array([1, 2], pa.date32()), pa.array([1, 2], pa.timestamp("ns", "Asia/Tokyo")),
-    pa.array([1, 2], pa.duration("s")), pa.array(["a", "b"]).dictionary_encode(),
-    pa.array([1, 2], pa.time32("s")), pa.array([1, 2], pa.decimal128(5, 2)),
-    pa.array([[1, 2], [3, 4]], pa.list_(pa.int8(), 2)), pa.array(["x", "y"], pa.large_string()),
-]  # fmt: skip
+    check_mutants(tmp_path, FORMS[form](LOG), SLOW)
 
 
 @pytest.mark.parametrize("column", ["user", "item", "stars", "ts", "tags", "price"])
-@pytest.mark.parametrize("values", TYPES, ids=lambda values: str(values.type))
+@pytest.mark.parametrize("values", ODD_COLUMNS, ids=lambda values: str(values.type))
 def test_any_type_of_a_column_is_read_or_refused(
     tmp_path: Path, column: str, values: pa.Array
 ) -> None:
-    table = pa.Table.from_pylist(ROWS[:2])
+    table = pa.Table.from_pylist(LOG[:2])
     table = table.set_column(table.column_names.index(column), column, values)
     pq.write_table(table, tmp_path / "log.data")
     try:
@@ -264,27 +161,23 @@ METHODS = {
 }  # fmt: skip
 
 
-def archive(method: int) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", method) as zipped:
-        for name, content in movielens_1m().items():
-            zipped.writestr(f"ml-1m/{name}", content)
-    return file.getvalue()
+def archive(folder: Path, method: int) -> bytes:
+    return write_archive(folder / "whole.zip", movielens_1m(), "ml-1m", method).read_bytes()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_mutated_archives_are_read_or_refused(tmp_path: Path, method: str) -> None:
-    check_archives(tmp_path, archive(METHODS[method]), FAST)
+    check_archives(tmp_path, archive(tmp_path, METHODS[method]), FAST)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_many_mutated_archives_are_read_or_refused(tmp_path: Path, method: str) -> None:
-    check_archives(tmp_path, archive(METHODS[method]), SLOW)
+    check_archives(tmp_path, archive(tmp_path, METHODS[method]), SLOW)
 
 
 def test_encrypted_and_unknown_members_of_archives_are_named(tmp_path: Path) -> None:
-    content = bytearray(archive(zipfile.ZIP_STORED))
+    content = bytearray(archive(tmp_path, zipfile.ZIP_STORED))
     central = content.index(b"PK\x01\x02")
     for offset, value, says in (
         (8, 1, "encrypted"),  # the flag of the first member
