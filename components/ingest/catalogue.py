@@ -55,7 +55,7 @@ def check_catalogue(
     if not candidates.num_rows:
         raise InputError(
             "The catalogue has no usable item: there is nothing to recommend. Each item needs an "
-            "id." + examples(pa.concat_tables(rejects))
+            f"id.{_files(log, 'candidates')}{examples(pa.concat_tables(rejects))}"
         )
     candidates = _numbered(candidates, candidate_id, schema)
     users = log.users
@@ -66,7 +66,7 @@ def check_catalogue(
         if not users.num_rows:
             raise InputError(
                 "No user of the source is usable. Each user needs an id."
-                + examples(pa.concat_tables(rejects))
+                f"{_files(log, 'users')}{examples(pa.concat_tables(rejects))}"
             )
     ids = candidates[candidate_id].combine_chunks()
     return Catalogue(
@@ -76,6 +76,15 @@ def check_catalogue(
         rejects=pa.concat_tables(rejects),
         rejected_ids=_rejected_ids(log, schema, ids),
     )
+
+
+def _files(log: InteractionLog, table: Literal["candidates", "users"]) -> str:
+    """Return a sentence that names the files of a table; empty for built-in sources."""
+    if log.files is None:
+        return ""
+    key = table if getattr(log.files, table) else "interactions"  # without a catalogue
+    paths = getattr(log.files, key)
+    return f" Check source.{key}: {paths if isinstance(paths, str) else ', '.join(paths)}."
 
 
 def _rules(

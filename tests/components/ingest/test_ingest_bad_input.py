@@ -109,6 +109,10 @@ def header_only_log(folder: Path) -> Source:
     return csv_source(folder, [])
 
 
+def header_only_users(folder: Path) -> Source:
+    return csv_source(folder, users=str(write_csv(folder / "users.csv", ["user", "age"], [])))
+
+
 def header_only_catalogue(folder: Path) -> Source:
     return csv_source(folder, catalogue=[])
 
@@ -222,7 +226,11 @@ def too_few_rows(folder: Path) -> Source:
         (unrelated_folder, ["photos is neither a folder of MovieLens 100k", "TFDS data directory"]),
         (not_there, ["nowhere.zip does not exist", "leave source.path out to download it"]),
         (header_only_log, ["source.interactions", "log.csv has no rows"]),
-        (header_only_catalogue, ["The catalogue has no usable item"]),
+        (
+            header_only_catalogue,
+            ["The catalogue has no usable item", "Check source.candidates: /", "/catalogue.csv."],
+        ),
+        (header_only_users, ["No user of the source", "Check source.users: /", "/users.csv."]),
         (empty_csv, ["source.interactions", "log.csv is empty: it has no header line"]),
         (no_rows_in_parquet, ["source.interactions", "log.parquet has no rows"]),
         (no_match, ["source.interactions: no file matches", "logs-*.csv"]),
