@@ -53,7 +53,7 @@ def delimited(
     def text(name: str, value: Any) -> str:
         if isinstance(value, list):
             value = "|".join(map(str, value))
-        if quoted and isinstance(value, str) and name not in ("user", "item"):
+        if quoted and isinstance(value, str) and name not in ("user", "item", "event"):
             value += ' "x"\nnext'
         value = "" if value is None else str(value)
         if len(delimiter) == 1 and set(value) & {delimiter, '"', "\n", "\r"}:

@@ -29,6 +29,17 @@ from components.shared.runtime.errors import InputError, without_beam
 FAST, SLOW = 1, 10
 MAX_MESSAGE = 6000
 MAX_SECONDS = 20
+# A message names a setting, a file, or what the log or the catalogue lacks.
+PLACES = (
+    "source.",
+    "features.",
+    "ingest.",
+    "interactions",
+    "candidates",
+    "users",
+    "catalogue",
+    "part-",
+)
 COLUMNS = {
     "query_id": "user",
     "candidate_id": "item",
@@ -76,10 +87,12 @@ class Mutant:
     """Files of which one is mutated.
 
     Args:
+        folder: The folder of the tables, each a file or a folder.
         source: The source.
         rows: The rows of each table; None if they are not known.
     """
 
+    folder: Path
     source: dict[str, Any]
     rows: dict[str, Rows | None]
 
@@ -100,7 +113,7 @@ class Mutant:
         """Returns how many records a table has, if that is known."""
         if self.source[table] is None:
             return None
-        rows, path = self.rows[table], Path(self.source[table])
+        rows, path = self.rows[table], self.folder / table
         if rows is not None:
             return len(rows)
         files = path.iterdir() if path.is_dir() else [path]
@@ -126,13 +139,13 @@ def write_mutant(folder: Path, form: Form, rng: random.Random) -> Mutant:
         content = form(whole)
         if name == chosen:
             content, rows[name] = mutation(whole, form, rng)
-            if name == "interactions" and rng.random() < 0.2:  # of several parts, one is mutated
+            if rng.random() < 0.3:  # of several parts, one is mutated
                 path.mkdir()
-                (path / "0").write_bytes(form(whole))
-                path = path / "1"
+                good, path = rng.sample([path / "part-0", path / "part-1"], 2)
+                good.write_bytes(form(whole))
                 rows[name] = None if rows[name] is None else [*whole, *rows[name]]
         path.write_bytes(content)
-    return Mutant(source | settings, rows)
+    return Mutant(folder, source | settings, rows)
 
 
 def mutation(rows: Rows, form: Form, rng: random.Random) -> tuple[bytes, Rows | None]:
@@ -173,16 +186,21 @@ def outcome_of(ingest: Callable[[], Ingested]) -> Ingested | str:
     return outcome
 
 
+def check_message(message: str) -> None:
+    assert len(message) < MAX_MESSAGE
+    assert any(place in message for place in PLACES), message
+
+
 def check(outcome: Ingested | str, mutant: Mutant) -> None:
     """Checks that every record is accounted for, or that the message is useful."""
     if isinstance(outcome, str):
-        assert 0 < len(outcome) < MAX_MESSAGE
+        check_message(outcome)
         return
     statistics = outcome.statistics
     interactions, rejects = outcome.interactions, outcome.rejects
     assert len(interactions) == sum(statistics.rows.values())
     assert len(rejects) == sum(statistics.rejects.values())
-    rejected = Counter(row["file"] if row["file"] in TABLES else "interactions" for row in rejects)
+    rejected = Counter(table_of(row, mutant) for row in rejects)
     records = mutant.records("interactions")
     if records is not None:
         left_out = sum(statistics.dropped.values()) + statistics.outside_window
@@ -197,6 +215,12 @@ def check(outcome: Ingested | str, mutant: Mutant) -> None:
             row["item"] = candidates[row["candidate_index"]]["item"]
         written = Counter(key_of(row, mutant) for row in interactions)
         assert not written - Counter(key_of(row, mutant) for row in log)
+
+
+def table_of(reject: dict[str, Any], mutant: Mutant) -> str:
+    """Returns the table of a reject; a folder's files are named without their folder."""
+    in_folder = [name for name in TABLES if (mutant.folder / name).is_dir()]
+    return reject["file"] if reject["file"] in TABLES else in_folder[0]
 
 
 def key_of(row: dict[str, Any], mutant: Mutant) -> tuple[Any, ...]:
@@ -251,7 +275,7 @@ def check_archive(folder: Path, version: str, rng: random.Random) -> Ingested | 
     source = {"kind": "movielens", "version": version, "path": str(folder / "ml.zip")}
     outcome = outcome_of(lambda: run(folder, source, **LENIENT, **rng.choice(SETTINGS)))
     if isinstance(outcome, str):
-        assert 0 < len(outcome) < MAX_MESSAGE
+        check_message(outcome)
     elif records is not None:
         ratings = next(iter(ARCHIVES[version]()))
         rejects = sum(Path(row["file"]).name == ratings for row in outcome.rejects)
