@@ -16,6 +16,9 @@ from components.shared.contracts.missing import missing_value
 from components.shared.contracts.table_needs import ColumnNeed
 from components.shared.contracts.tables import Column
 from components.shared.runtime.arrow import one_array
+from components.shared.runtime.errors import InputError
+
+_FILES = 3  # so many are named in a message
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,14 @@ def check_rows(table: pa.Table, columns: list[Column], rules: Rules) -> tuple[pa
     Raises:
         InputError: If a column is of a type that cannot become the wanted one.
     """
+    try:
+        return _check_rows(table, columns, rules)
+    except InputError as error:
+        files = ", ".join(table[FILE].unique().to_pylist()[:_FILES])
+        raise InputError(f"{files}: {error}") from error
+
+
+def _check_rows(table: pa.Table, columns: list[Column], rules: Rules) -> tuple[pa.Table, pa.Table]:
     reasons = Reasons(table.num_rows)
     typed: dict[str, pa.Array] = {}
     for column in columns:

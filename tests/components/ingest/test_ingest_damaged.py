@@ -97,6 +97,13 @@ def test_a_number_or_a_date_where_a_list_is_wanted_is_one_clear_error(array: pa.
         parsed(array, "list<string>")
 
 
+def test_a_column_that_cannot_be_converted_is_an_error_that_names_the_file() -> None:
+    for role, dates in (("feature", pa.array([1], pa.date32())), ("timestamp", pa.array([True]))):
+        table = with_origin(pa.table({"c": dates}), "part-7.parquet")
+        with pytest.raises(InputError, match=r"^part-7\.parquet: .*column 'c' has the type (d|b)"):
+            check_rows(table, [Column(name="c", dtype="int64", role=role)], Rules())
+
+
 def test_a_damaged_value_is_rejected_and_its_reason_shows_it() -> None:
     table = with_origin(pa.table({"item": NOT_UTF8, "size": ["4", "x" * 99]}), "f")
     columns = [Column(name="size", dtype="float32"), Column(name="item", dtype="string")]
