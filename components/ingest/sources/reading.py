@@ -1,6 +1,5 @@
 """Reads files as record batches: as plain iterators, and as a root transform for Beam."""
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,12 @@ from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_
 from components.ingest.sources.delimited import DelimitedParser, too_long
 from components.ingest.sources.json_lines import JsonParser
 from components.ingest.sources.layout import Layout, TableLayout
-from components.ingest.sources.log import Rejected, with_row_numbers
+from components.ingest.sources.log import FILE, Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
 from components.shared.contracts.tables import REJECTS_SCHEMA, DType
 from components.shared.runtime.arrow import one_array
+from components.shared.runtime.errors import InputError
 
 BATCH_ROWS = 65_536
 
@@ -205,9 +205,7 @@ def _with_all_columns(
         else:
             array = pa.nulls(rows)
         if dtype == "list<string>" and _is_text(array.type):
-            # Parquet may hold text that is not UTF-8; its rows are rejected when they are checked.
-            with contextlib.suppress(pa.ArrowInvalid):
-                array = split_text(array, layout.separator(name))
+            array = split_text(array, layout.separator(name))
         columns[name] = array
     if not columns:
         return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))
@@ -217,7 +215,13 @@ def _with_all_columns(
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    types = pa.types
+    return types.is_string(kind) or types.is_large_string(kind) or _is_bytes(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
 
 
 def plain_text(array: pa.Array) -> pa.Array:
@@ -238,10 +242,18 @@ def split_text(array: pa.Array, separator: str) -> pa.Array:
 
     Returns:
         `(rows,)` lists of strings, empty where the text is blank; null where it is null.
+        Lists of bytes if any text is not UTF-8: its rows are rejected when they are checked.
     """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    lists = pc.split_pattern(pc.cast(array, pa.string()), separator)
+    try:
+        array = pc.cast(array, pa.string())
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        texts = pc.cast(array, pa.binary()).to_pylist()
+        elements = [text if text is None else text.split(separator.encode()) for text in texts]
+        return pa.array(elements, pa.list_(pa.binary()))
+    lists = pc.split_pattern(array, separator)
     elements = pc.utf8_trim_whitespace(lists.flatten())
     parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
     filled = pc.not_equal(elements, "").to_numpy(zero_copy_only=False)
@@ -321,7 +333,11 @@ def read_all(table: TableLayout, wanted: Mapping[str, DType | None]) -> tuple[pa
 
 
 def concat(tables: list[pa.Table]) -> pa.Table | None:
-    """Join tables with the same names; columns that differ in their types become text."""
+    """Join tables with the same names; columns that differ in their types become text.
+
+    Raises:
+        InputError: If a column cannot, e.g. lists and numbers.
+    """
     if not tables:
         return None
     columns = {}
@@ -332,8 +348,21 @@ def concat(tables: list[pa.Table]) -> pa.Table | None:
         if len(kinds) > 1:
             kinds = {_common(kinds)}
         kind = kinds.pop() if kinds else pa.null()
-        columns[name] = pa.chunked_array([_cast(array, kind) for array in arrays], kind)
+        try:
+            columns[name] = pa.chunked_array([_cast(array, kind) for array in arrays], kind)
+        except pa.ArrowException as error:
+            found = sorted({str(array.type)[:100] for array in arrays})
+            raise InputError(
+                f"The column {name!r} has types that do not fit together: {' and '.join(found)}"
+                f"{_files(tables)}. Write it with one type."
+            ) from error
     return pa.table(columns)
+
+
+def _files(tables: list[pa.Table]) -> str:
+    tables = [table for table in tables if FILE in table.column_names]
+    names = dict.fromkeys(name for table in tables for name in table[FILE].unique().to_pylist())
+    return f" ({', '.join([*names][:3])})" if names else ""
 
 
 def _common(kinds: set[pa.DataType]) -> pa.DataType:
@@ -343,8 +372,10 @@ def _common(kinds: set[pa.DataType]) -> pa.DataType:
     if all(types.is_floating(kind) for kind in kinds):
         return pa.float64()
     if all(_is_list(kind) for kind in kinds):
-        return pa.list_(pa.string())
-    return pa.string()
+        some_bytes = any(_is_bytes(kind.value_type) for kind in kinds)
+        return pa.list_(pa.binary() if some_bytes else pa.string())
+    # Bytes need not be UTF-8; their rows are rejected when they are checked.
+    return pa.binary() if any(_is_bytes(kind) for kind in kinds) else pa.string()
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -353,4 +384,8 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    return array if array.type == kind else pc.cast(array, kind)
+    if array.type == kind:
+        return array
+    if pa.types.is_binary(kind) and not _is_text(array.type):
+        array = pc.cast(array, pa.string())
+    return pc.cast(array, kind)

@@ -11,7 +11,8 @@ import pytest
 from components.ingest.config import FilesSource
 from components.ingest.sources import InteractionLog
 from components.ingest.sources.files import open_files
-from components.ingest.sources.reading import ReadFiles
+from components.ingest.sources.log import with_origin
+from components.ingest.sources.reading import ReadFiles, concat, split_text
 from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
 from components.shared.contracts.tables import DType
 from components.shared.runtime.errors import InputError
@@ -376,3 +377,36 @@ def test_times_of_several_zones_order_the_rows_of_an_item(tmp_path: Path) -> Non
         needs(shape=["string"]),
     )
     assert log.candidates["shape"].to_pylist() == ["late"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "joined"),
+    [
+        (pa.array(["a"]), pa.array([b"\xff"]), [b"a", b"\xff"]),
+        (pa.array([1]), pa.array([b"\xff"]), [b"1", b"\xff"]),
+        (pa.array([b"a"], pa.binary(1)), pa.array([b"\xff"]), [b"a", b"\xff"]),
+        (pa.array([["a"]]), pa.array([[b"\xff"]]), [[b"a"], [b"\xff"]]),
+        (pa.array([["a"]]), split_text(pa.array([b"b|\xff"]), "|"), [[b"a"], [b"b", b"\xff"]]),
+        (pa.array([["a"]]), split_text(pa.array([b"b|c"]), "|"), [["a"], ["b", "c"]]),
+    ],
+    ids=str,
+)
+def test_bytes_that_are_not_utf8_may_be_in_one_of_several_parts(
+    first: pa.Array, second: pa.Array, joined: list[Any]
+) -> None:
+    table = concat([pa.table({"c": first}), pa.table({"c": second})])
+    assert table is not None
+    assert table["c"].to_pylist() == joined
+
+
+def test_parts_whose_types_do_not_fit_together_are_named() -> None:
+    parts = [
+        with_origin(pa.table({"c": values}), file)
+        for file, values in (("part-0", [1]), ("part-1", [["a"]]))
+    ]
+    with pytest.raises(InputError) as caught:
+        concat(parts)
+    assert str(caught.value) == (
+        "The column 'c' has types that do not fit together: int64 and list<item: string> "
+        "(part-0, part-1). Write it with one type."
+    )

@@ -237,10 +237,11 @@ def number(value: Any) -> float:
 
 
 def plain(value: Any) -> Any:
+    text = "|".join(map(str, value)) if isinstance(value, list) else str(value)
     try:
-        return int(str(value).strip().removesuffix(".0"))
+        return int(text.strip().removesuffix(".0"))
     except ValueError:
-        return str(value).strip()
+        return text.strip()
 
 
 # --- archives -------------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def write_mutated_archive(path: Path, version: str, rng: random.Random) -> int |
     files[name] = mutated(files[name], rng)
     write_archive(path, files, f"ml-{version}", method)
     lines = [line for line in files[ratings].split(b"\n") if line.strip()]
-    if b"\r" in files[ratings] or b'"' in files[ratings]:
+    if set(files[ratings]) & set(b'\r\0"'):
         return None
     return len(lines) - ratings.endswith(".csv")
 
