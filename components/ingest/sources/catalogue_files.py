@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.sources.column_types import kind_of
+from components.ingest.sources.joining import concat
 from components.ingest.sources.layout import TableLayout
 from components.ingest.sources.log import FILE, ROW
-from components.ingest.sources.reading import concat, parts_of, read_all, read_part
+from components.ingest.sources.reading import parts_of, read_all, read_part
 from components.ingest.times import parse_times
 from components.shared.contracts.tables import REJECTS_SCHEMA, DType
 from components.shared.runtime.arrow import one_array

@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 
 from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_text
 from components.ingest.sources.delimited import DelimitedParser, too_long
+from components.ingest.sources.joining import concat, is_text
 from components.ingest.sources.json_lines import JsonParser
 from components.ingest.sources.layout import Layout, TableLayout
-from components.ingest.sources.log import FILE, Rejected, with_row_numbers
+from components.ingest.sources.log import Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
 from components.shared.contracts.tables import REJECTS_SCHEMA, DType
 from components.shared.runtime.arrow import one_array
-from components.shared.runtime.errors import InputError
 
 BATCH_ROWS = 65_536
 
@@ -204,24 +204,12 @@ def _with_all_columns(
             array = plain_text(one_array(table[name]))
         else:
             array = pa.nulls(rows)
-        if dtype == "list<string>" and _is_text(array.type):
+        if dtype == "list<string>" and is_text(array.type):
             array = split_text(array, layout.separator(name))
         columns[name] = array
     if not columns:
         return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))
     return pa.table(columns)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    types = pa.types
-    return types.is_string(kind) or types.is_large_string(kind) or _is_bytes(kind)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
 
 
 def plain_text(array: pa.Array) -> pa.Array:
@@ -330,62 +318,3 @@ def read_all(table: TableLayout, wanted: Mapping[str, DType | None]) -> tuple[pa
         empty = {name: pa.array([], pa.string()) for name in wanted}
         rows = with_row_numbers(pa.table(empty), "", np.empty(0, np.int64))
     return rows, rejects
-
-
-def concat(tables: list[pa.Table]) -> pa.Table | None:
-    """Join tables with the same names; columns that differ in their types become text.
-
-    Raises:
-        InputError: If a column cannot, e.g. lists and numbers.
-    """
-    if not tables:
-        return None
-    columns = {}
-    for name in tables[0].column_names:
-        arrays = [one_array(table[name]) for table in tables]
-        arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in arrays]
-        kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
-        if len(kinds) > 1:
-            kinds = {_common(kinds)}
-        kind = kinds.pop() if kinds else pa.null()
-        try:
-            columns[name] = pa.chunked_array([_cast(array, kind) for array in arrays], kind)
-        except pa.ArrowException as error:
-            found = sorted({str(array.type)[:100] for array in arrays})
-            raise InputError(
-                f"The column {name!r} has types that do not fit together: {' and '.join(found)}"
-                f"{_files(tables)}. Write it with one type."
-            ) from error
-    return pa.table(columns)
-
-
-def _files(tables: list[pa.Table]) -> str:
-    tables = [table for table in tables if FILE in table.column_names]
-    names = dict.fromkeys(name for table in tables for name in table[FILE].unique().to_pylist())
-    return f" ({', '.join([*names][:3])})" if names else ""
-
-
-def _common(kinds: set[pa.DataType]) -> pa.DataType:
-    types = pa.types
-    if all(types.is_signed_integer(kind) for kind in kinds):
-        return pa.int64()
-    if all(types.is_floating(kind) for kind in kinds):
-        return pa.float64()
-    if all(_is_list(kind) for kind in kinds):
-        some_bytes = any(_is_bytes(kind.value_type) for kind in kinds)
-        return pa.list_(pa.binary() if some_bytes else pa.string())
-    # Bytes need not be UTF-8; their rows are rejected when they are checked.
-    return pa.binary() if any(_is_bytes(kind) for kind in kinds) else pa.string()
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-
-
-def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if array.type == kind:
-        return array
-    if pa.types.is_binary(kind) and not _is_text(array.type):
-        array = pc.cast(array, pa.string())
-    return pc.cast(array, kind)

@@ -62,7 +62,7 @@ def delimited(
 
     lines = [delimiter.join(rows[0])]
     lines += [delimiter.join(text(*cell) for cell in row.items()) for row in rows]
-    return ("\n".join(lines) + "\n").encode(encoding, errors="replace")
+    return ("\n".join(lines) + "\n").encode(encoding)
 
 
 def inter(rows: Rows) -> bytes:
@@ -81,7 +81,7 @@ def dat(rows: Rows) -> bytes:
 
 def jsonl(rows: Rows) -> bytes:
     text = "".join(f"{json.dumps(row, ensure_ascii=False, default=str)}\n" for row in rows)
-    return text.encode(errors="replace")
+    return text.encode()
 
 
 def parquet(rows: Rows, **options: Any) -> bytes:

@@ -11,8 +11,9 @@ import pytest
 from components.ingest.config import FilesSource
 from components.ingest.sources import InteractionLog
 from components.ingest.sources.files import open_files
+from components.ingest.sources.joining import concat
 from components.ingest.sources.log import with_origin
-from components.ingest.sources.reading import ReadFiles, concat, split_text
+from components.ingest.sources.reading import ReadFiles, split_text
 from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
 from components.shared.contracts.tables import DType
 from components.shared.runtime.errors import InputError

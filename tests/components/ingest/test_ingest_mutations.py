@@ -31,15 +31,9 @@ MAX_MESSAGE = 6000
 MAX_SECONDS = 20
 # A message names a setting, a file, or what the log or the catalogue lacks.
 PLACES = (
-    "source.",
-    "features.",
-    "ingest.",
-    "interactions",
-    "candidates",
-    "users",
-    "catalogue",
-    "part-",
-)
+    "source.", "features.", "ingest.", "interactions", "candidates", "users", "catalogue", "part-",
+    "ratings.", "movies.", "u.data", "u.item", "u.user",
+)  # fmt: skip
 COLUMNS = {
     "query_id": "user",
     "candidate_id": "item",
@@ -158,7 +152,7 @@ def mutation(rows: Rows, form: Form, rng: random.Random) -> tuple[bytes, Rows | 
         return form.pack(content), form.rows_in(content)
     if kind == 1:
         return parquet_of(with_odd_column(rows, rng)), None
-    while True:  # until Arrow has a type for the values
+    while True:  # until the form has a type or bytes for the values
         changed = mutated_rows(rows, rng, of_one_type=form.is_parquet)
         try:
             return form(changed), changed if form.can_write(changed) else None
