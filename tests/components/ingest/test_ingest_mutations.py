@@ -234,6 +234,7 @@ def number(value: Any) -> float:
 
 def plain(value: Any) -> Any:
     text = "|".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = {"true": "1", "false": "0"}.get(text.lower(), text)  # as in Parquet
     try:
         return int(text.strip().removesuffix(".0"))
     except ValueError:
