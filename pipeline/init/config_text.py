@@ -196,6 +196,12 @@ def _ingest(roles: Roles) -> Iterator[str]:
         yield "  shards: 8  # for a log of this size: less memory"
 
 
+def _key(table: TableLook, key: str | None, roles: Roles) -> str:
+    """Return the column of ids of a table of items or users."""
+    names = (key, roles.candidate_id, roles.query_id)
+    return next(name for name in names if name in table.columns and name is not None)
+
+
 def _expected_rejects(roles: Roles) -> Iterator[str]:
     """Raise the limit of rejects where the log shows that more rows cannot be used."""
     log = roles.log
@@ -208,10 +214,17 @@ def _expected_rejects(roles: Roles) -> Iterator[str]:
     others = [*roles.catalogues, *([roles.users] if roles.users is not None else [])]
     bad = log.bad_records + sum(table.bad_records for table in others)
     reasons["that cannot be read"] = bad / rows
+    keys = [(table, roles.catalogue_id) for table in roles.catalogues]
+    keys += [(roles.users, roles.users_id)] if roles.users is not None else []
+    reasons["whose items or users are repeated or have no id"] = (
+        sum(table.rows - table.distinct(_key(table, key, roles)) for table, key in keys) / rows
+    )
     if roles.timestamp is not None:
-        reasons[f"whose {roles.timestamp} is no time"] = time_shares(
-            log, roles.timestamp
-        ).unreadable
+        shares = time_shares(log, roles.timestamp)
+        reasons[f"whose {roles.timestamp} is no time"] = shares.unreadable
+        if not roles.any_time:
+            early_or_late = f"whose {roles.timestamp} is before 1990 or in the future"
+            reasons[early_or_late] = shares.implausible
     expected = sum(reasons.values())
     if expected > 0.5 * _MOST_REJECTS:
         listed = ", ".join(

@@ -89,7 +89,8 @@ class Suggested:
         if separator is not None and self.separator in (None, separator):
             self.separator = separator
             return {"type": "multi_categorical", "max_tokens": _MOST_TOKENS}
-        identifies = distinct > max(0.5 * self.ids, _FEW_VALUES)
+        most = max(min(0.5 * self.ids, 0.9 * column.present), _FEW_VALUES)
+        identifies = distinct > most
         if identifies and not (self.names and column.mean_length >= 1.5):
             return None
         if column.mean_length >= 1.5 and distinct > _FEW_NUMBERS:

@@ -19,6 +19,8 @@ from pipeline.init.words import (
     words_of,
 )
 
+# More times than this before 1990 or in the future are taken for right.
+_MOST_IMPLAUSIBLE = 0.1
 _MOST_RATINGS, _MOST_GUESSED_RATINGS, _MOST_EVENTS = 201, 11, 20
 _NO_RATING = {
     "year", "age", "gender", "id", "type", "category", "month", "day", "week", "hour", "dow",
@@ -84,7 +86,7 @@ def _find_time(roles: Roles) -> None:
         times, lambda name: (has_word(name, TIME), log.columns[name].numbers is not None)
     )
     if roles.timestamp is not None:
-        roles.any_time = time_shares(log, roles.timestamp).implausible > 0.005
+        roles.any_time = time_shares(log, roles.timestamp).implausible > _MOST_IMPLAUSIBLE
         return
     for name in rest:
         shown = unread_time(log, name)
@@ -163,15 +165,20 @@ def _least(table: TableLook, name: str) -> float:
 def _may_be_title(table: TableLook, name: str) -> bool:
     """Return whether a column of text is named like a title, or without a name, like one."""
     column = table.columns[name]
+    if column.numbers is not None:
+        return False
     if is_numbered(name):
-        return column.numbers is None and column.mean_length >= 1.5 and table.is_unique(name)
+        return column.mean_length >= 1.5 and table.is_unique(name)
     return has_word(name, TITLE) and not has_word(name, USER)
 
 
 def find_title(roles: Roles) -> None:
     """Find the items' names, in a catalogue or in the log."""
     tables = roles.catalogues or [roles.log]
-    taken = {roles.catalogue_id, roles.candidate_id} if roles.catalogues else roles.taken
+    taken = roles.taken
+    if roles.catalogues:  # where numbers of columns are not those of the log
+        named = {roles.candidate_id} if roles.log.has_header else set()
+        taken = named | ({roles.catalogue_id} if roles.catalogue_id else set())
     found: dict[str, tuple[bool, int]] = {}
     for table in tables:
         for name, column in table.columns.items():

@@ -125,6 +125,8 @@ def _user_and_item(table: TableLook, tables: Sequence[TableLook]) -> Ids | None:
     if user is None and rest:
         user = rest.pop(0)
         doubts["query_id"] = f"no column is named like a user; {user!r} is a guess"
+    if item is None and not rest:  # users who follow users
+        rest = [name for name in possible if name != user and score(name, USER)]
     if item is None and not rest:
         rest = [
             name

@@ -109,11 +109,10 @@ def _look(table: _Table, profile: "_Summarized") -> TableLook:
 
 
 def _without_unreadable(table: _Table) -> _Table:
-    """Leave out the columns of types that no feature can take, such as objects."""
+    """Leave out the columns of types that no feature can take, and of names that are reserved."""
     columns = table.layouts[0].columns
-    return replace(
-        table, unread=frozenset(name for name, kind in columns.items() if kind_of(kind) == "other")
-    )
+    unread = {name for name, kind in columns.items() if kind_of(kind) == "other"}
+    return replace(table, unread=frozenset(unread | ({FILE, ROW} & columns.keys())))
 
 
 def _misfits(profile: "_Summarized") -> frozenset[str]:

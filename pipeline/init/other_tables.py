@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.init.log_table import is_log
 from pipeline.init.roles import Roles
 from pipeline.init.table_look import TableLook
-from pipeline.init.words import ITEM, USER, is_numbered, named_after, score, words_of
+from pipeline.init.words import ITEM, USER, named_after, score, words_of
 
 
 def assign_tables(roles: Roles, tables: Sequence[TableLook]) -> None:
@@ -54,23 +54,23 @@ def _side(roles: Roles, table: TableLook) -> _Side | None:
     for is_users, id_, words in ((False, roles.candidate_id, ITEM), (True, roles.query_id, USER)):
         known = roles.log.values(id_)
         for name in table.columns:
-            if not table.is_unique(name) or name in table.repeated or not _names(name, id_, words):
+            exact = name == id_ and table.has_header
+            # A table that has the log's very column may repeat a few rows.
+            if not table.is_unique(name, 0.9 if exact else 0.99) or name in table.repeated:
+                continue
+            if not (exact or _names(name, words) or not table.has_header):
                 continue
             coverage = table.coverage(name, known)
             if coverage:
-                exact = name == id_ and not is_numbered(name)
                 order = (exact, named_after(table.path, words), coverage)
                 found.append((order, _Side(table, name, coverage, is_users)))
     # The first of equals: items are more often in a table of their own.
     return max(found, key=lambda pair: pair[0], default=(None, None))[1]
 
 
-def _names(name: str, id_: str, words: set[str]) -> bool:
-    """Return whether a column of another table may have the ids of a column of the log."""
-    return (
-        name == id_ or words_of(name) == ["id"] or score(name, words) >= 2
-        or is_numbered(name) or is_numbered(id_)
-    )  # fmt: skip
+def _names(name: str, words: set[str]) -> bool:
+    """Return whether a column is named like the ids of items or users."""
+    return words_of(name) == ["id"] or score(name, words) >= 2
 
 
 def _take_catalogues(roles: Roles, sides: Sequence[_Side]) -> None:

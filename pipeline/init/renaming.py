@@ -19,21 +19,36 @@ def rename_columns(roles: Roles) -> None:
     """
     _rename_log(roles)
     if len(roles.catalogues) == 1:
-        [catalogue] = roles.catalogues
-        names = _new_names(catalogue, "candidate", "item")
-        if names and roles.catalogue_id is not None:
-            names[roles.catalogue_id] = roles.candidate_id
-            if roles.title is not None and is_numbered(roles.title):
-                names[roles.title] = "title"
-            roles.catalogues = [catalogue.renamed(names)]
-            roles.catalogue_id = roles.candidate_id
-            roles.title = names.get(roles.title or "", roles.title)
+        roles.catalogues[0], roles.catalogue_id, names = _renamed(
+            roles.catalogues[0], roles.catalogue_id, roles.candidate_id, "candidate", roles.title
+        )
+        roles.title = names.get(roles.title or "", roles.title)
     if roles.users is not None:
-        names = _new_names(roles.users, "query", "user")
-        if names and roles.users_id is not None:
-            names[roles.users_id] = roles.query_id
-            roles.users = roles.users.renamed(names)
-            roles.users_id = roles.query_id
+        roles.users, roles.users_id, _ = _renamed(
+            roles.users, roles.users_id, roles.query_id, "query", None
+        )
+
+
+def _renamed(
+    table: TableLook, key: str | None, id_: str, side: Side, title: str | None
+) -> tuple[TableLook, str | None, dict[str, str]]:
+    """Return a table with names that features can have, its column of ids, and the new names.
+
+    Args:
+        table: The table of items or users.
+        key: Its column of ids.
+        id_: The log's column of ids.
+        side: The side that it describes.
+        title: Its column of titles.
+    """
+    names = _new_names(table, side, "item_" if side == "candidate" else "user_")
+    if not names or key is None:
+        return table, key, {}
+    if id_ not in table.columns or id_ == key:
+        names[key] = id_
+    if title is not None and is_numbered(title):
+        names[title] = "title"
+    return table.renamed(names), names.get(key, key), names
 
 
 def _rename_log(roles: Roles) -> None:
@@ -45,7 +60,7 @@ def _rename_log(roles: Roles) -> None:
             f"{log.path} calls a column {impossible[0]!r}, but it has to be a feature, and no "
             "feature can have that name: rename it in the file, with letters, digits and _ only."
         )
-    if not impossible and not any(map(is_numbered, log.names)):
+    if not impossible and log.has_header:
         return
     names = _new_names(log, "query", "")
     meanings = {
@@ -54,15 +69,14 @@ def _rename_log(roles: Roles) -> None:
         roles.rating: "count" if roles.is_count else "rating",
         roles.timestamp: "timestamp",
         roles.event: "event",
-        roles.title: "title",
     }
+    if not roles.catalogues:
+        meanings[roles.title] = "title"
     names |= {
         column: meaning
         for column, meaning in meanings.items()
         if column is not None and is_numbered(column)
     }
-    if roles.catalogues and roles.title in names:  # a column of another table
-        names.pop(roles.title)
     roles.log = log.renamed(names)
 
     def new(name: str | None) -> str | None:
@@ -91,8 +105,8 @@ def _new_names(table: TableLook, side: Side, of: str) -> dict[str, str]:
     names: dict[str, str] = {}
     taken = set(table.names)
     for name in table.names:
-        if is_numbered(name) and of:
-            names[name] = f"{of}_{name}"
+        if is_numbered(name) and not table.has_header:
+            names[name] = f"{of}{name}"
         elif name_problem(name, side) is not None:
             new = re.sub("[^A-Za-z0-9]+", "_", name).strip("_") or "column"
             new = new if new[0].isalpha() else f"column_{new}"

@@ -62,10 +62,20 @@ class TableLook:
         estimate = len(rows) + once * once // (2 * max(twice, 1))
         return min(max(estimate, MOST_DISTINCT + 1), column.present - 1)
 
-    def is_unique(self, name: str) -> bool:
-        """Return whether almost every row has a value of its own in a column."""
+    def is_unique(self, name: str, share: float = 0.99) -> bool:
+        """Return whether almost every row has a value of its own in a column.
+
+        Args:
+            name: The column.
+            share: Least number of distinct values, as a share of the rows.
+        """
         column = self.columns[name]
-        return column.present > 1 and self.distinct(name) >= 0.99 * column.rows
+        return column.present > 1 and self.distinct(name) >= share * column.rows
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the files name their columns."""
+        return self.format.header is not False
 
     def values(self, name: str) -> pa.Array:
         """Return the distinct values of a column as text: all, or those of the first rows."""

@@ -78,7 +78,7 @@ def has_word(name: str, words: AbstractSet[str]) -> bool:
 
 
 def is_numbered(name: str) -> bool:
-    """Return whether a column has no name, so that it is called by its number."""
+    """Return whether a column is called by its number, as those without a name are."""
     return re.fullmatch(r"column_\d+", name) is not None
 
 
