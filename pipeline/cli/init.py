@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,27 +52,31 @@ def init(
     from components.shared.runtime.progress import progress_lines
     from pipeline.init.looking import look_at_data
 
-    with progress_on_stderr(as_json), progress_lines("init"):
-        tables = look_at_data(data)
-    if show:
-        _show(tables, as_json)
-        return 0
-    from pipeline.init.config_text import config_text
-    from pipeline.init.features import suggest_features
-    from pipeline.init.roles import find_roles
+    # Remote files are copied here.
+    with tempfile.TemporaryDirectory(prefix="init-") as work:
+        with progress_on_stderr(as_json), progress_lines("init"):
+            tables = look_at_data(data, Path(work))
+        if show:
+            _show(tables, as_json)
+            return 0
+        from pipeline.init.config_text import config_text
+        from pipeline.init.features import suggest_features
+        from pipeline.init.finding import find_roles
+        from pipeline.init.own_check import check
 
-    roles = find_roles(tables)
-    query, candidate = suggest_features(roles)
-    path = Path(to or f"{_name(roles.log.path)}.yaml")
-    if path.exists() and not force:
-        raise InputError(
-            f"{path} exists. Choose another file with --to, or replace it with --force."
-        )
-    text = config_text(_name(path.stem), roles, query, candidate, str(path))
-    _check(text)
+        roles = find_roles(tables)
+        query, candidate = suggest_features(roles)
+        path = Path(to or f"{_name(roles.log.path)}.yaml")
+        if path.exists() and not force:
+            raise InputError(
+                f"{path} exists. Choose another file with --to, or replace it with --force."
+            )
+        text = config_text(_name(path.stem), roles, query, candidate, str(path))
+        check(text, {table.path: table.local for table in tables})
     path.write_text(text, encoding="utf-8")
     if as_json:
-        print_json({"config": str(path), "rows": roles.log.rows, "doubts": roles.doubts})
+        print_json({"config": str(path), "rows": roles.log.rows, "doubts": roles.doubts,
+                    "absent": roles.absent, "unused": roles.unused})  # fmt: skip
         return 0
     for table in tables:
         print(_heading(table))
@@ -80,17 +85,12 @@ def init(
     print(f"{len(query.features)} features of users, {len(candidate.features)} of items")
     for role, doubt in roles.doubts.items():
         print(f"check source.columns.{role}: {doubt}", file=sys.stderr)
+    for role, reason in roles.absent.items():
+        print(f"there is no source.columns.{role}: {reason}", file=sys.stderr)
+    for unused, reason in roles.unused.items():
+        print(f"{unused} is left out: {reason}", file=sys.stderr)
     print(f"wrote {path}; now: deep-retrieval run --config {path}")
     return 0
-
-
-def _check(text: str) -> None:
-    """Load the config, so that what is written can run."""
-    import yaml
-
-    from pipeline.config.pipeline import PipelineConfig
-
-    PipelineConfig.model_validate(yaml.safe_load(text))
 
 
 def _name(path: str) -> str:

@@ -1,16 +1,26 @@
 """Which columns become features, of which type, and why others are left out."""
 
+import re
 from dataclasses import dataclass, field
 
 from components.adapt.columns import name_problem
 from components.ingest.config import TimestampUnit
+from components.ingest.sources.column_plan import reserved_names
 from components.ingest.times import PER_SECOND, UNIT_NAMES, iso
-from pipeline.init.roles import Roles, is_time, time_unit
+from components.shared.features.config import Side
+from pipeline.init.roles import Roles
 from pipeline.init.table_look import TableLook, depends_on
+from pipeline.init.times import is_time, time_unit, unread_time
+from pipeline.init.words import CODE, has_word
 
 _MOST_CATEGORIES = 1_000
 _MOST_TOKENS = 10_000
 _FEW_NUMBERS, _FEW_VALUES = 20, 10
+_LONGEST_NAME = 200  # bytes; vocabularies are files of these names
+_PLAIN_NUMBER = re.compile(r"[+-]?\d*\.?\d*")
+_WRITTEN_NUMBER = re.compile(
+    r"[+-]?[$€£¥]?\s?[+-]?(\d{1,3}(,\d{3})+(\.\d+)?|\d+,\d+|\d*\.?\d+)\s?([$€£¥%]|USD|EUR|GBP)?"
+)
 _DAY = 24 * 3600  # seconds
 
 
@@ -19,7 +29,9 @@ class Suggested:
     """The features of one side.
 
     Args:
+        side: The side.
         ids: Number of users, or of items.
+        taken: Why columns of some names cannot be features.
         names: Whether text may be a name that only one of them has: a title helps to
             recommend an item, but the name of a user says no more than the id.
         features: The config of each feature, by the name of its column.
@@ -28,8 +40,10 @@ class Suggested:
         separator: What separates values of lists in text; None if no text has lists.
     """
 
+    side: Side
     ids: int
     names: bool
+    taken: dict[str, str] = field(default_factory=dict)
     features: dict[str, dict[str, object]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -37,37 +51,46 @@ class Suggested:
 
     def add(self, table: TableLook, name: str) -> None:
         """Add a column as the feature that fits its values, or say why it is left out."""
-        column = table.columns[name]
+        if name in self.features or name in self.left_out:
+            return  # of a table that is read before this one
+        reason = self.taken.get(name) or self._no_name(name) or _unusable(table, name)
+        if reason is not None:
+            self.left_out[name] = reason
+            return
         seen = describe(table, name)
-        if not column.present:
-            self.left_out[name] = "it has no value"
-        elif column.kind == "other":
-            self.left_out[name] = "no feature takes values of this type"
-        elif table.distinct(name) == 1:
-            self.left_out[name] = "it has one value only"
-        elif is_time(table, name):
-            self.left_out[name] = "a time; features take numbers, text and lists"
+        feature = self._feature(table, name)
+        if feature is None:
+            self.left_out[name] = f"{seen}: it identifies one, and the id does so already"
         else:
-            feature = self._feature(table, name)
-            if feature is None:
-                self.left_out[name] = f"{seen}: it identifies one, and the id does so already"
-            else:
-                self.features[name], self.notes[name] = feature, seen
+            self.features[name], self.notes[name] = feature, seen
+
+    def _no_name(self, name: str) -> str | None:
+        if len(name.encode()) > _LONGEST_NAME or not name.isprintable():
+            return "no feature can have this name; rename it"
+        if name_problem(name, self.side) is None:
+            return None
+        if self.side == "query":
+            return "the served model cannot have an input of this name; rename it"
+        return "no feature can have this name; rename it"
 
     def _feature(self, table: TableLook, name: str) -> dict[str, object] | None:
         column, distinct = table.columns[name], table.distinct(name)
         if column.kind == "list":
             return {"type": "multi_categorical", **_limit(distinct)}
         if column.numbers is not None:
-            if distinct <= _FEW_NUMBERS and column.numbers.whole:
+            is_code = has_word(name, CODE) and column.numbers.whole
+            if is_code and distinct > max(0.5 * self.ids, _FEW_NUMBERS):
+                return None
+            if is_code or (distinct <= _FEW_NUMBERS and column.numbers.whole):
                 kind = "integer_categorical" if column.kind == "number" else "string_categorical"
-                return {"type": kind}
+                return {"type": kind, **_limit(distinct)}
             return {"type": "float_discretized", "num_bins": 10}
         separator = list_separator(table, name)
         if separator is not None and self.separator in (None, separator):
             self.separator = separator
             return {"type": "multi_categorical", "max_tokens": _MOST_TOKENS}
-        identifies = distinct > max(0.5 * self.ids, _FEW_VALUES)
+        most = max(min(0.5 * self.ids, 0.9 * column.present), _FEW_VALUES)
+        identifies = distinct > most
         if identifies and not (self.names and column.mean_length >= 1.5):
             return None
         if column.mean_length >= 1.5 and distinct > _FEW_NUMBERS:
@@ -81,44 +104,95 @@ class Suggested:
 
 def suggest_features(roles: Roles) -> tuple[Suggested, Suggested]:
     """Return the features of the query side and of the candidate side."""
-    query = Suggested(roles.log.distinct(roles.query_id), names=False)
-    candidate = Suggested(roles.log.distinct(roles.candidate_id), names=True)
+    query = Suggested("query", roles.log.distinct(roles.query_id), False, _taken(roles, "query"))
+    candidate = Suggested(
+        "candidate", roles.log.distinct(roles.candidate_id), True, _taken(roles, "candidate")
+    )
     query.features[roles.query_id] = {"type": "id"}
     query.notes[roles.query_id] = describe(roles.log, roles.query_id)
     candidate.features[roles.candidate_id] = {"type": "id"}
     candidate.notes[roles.candidate_id] = describe(roles.log, roles.candidate_id)
-    if roles.catalogue is not None:
-        for name in roles.catalogue.columns:
-            if name != roles.catalogue_id:
-                candidate.add(roles.catalogue, name)
+    for catalogue in roles.catalogues:
+        for name in catalogue.columns:
+            if name not in (roles.catalogue_id, roles.candidate_id):
+                candidate.add(catalogue, name)
     if roles.users is not None:
         for name in roles.users.columns:
-            if name != roles.users_id:
+            if name not in (roles.users_id, roles.query_id):
                 query.add(roles.users, name)
     for name in roles.log.columns:
         if name not in roles.taken:
             _add_of_log(roles, name, query, candidate)
-    for name in list(query.features):
-        if name_problem(name, "query") is not None:
-            del query.features[name], query.notes[name]
-            query.left_out[name] = "the served model cannot have an input of this name; rename it"
     return query, candidate
+
+
+def _taken(roles: Roles, side: Side) -> dict[str, str]:
+    """Return why columns of some names cannot be features of a side."""
+    taken = dict.fromkeys(
+        reserved_names(side, roles.rating, roles.timestamp, roles.title),
+        "the tables have another column of this name; rename it",
+    )
+    if side == "query" and roles.users is not None:
+        # Query columns and columns of the log are in one table.
+        taken |= dict.fromkeys(roles.taken, "the log has another column of this name; rename it")
+    return taken
+
+
+def _unusable(table: TableLook, name: str) -> str | None:
+    """Return why no feature can use a column's values; None if one can."""
+    column = table.columns[name]
+    if name in table.repeated:
+        return "several columns have this name"
+    if not column.present:
+        return "it has no value"
+    if column.kind == "other":
+        return "no feature takes values of this type"
+    if table.distinct(name) == 1:
+        return "it has one value only"
+    if column.kind == "list" and column.values < 1.5 * table.distinct(name):
+        return "its values seldom repeat"
+    written = number_as_text(table, name)
+    if written is not None:
+        return f"numbers are written such as {written!r}; write them as 1234.5"
+    if is_time(table, name) or unread_time(table, name) is not None:
+        return "a time; features take numbers, text and lists"
+    return None
 
 
 def _add_of_log(roles: Roles, name: str, query: Suggested, candidate: Suggested) -> None:
     """Add a column of the log to the side that it describes, unless it describes neither."""
     sample = roles.log.sample
-    if roles.catalogue is None and depends_on(sample, name, roles.candidate_id):
+    if roles.log.columns[name].kind == "other":
+        if name not in query.features:
+            query.left_out.setdefault(name, _unusable(roles.log, name) or "")
+    elif not roles.catalogues and depends_on(sample, name, roles.candidate_id):
         candidate.add(roles.log, name)
     elif roles.users is None and depends_on(sample, name, roles.query_id):
         query.add(roles.log, name)
     else:
-        query.left_out[name] = "it describes the interaction, which is not known before it happens"
+        query.left_out.setdefault(
+            name, "it describes the interaction, which is not known before it happens"
+        )
+
+
+def number_as_text(table: TableLook, name: str) -> str | None:
+    """Return an example of numbers that are not written as such: with a currency, or commas."""
+    column = table.columns[name]
+    if column.kind != "text" or column.numbers is not None:
+        return None
+    texts = [value.strip() for value in table.sample[name].slice(0, 1000).to_pylist() if value]
+    texts = [text for text in texts if text]
+    written = [text for text in texts if _WRITTEN_NUMBER.fullmatch(text)]
+    others = [text for text in written if not _PLAIN_NUMBER.fullmatch(text)]
+    return others[0] if others and len(written) >= 0.95 * len(texts) else None
 
 
 def list_separator(table: TableLook, name: str) -> str | None:
     """Return what separates the values of a list in text; None if the text is no list."""
     texts = [value for value in table.sample[name].slice(0, 5_000).to_pylist() if value]
+    brackets = sum(text.lstrip().startswith(("[", "(", "{")) for text in texts)
+    if texts and brackets > 0.5 * len(texts):
+        return None  # brackets would be parts of the values
     for separator in ("|", ";", ","):
         parts = [text.split(separator) for text in texts]
         several = sum(len(values) > 1 for values in parts)

@@ -306,17 +306,40 @@ class Planner:
 
     def _refuse_reserved(self, side: str, names: Iterable[str], key: str) -> None:
         """Refuse names that would be those of two columns of the tables."""
-        reserved = {FILE, ROW, CANDIDATE_INDEX} if side == "query" else {FILE, ROW}
-        own = ("rating", RATING), ("timestamp", TIMESTAMP)
+        columns = self._columns
+        reserved = reserved_names(side, columns.rating, columns.timestamp, columns.title)
         for name in names:
-            if name in reserved:
+            meaning = reserved.get(name, name)
+            if meaning is None:
                 self._problems.append(
                     f"{key}: the column {name!r} has a name that ingest reserves. Rename it."
                 )
-            for meaning, default in own if side == "query" else [("title", TITLE)]:
-                if name == default and getattr(self._columns, meaning) is None:
-                    self._problems.append(
-                        f"source.columns.{meaning} is not set, but there is a column {name!r}. "
-                        f"Set it to {name!r} if that is what the column holds, or rename the "
-                        "column."
-                    )
+            elif name in reserved:
+                self._problems.append(
+                    f"source.columns.{meaning} is not set, but there is a column {name!r}. "
+                    f"Set it to {name!r} if that is what the column holds, or rename the "
+                    "column."
+                )
+
+
+def reserved_names(
+    side: str, rating: str | None, timestamp: str | None, title: str | None
+) -> dict[str, str | None]:
+    """Return the names that no feature's column can have, as the tables have others of them.
+
+    Args:
+        side: `query` or `candidate`.
+        rating: The column of ratings, if there is one.
+        timestamp: The column of times, if there is one.
+        title: The column of titles, if there is one.
+
+    Returns:
+        By name, the setting that is absent, so that its column gets this name; None if
+        the name is always reserved.
+    """
+    always = [FILE, ROW, *([CANDIDATE_INDEX] if side == "query" else [])]
+    reserved: dict[str, str | None] = dict.fromkeys(always)
+    if side == "candidate":
+        return reserved | ({TITLE: "title"} if title is None else {})
+    reserved |= {RATING: "rating"} if rating is None else {}
+    return reserved | ({TIMESTAMP: "timestamp"} if timestamp is None else {})

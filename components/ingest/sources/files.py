@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from components.ingest.config import FileFormat, FilesSource
 from components.ingest.sources.catalogue_files import id_text, items_of_log, read_catalogues
-from components.ingest.sources.column_plan import RATING, Planner, Tables, raise_all
+from components.ingest.sources.column_plan import RATING, Plan, Planner, Tables, raise_all
 from components.ingest.sources.file_search import find_files
 from components.ingest.sources.layout import TableLayout, look_at_table
 from components.ingest.sources.log import InteractionLog
@@ -40,8 +40,7 @@ def open_files(
         InputError: If there is no file or no row, or a column is missing or unusable;
             the message names all that is.
     """
-    tables = _with_declared_keys(config, needs, _look_at_all(config))
-    plan = Planner(config, needs, tables).plan()
+    tables, plan = plan_files(config, needs)
     if not _has_records(tables.log):
         raise InputError(
             f"source.interactions: {config.interactions} has no rows: there are no interactions "
@@ -79,6 +78,21 @@ def open_files(
         files=config,
         first_rows=_first_times(tables.log, columns.timestamp),
     )
+
+
+def plan_files(config: FilesSource, needs: TableNeeds | None) -> tuple[Tables, Plan]:
+    """Look at the beginnings of the files, and decide which columns are read.
+
+    Args:
+        config: The source.
+        needs: See `open_files`.
+
+    Raises:
+        InputError: If there is no file, or a column is missing or unusable; the message
+            names all that is.
+    """
+    tables = _with_declared_keys(config, needs, _look_at_all(config))
+    return tables, Planner(config, needs, tables).plan()
 
 
 def _first_times(table: TableLayout, timestamp: str | None) -> pa.Table | None:

@@ -64,6 +64,8 @@ def _kind(value: Any) -> str:
         return "bool"
     if isinstance(value, int):
         return "int" if value in _INT64 else "string"
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return "struct"
     return {str: "string", float: "float", list: "list"}.get(type(value), "struct")
 
 
@@ -72,6 +74,8 @@ def _type_of(found: Counter[str]) -> pa.DataType:
     del found["null"]
     if not found:
         return pa.null()
+    if set(found) == {"struct", "list"}:  # lists of objects, and empty ones
+        return pa.struct([])
     most = found.most_common(1)[0][0]
     if most in ("struct", "list"):
         return pa.struct([]) if most == "struct" else _LIST

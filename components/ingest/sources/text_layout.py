@@ -82,7 +82,7 @@ def look_at_text(
     first_lines = len(lines) - len(body)
     if header is not None and header.in_body:
         first_lines += next(at for at, line in enumerate(body) if line.strip()) + 1
-    width = len(header.names) if header else max(map(len, rows[:1]), default=1)
+    width = len(header.names) if header else _usual_width(rows, None) if rows else 1
     names = tuple(how.names or (header.names if header else ()))
     if how.names and rows and len(how.names) != _usual_width(rows, header):
         raise InputError(

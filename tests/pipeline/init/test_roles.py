@@ -7,8 +7,10 @@ from table_looks import log, look
 
 from components.shared.runtime.errors import InputError
 from pipeline.init.features import describe
-from pipeline.init.roles import find_roles, is_time, words_of
+from pipeline.init.finding import find_roles
 from pipeline.init.table_look import depends_on
+from pipeline.init.times import is_time
+from pipeline.init.words import words_of
 
 ROWS = range(200)
 SECONDS = [1_600_000_000 + 1000 * row for row in ROWS]
@@ -111,7 +113,7 @@ def test_catalogue_and_users_are_found_by_their_ids(first: int) -> None:
     roles = find_roles([*others, look(**log())])
     assert roles.log.path == "log.csv"
     assert (roles.users, roles.users_id) == (users, "user_id")
-    assert (roles.catalogue, roles.catalogue_id, roles.title) == (items, "id", "title")
+    assert (roles.catalogues, roles.catalogue_id, roles.title) == ([items], "id", "title")
 
 
 def test_numbers_that_may_be_ids_of_both_are_told_apart_by_the_files_name() -> None:
@@ -122,7 +124,7 @@ def test_numbers_that_may_be_ids_of_both_are_told_apart_by_the_files_name() -> N
     )
     users = look("all-users.dat", id=list(range(40)), age=[30] * 40)
     roles = find_roles([numbers, users])
-    assert (roles.users, roles.catalogue) == (users, None)
+    assert (roles.users, roles.catalogues) == (users, [])
 
 
 def test_a_table_without_known_ids_is_left_out_with_the_reason() -> None:
