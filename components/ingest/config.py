@@ -92,7 +92,8 @@ class FileFormat(BaseModel):
         delimiter: What separates the fields of a line; one or more characters.
         encoding: The encoding of text, by its name in Python, e.g. `latin-1`.
         header: Whether the first line contains the names of the columns.
-        names: The names of the columns, in order, if the files have no header.
+        names: The names of the columns, in order, if the files have no header; with `header:
+            true`, they replace those in the file.
         comment: Lines that begin with this text are skipped.
         list_separator: What separates the values of a list in text.
     """
