@@ -20,7 +20,7 @@ from components.ingest.catalogue import Catalogue
 from components.ingest.config import IngestConfig
 from components.ingest.counts import Counts
 from components.ingest.interactions import InteractionChecker
-from components.ingest.rejects import kind_of, limited
+from components.ingest.rejects import limited, reason_kind
 from components.ingest.shards import WriteShard, split_by_user
 from components.ingest.sources import InteractionLog
 from components.ingest.sources.log import Rejected
@@ -277,7 +277,7 @@ def _write_rejects(group: tuple[int, Iterable[pa.RecordBatch]], folder: Path) ->
 def _count_reasons(batch: pa.RecordBatch) -> Counts:
     kinds: Counter[str] = Counter()
     for entry in pc.value_counts(batch["reason"]).to_pylist():
-        kinds[kind_of(entry["values"])] += entry["counts"]
+        kinds[reason_kind(entry["values"])] += entry["counts"]
     return Counts(rejects=dict(kinds))
 
 

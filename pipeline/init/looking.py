@@ -14,7 +14,8 @@ from components.ingest.remote import fetched
 from components.ingest.sources.file_search import FoundFile, find_files
 from components.ingest.sources.layout import Layout, look_at
 from components.ingest.sources.log import FILE, ROW
-from components.ingest.sources.reading import FilePart, concat, parts_of, read_part
+from components.ingest.sources.reading import FilePart, parts_of, read_part
+from components.ingest.sources.whole_tables import concat
 from components.shared.contracts.data_profile import ColumnProfile
 from components.shared.profiling.table_summary import TableSummary
 from components.shared.runtime.beam import pipeline_options

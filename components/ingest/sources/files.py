@@ -11,7 +11,8 @@ from components.ingest.sources.column_plan import RATING, Planner, Tables, raise
 from components.ingest.sources.file_search import find_files
 from components.ingest.sources.layout import TableLayout, look_at_table
 from components.ingest.sources.log import InteractionLog
-from components.ingest.sources.reading import ReadFiles, parts_of, read_all, read_part
+from components.ingest.sources.reading import ReadFiles, parts_of, read_part
+from components.ingest.sources.whole_tables import read_all
 from components.shared.contracts.table_needs import TableNeeds
 from components.shared.contracts.tables import (
     REJECTS_SCHEMA,
@@ -61,7 +62,7 @@ def open_files(
         )
         logger.info(f"source.candidates is not set: the log has {candidates.num_rows:,} items")
     if columns.title is None:
-        candidates = candidates.append_column(TITLE, id_text(candidates[columns.candidate_id]))
+        candidates = candidates.append_column(TITLE, id_text(candidates, columns.candidate_id))
     if tables.users is not None:
         users, bad = read_all(tables.users, plan.users)
         rejects.append(bad)

@@ -1,6 +1,5 @@
 """Reads files as record batches: as plain iterators, and as a root transform for Beam."""
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.ingest.parsing import is_text, plain, split_text, unchecked
 from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_text
 from components.ingest.sources.delimited import DelimitedParser, too_long
 from components.ingest.sources.json_lines import JsonParser
@@ -17,7 +17,7 @@ from components.ingest.sources.layout import Layout, TableLayout
 from components.ingest.sources.log import Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
-from components.shared.contracts.tables import REJECTS_SCHEMA, DType
+from components.shared.contracts.tables import DType
 from components.shared.runtime.arrow import one_array
 
 BATCH_ROWS = 65_536
@@ -201,55 +201,29 @@ def _with_all_columns(
             value = layout.file.partitions[name]
             array = pa.repeat(pa.scalar(value, pa.string()), rows)
         elif name in table.column_names:
-            array = plain_text(one_array(table[name]))
+            array = one_array(table[name])
+            if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
+                array = unchecked(array)  # pyarrow 25 has few functions for views
         else:
             array = pa.nulls(rows)
-        if dtype == "list<string>" and _is_text(array.type):
-            # Parquet may hold text that is not UTF-8; its rows are rejected when they are checked.
-            with contextlib.suppress(pa.ArrowInvalid):
-                array = split_text(array, layout.separator(name))
+        if dtype == "list<string>":
+            array = _split(array, layout.separator(name))
         columns[name] = array
     if not columns:
         return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))
     return pa.table(columns)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def plain_text(array: pa.Array) -> pa.Array:
-    """Return text in views as plain text; pyarrow 25 has few functions for views."""
-    if pa.types.is_string_view(array.type):
-        return pc.cast(pc.cast(array, pa.binary_view()), pa.binary()).view(pa.string())
-    if pa.types.is_binary_view(array.type):
-        return pc.cast(array, pa.binary())
-    return array
-
-
-def split_text(array: pa.Array, separator: str) -> pa.Array:
-    """Split text into lists; spaces around elements, and empty elements, are left out.
-
-    Args:
-        array: `(rows,)` text.
-        separator: What separates the elements.
-
-    Returns:
-        `(rows,)` lists of strings, empty where the text is blank; null where it is null.
-    """
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    lists = pc.split_pattern(pc.cast(array, pa.string()), separator)
-    elements = pc.utf8_trim_whitespace(lists.flatten())
-    parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    filled = pc.not_equal(elements, "").to_numpy(zero_copy_only=False)
-    lengths = np.bincount(parents[filled], minlength=len(lists))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), elements.filter(pa.array(filled)), mask=pc.is_null(lists)
-    )
+def _split(array: pa.Array, separator: str) -> pa.Array:
+    """Split text into lists; lists, and a column that has to be checked first, stay as they are."""
+    if not is_text(array.type.value_type if pa.types.is_dictionary(array.type) else array.type):
+        return array
+    try:
+        text = pc.cast(plain(array), pa.string())
+        text.validate(full=True)
+    except pa.ArrowException:
+        return array  # damaged, or not UTF-8, which Parquet may hold: checking the rows says so
+    return split_text(text, separator)
 
 
 class ReadFiles(beam.PTransform):
@@ -300,57 +274,3 @@ class _ReadPart(beam.DoFn):
             yield from rows.combine_chunks().to_batches(max_chunksize=self._batch_rows)
             for batch in records.rejects.to_batches():
                 yield beam.pvalue.TaggedOutput("rejects", batch)
-
-
-def read_all(table: TableLayout, wanted: Mapping[str, DType | None]) -> tuple[pa.Table, pa.Table]:
-    """Read the wanted columns of a small table.
-
-    Returns:
-        The rows with `_file` and `_row`; and a table of `REJECTS_SCHEMA`. A column that
-        has several types is text.
-    """
-    parts = [records for part in parts_of(table.files) for records in read_part(part, wanted)]
-    rows = concat([records.rows for records in parts])
-    rejects = pa.concat_tables(
-        [REJECTS_SCHEMA.empty_table(), *(records.rejects for records in parts)]
-    )
-    if rows is None:
-        empty = {name: pa.array([], pa.string()) for name in wanted}
-        rows = with_row_numbers(pa.table(empty), "", np.empty(0, np.int64))
-    return rows, rejects
-
-
-def concat(tables: list[pa.Table]) -> pa.Table | None:
-    """Join tables with the same names; columns that differ in their types become text."""
-    if not tables:
-        return None
-    columns = {}
-    for name in tables[0].column_names:
-        arrays = [one_array(table[name]) for table in tables]
-        arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in arrays]
-        kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
-        if len(kinds) > 1:
-            kinds = {_common(kinds)}
-        kind = kinds.pop() if kinds else pa.null()
-        columns[name] = pa.chunked_array([_cast(array, kind) for array in arrays], kind)
-    return pa.table(columns)
-
-
-def _common(kinds: set[pa.DataType]) -> pa.DataType:
-    types = pa.types
-    if all(types.is_signed_integer(kind) for kind in kinds):
-        return pa.int64()
-    if all(types.is_floating(kind) for kind in kinds):
-        return pa.float64()
-    if all(_is_list(kind) for kind in kinds):
-        return pa.list_(pa.string())
-    return pa.string()
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-
-
-def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    return array if array.type == kind else pc.cast(array, kind)

@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.ingest.config import FileFormat
+from components.ingest.parsing import parse
 from components.ingest.sources import text_stream
 from components.ingest.sources.file_search import FoundFile, find_files
 from components.ingest.sources.layout import Layout, look_at, look_at_table
-from components.ingest.sources.reading import parts_of, read_all, read_batches, read_part
-from components.shared.contracts.tables import DType
+from components.ingest.sources.reading import parts_of, read_batches, read_part
+from components.ingest.sources.whole_tables import read_all
+from components.shared.contracts.tables import Column, DType
 from components.shared.runtime.errors import InputError
 
 
@@ -484,3 +486,17 @@ def test_batches_are_read_without_a_config(tmp_path: Path) -> None:
     path = written(tmp_path, "user,item\n7,1\n8,2\n")
     [batch] = read_batches(look(path), ["item"])
     assert batch["item"].to_pylist() == ["1", "2"]
+
+
+def test_parts_with_text_of_other_widths_are_joined_though_it_is_not_utf8(tmp_path: Path) -> None:
+    bad = pa.array([b"\xff", b"b"]).view(pa.string())
+    pq.write_table(pa.table({"id": ["1", "2"], "tag": bad}), tmp_path / "a.parquet")
+    wide = pa.array(["c"], pa.large_string())
+    pq.write_table(pa.table({"id": ["3"], "tag": wide}), tmp_path / "b.parquet")
+    large = pa.array([b"\xfe"], pa.large_binary())
+    pq.write_table(pa.table({"id": ["4"], "tag": large}), tmp_path / "c.parquet")
+    layout = look_at_table(find_files(str(tmp_path)), None, "source.candidates")
+    rows, _ = read_all(layout, {"id": None, "tag": None})
+    found = parse(rows["tag"], Column(name="tag", dtype="string"), "|")
+    assert found.values.to_pylist() == [None, "b", "c", None]
+    assert found.missing.to_pylist() == [False] * 4  # so that these rows are rejects
