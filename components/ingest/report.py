@@ -10,6 +10,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.interactions import REJECTED_ITEM, UNKNOWN_ITEM
 from components.ingest.pipeline import Plan
 from components.ingest.rejects import examples
+from components.ingest.settings import ONE_USER, equal_ratings, short_histories
 from components.ingest.shards import DUPLICATE
 from components.ingest.times import UNIT_NAMES, iso
 from components.ingest.window import DataWindow
@@ -128,27 +129,16 @@ def _unusable(
     """Return why tables with rows cannot be used."""
     problems = []
     if statistics.users < 2:
-        problems.append(
-            "The log has only one user. A recommender learns from what several users have in "
-            "common: check that source.columns.query_id names the user's column."
-        )
+        problems.append(ONE_USER)
     if needs is not None and needs.distinct_ratings and len(statistics.ratings) == 1:
-        (rating,) = statistics.ratings
-        problems.append(
-            f"train.loss: every rating is {rating}, so mse would learn only this number. Use loss "
-            "softmax, which learns from who interacted with what."
-        )
+        problems += map(equal_ratings, statistics.ratings)
     empty = [split for split in SPLITS if not statistics.rows[split]]
     if not empty or statistics.users < 2:
         return problems
-    parts, kept = " and ".join(empty), sum(statistics.rows.values())
     if settings.split == "leave_last_out":
-        problems.append(
-            f"ingest.split: leave_last_out needs users with three interactions; "
-            f"{statistics.users:,} of {statistics.users:,} have fewer, so the {parts} part has no "
-            "rows. Use split random or temporal."
-        )
+        problems.append(short_histories(statistics.users))
     else:
+        parts, kept = " and ".join(empty), sum(statistics.rows.values())
         problems.append(
             f"The {parts} part has no rows: {kept:,} rows are too few for "
             f"ingest.split={settings.split} with test_fraction={settings.test_fraction} and "

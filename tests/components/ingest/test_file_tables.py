@@ -14,7 +14,7 @@ from components.ingest.sources.files import open_files
 from components.ingest.sources.reading import ReadFiles
 from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
 from components.shared.contracts.tables import DType
-from components.shared.runtime.errors import InputError
+from components.shared.runtime.errors import InputError, raise_all
 
 COLUMNS = {"query_id": "user", "candidate_id": "item", "rating": "stars", "timestamp": "ts"}
 LOG = "user,item,stars,ts,device,picture\nu1,7,5,30,web,\nu2,7,4,20,app,x\nu1,8,3,10,app,\n"
@@ -45,7 +45,9 @@ def opened(
         elif isinstance(value, list):
             source[key] = [str(folder / path) for path in value]
     config = FilesSource.model_validate({"kind": "files", **source})
-    return open_files(config, batch_rows=100, needs=want)
+    log = open_files(config, batch_rows=100, needs=want)
+    raise_all(log.problems)
+    return log
 
 
 def rows(log: InteractionLog) -> list[dict[str, Any]]:
@@ -274,9 +276,10 @@ def test_all_missing_columns_are_named_at_once(tmp_path: Path) -> None:
         opened(tmp_path, {"log.csv": LOG, "i.csv": "id,name\n7,x\n"}, needs(), candidates="i.csv",
                columns={**COLUMNS, "rating": "score"})  # fmt: skip
     assert str(error.value).splitlines() == [
-        "source.columns.rating: log.csv has no column 'score'. Its columns are user, item, stars, "
-        "ts, device, picture.",
-        "source.columns.candidate_id: i.csv has no column 'item'. Its columns are id, name.",
+        "2 problems:",
+        "  source.columns.rating: log.csv has no column 'score'. Its columns are user, item, "
+        "stars, ts, device, picture.",
+        "  source.columns.candidate_id: i.csv has no column 'item'. Its columns are id, name.",
     ]
 
 
@@ -285,10 +288,11 @@ def test_features_without_a_column_are_named_with_the_columns_there_are(tmp_path
     with pytest.raises(InputError) as error:
         opened(tmp_path, {"log.csv": LOG, "i.csv": ITEMS}, want, candidates="i.csv")
     assert str(error.value).splitlines() == [
-        "features.query.age: source.interactions has no column 'age'. Its columns are user, item, "
-        "stars, ts, device, picture.",
-        "features.candidate.genre: source.candidates has no column 'genre'. Its columns are item, "
-        "name, tags, price, picture.",
+        "2 problems:",
+        "  features.query.age: source.interactions has no column 'age'. Its columns are user, "
+        "item, stars, ts, device, picture.",
+        "  features.candidate.genre: source.candidates has no column 'genre'. Its columns are "
+        "item, name, tags, price, picture.",
     ]
 
 
@@ -306,7 +310,7 @@ def test_types_that_ids_ratings_and_times_cannot_have_are_named(tmp_path: Path) 
         opened(tmp_path, {"l.parquet": table}, needs(), interactions="l.parquet")
     lines = str(error.value).splitlines()
     assert any("'user' of source.interactions has the type list" in line for line in lines)
-    assert any(line.startswith("source.columns.rating: the column 'stars'") for line in lines)
+    assert any(line.startswith("  source.columns.rating: the column 'stars'") for line in lines)
     assert any("a time is a number, ISO 8601 text, a date or a timestamp" in line for line in lines)
 
 
