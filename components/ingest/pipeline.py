@@ -141,8 +141,8 @@ class _Check(beam.DoFn):
             yield checked.rows
         for part in checked.rejects.to_batches():
             yield beam.pvalue.TaggedOutput("rejects", part)
-        if checked.dropped:
-            counts = Counts(dropped=dict(checked.dropped))
+        if checked.dropped or checked.unknown_users:
+            counts = Counts(dropped=dict(checked.dropped), unknown_users=checked.unknown_users)
             yield beam.pvalue.TaggedOutput("dropped", counts)
 
 

@@ -11,7 +11,7 @@ from components.ingest.interactions import REJECTED_ITEM, UNKNOWN_ITEM
 from components.ingest.pipeline import Plan
 from components.ingest.rejects import examples
 from components.ingest.settings import ONE_USER, equal_ratings, short_histories
-from components.ingest.shards import DUPLICATE
+from components.ingest.shards import DUPLICATE, REPEATED
 from components.ingest.times import UNIT_NAMES, iso
 from components.ingest.window import DataWindow
 from components.shared.contracts.statistics import Statistics
@@ -59,6 +59,11 @@ def _report(statistics: Statistics, plan: Plan) -> None:
     if plan.rules.times.limited:
         unit = UNIT_NAMES[plan.rules.times.unit]
         logger.info(f"times are {unit}, from {iso(first)} to {iso(last)}")
+    if statistics.unknown_users:
+        logger.warning(
+            f"{statistics.unknown_users:,} interactions are of users that source.users does not "
+            "have: they are kept, without values of the user's features"
+        )
     train, validation, test = (statistics.rows[split] for split in SPLITS)
     rejected, dropped = (sum(c.values()) for c in (statistics.rejects, statistics.dropped))
     logger.info(
@@ -128,6 +133,15 @@ def _unusable(
 ) -> list[str]:
     """Return why tables with rows cannot be used."""
     problems = []
+    checked = (
+        sum(statistics.rows.values()) + statistics.outside_window
+        + statistics.rejects.get(DUPLICATE, 0) + statistics.dropped.get(REPEATED, 0)
+    )  # fmt: skip
+    if statistics.unknown_users == checked:
+        problems.append(
+            f"source.users: it has none of the users of {checked:,} interactions. Check that "
+            "source.columns.users_id names the ids of source.columns.query_id."
+        )
     if statistics.users < 2:
         problems.append(ONE_USER)
     if needs is not None and needs.distinct_ratings and len(statistics.ratings) == 1:
