@@ -16,6 +16,7 @@ from components.ingest.validation import Reasons, Rules, check_rows
 from components.shared.contracts.missing import missing_value
 from components.shared.contracts.tables import CANDIDATE_INDEX, REJECTS_SCHEMA, Column, Schema
 from components.shared.runtime.arrow import one_array
+from components.shared.runtime.clean_text import one_line
 
 UNKNOWN_ITEM = "unknown item"
 # The log is right; the catalogue is what has to be corrected.
@@ -109,9 +110,7 @@ class InteractionChecker:
             pc.is_valid(event), pc.invert(pc.is_in(event, pa.array(self._feedback.weights)))
         )
         for entry in pc.value_counts(event.filter(other)).to_pylist():
-            name = entry["values"]
-            if len(name) > _EVENT_CHARACTERS:
-                name = f"{name[:_EVENT_CHARACTERS]}…"
+            name = one_line(entry["values"], _EVENT_CHARACTERS)
             dropped[f"{column.name} {name}"] += entry["counts"]
         return table.filter(pc.invert(other))
 

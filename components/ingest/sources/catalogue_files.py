@@ -48,7 +48,7 @@ def read_catalogues(
     for table, wanted_of_table in others:
         more, rejects = read_all(table, wanted_of_table)
         more_ids = id_text(more, candidate_id)
-        all_rejects += [rejects, _repeated(more, more_ids)]
+        all_rejects += [rejects, _unused(more, more_ids, candidate_id)]
         position = pc.index_in(ids, pc.drop_null(more_ids)) if len(more_ids) else None
         valid = np.flatnonzero(pc.is_valid(more_ids).to_numpy(zero_copy_only=False))
         for name in wanted_of_table:
@@ -66,19 +66,19 @@ def read_catalogues(
     return rows, pa.concat_tables(all_rejects)
 
 
-def _repeated(rows: pa.Table, ids: pa.Array) -> pa.Table:
-    """Return the rows after the first of each id as rejects."""
+def _unused(rows: pa.Table, ids: pa.Array, candidate_id: str) -> pa.Table:
+    """Return the rows without an id, and those after the first of each id, as rejects."""
     _, first = np.unique(ids.fill_null("").to_numpy(zero_copy_only=False), return_index=True)
-    repeated = np.ones(len(ids), bool)
-    repeated[first] = False
-    bad = rows.filter(pa.array(repeated))
-    texts = ids.filter(pa.array(repeated)).fill_null("")
+    is_first = np.zeros(len(ids), bool)
+    is_first[first] = True
+    unused = pc.or_(pc.is_null(ids), pa.array(~is_first))
+    bad, texts = rows.filter(unused), ids.filter(unused)
     return pa.table(
         {
             "file": pc.cast(bad[FILE], pa.string()),
             "row": bad[ROW],
-            "reason": pa.repeat("duplicate item", bad.num_rows),
-            "record": texts,
+            "reason": pc.if_else(pc.is_null(texts), f"missing {candidate_id}", "duplicate item"),
+            "record": texts.fill_null(""),
         },
         schema=REJECTS_SCHEMA,
     )

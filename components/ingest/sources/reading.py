@@ -161,6 +161,9 @@ def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
     file = layout.file
     with opened(file.path, file.name, layout.compression) as stream:
         for block in utf8_lines(stream, text.encoding):
+            if isinstance(block, TooLong) and skip:  # a header with very many columns
+                skip, line = skip - 1, line + 1
+                continue
             if isinstance(block, TooLong):
                 if rest:
                     lines = rest.count(b"\n")

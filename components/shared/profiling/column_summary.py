@@ -169,7 +169,7 @@ def _counts(values: Sequence[str] | pa.Array, rows: Sequence[int] | pa.Array) ->
 
 def _of_values(array: pa.Array, kind: Kind) -> ColumnSummary:
     if kind == "text":
-        array = pc.cast(array, pa.string())
+        array = _readable(array)
         missing = pc.equal(pc.utf8_trim_whitespace(array), "")
     elif kind == "number":
         array = pc.cast(array, _computable(array.type))
@@ -188,6 +188,20 @@ def _of_values(array: pa.Array, kind: Kind) -> ColumnSummary:
         summary.words = int((words * rows).sum())
         summary.longest = int(words.max(initial=0))
     return summary
+
+
+def _readable(array: pa.Array) -> pa.Array:
+    """Return text as `string`; bytes that are not UTF-8, which Parquet may hold, are replaced."""
+    try:
+        array = pc.cast(array, pa.string())
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        if pa.types.is_string_view(array.type):
+            array = pc.cast(array, pa.binary_view())
+        values = pc.cast(array, pa.large_binary()).to_pylist()
+        texts = [None if value is None else value.decode(errors="replace") for value in values]
+        return pa.array(texts, pa.string())
+    return array
 
 
 def _computable(type_: pa.DataType) -> pa.DataType:

@@ -169,6 +169,18 @@ def test_columns_of_several_catalogues_are_joined_by_the_items_of_the_first(tmp_
     assert dtypes(log)["price"] == "float32"
 
 
+def test_rows_of_further_catalogues_that_no_item_can_have_are_rejects(tmp_path: Path) -> None:
+    log = opened(
+        tmp_path,
+        {"log.csv": LOG, "items.csv": "item\n7\n8\n",
+         "more.csv": "item,price\n,1\n7,2\n7,3\n ,4\n"},
+        needs({}, price=["float32"]), candidates=["items.csv", "more.csv"],
+    )  # fmt: skip
+    assert [(r["row"], r["reason"]) for r in log.rejects.to_pylist()] == [
+        (2, "missing item"), (4, "duplicate item"), (5, "missing item"),
+    ]  # fmt: skip
+
+
 def test_users_may_have_a_table_of_their_own(tmp_path: Path) -> None:
     users = "user_id:token\tage:float\tlikes:token_seq\nu1\t30\trock pop\nu2\t\t\n"
     log = opened(
