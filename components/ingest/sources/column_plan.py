@@ -131,10 +131,9 @@ class Planner:
         title: int,
     ) -> Schema:
         """Give the columns their types; features whose columns cannot have one are left out."""
-        columns = self._columns
-        people_types = self._types(people, self._needs.query if self._needs else {})
-        candidate_needs = self._needs.candidate if self._needs else {}
-        item_types = [self._types(table, candidate_needs) for table in item_tables]
+        columns, needs = self._columns, self._needs or TableNeeds()
+        people_types = self._types(people, needs.query)
+        item_types = [self._types(table, needs.candidate) for table in item_tables]
         if columns.title is not None:
             item_types[title].check(columns.title, _TEXTS, "title", "a title is text")
         schema = Schema(

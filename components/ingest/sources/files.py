@@ -10,7 +10,7 @@ import pyarrow as pa
 from components.ingest.config import FileFormat, FilesSource
 from components.ingest.sources.catalogue_files import id_text, items_of_log, read_catalogues
 from components.ingest.sources.column_names import RATING
-from components.ingest.sources.column_plan import Planner, Tables
+from components.ingest.sources.column_plan import Plan, Planner, Tables
 from components.ingest.sources.file_search import find_files
 from components.ingest.sources.layout import TableLayout, look_at_table
 from components.ingest.sources.log import InteractionLog
@@ -47,44 +47,65 @@ def open_files(
     tables = _with_declared_keys(config, needs, _look_at_all(config))
     plan = Planner(config, needs, tables).plan()
     tables, problems = tables.without(plan.refused), [*plan.problems]
-    columns = config.columns
-    nothing = pa.table({}), REJECTS_SCHEMA.empty_table()
-    (candidates, bad_items), (users, bad_users) = nothing, nothing
     if not _has_records(tables.log):
         problems.append(
             f"source.interactions: {config.interactions} has no rows: there are no interactions "
             "to learn from."
         )
-    if _has(tables.catalogues[:1], columns.candidate_id):
-        candidates, bad_items = read_catalogues(
-            list(zip(tables.catalogues, plan.catalogues, strict=True)), columns.candidate_id
-        )
-    elif not tables.catalogues and not problems:  # else a log is not read for its items alone
-        latest = config.item_values == "latest"
-        candidates = items_of_log(
-            tables.log, plan.items, columns.candidate_id, columns.timestamp, latest
-        )
-        logger.info(f"source.candidates is not set: the log has {candidates.num_rows:,} items")
-    if columns.title is None and candidates.num_columns:
-        candidates = candidates.append_column(TITLE, id_text(candidates, columns.candidate_id))
-    if tables.users is not None and _has([tables.users], columns.query_id):
-        users, bad_users = read_all(tables.users, plan.users)
+    try:
+        candidates, bad_items = _items(config, tables, plan, bool(problems))
+        users, bad_users = _people(config, tables, plan)
+    except InputError as error:
+        raise_all([*problems, str(error)])
+        raise
     constants = {}
-    if columns.rating is None:
+    if config.columns.rating is None:
         constants[RATING] = pa.scalar(1.0, pa.float32())
-    if columns.timestamp is None:
+    if config.columns.timestamp is None:
         constants[TIMESTAMP] = pa.scalar(0, pa.int64())
     return InteractionLog(
         schema=plan.schema,
         interactions=ReadFiles(tables.log, plan.log, constants, batch_rows),
         candidates=candidates,
-        users=users if users.num_columns else None,
+        users=users,
         rejects=pa.concat_tables([bad_items, bad_users]),
         files=config,
         batches=partial(_batches, tables.log),
         problems=problems,
         refused=plan.refused_features,
     )
+
+
+def _items(
+    config: FilesSource, tables: Tables, plan: Plan, has_problems: bool
+) -> tuple[pa.Table, pa.Table]:
+    """Read the candidates; none if their id is unusable.
+
+    With a problem, a log is not read for its items alone.
+    """
+    columns, rejects = config.columns, REJECTS_SCHEMA.empty_table()
+    if _has(tables.catalogues[:1], columns.candidate_id):
+        candidates, rejects = read_catalogues(
+            list(zip(tables.catalogues, plan.catalogues, strict=True)), columns.candidate_id
+        )
+    elif not tables.catalogues and not has_problems:
+        latest = config.item_values == "latest"
+        candidates = items_of_log(
+            tables.log, plan.items, columns.candidate_id, columns.timestamp, latest
+        )
+        logger.info(f"source.candidates is not set: the log has {candidates.num_rows:,} items")
+    else:
+        return pa.table({}), rejects
+    if columns.title is None:
+        candidates = candidates.append_column(TITLE, id_text(candidates, columns.candidate_id))
+    return candidates, rejects
+
+
+def _people(config: FilesSource, tables: Tables, plan: Plan) -> tuple[pa.Table | None, pa.Table]:
+    """Read the table of users, if there is one and its id is usable."""
+    if tables.users is None or not _has([tables.users], config.columns.query_id):
+        return None, REJECTS_SCHEMA.empty_table()
+    return read_all(tables.users, plan.users)
 
 
 def _has(tables: list[TableLayout], column: str) -> bool:

@@ -295,6 +295,20 @@ def test_all_missing_columns_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_damaged_catalogue_is_named_with_missing_columns(tmp_path: Path) -> None:
+    items = pa.table({"item": [str(number) for number in range(1000)]})
+    pq.write_table(items, tmp_path / "i.parquet", compression="none", write_page_checksum=True)
+    content = bytearray((tmp_path / "i.parquet").read_bytes())
+    content[200] ^= 0xFF
+    with pytest.raises(InputError) as error:
+        opened(tmp_path, {"log.csv": LOG, "i.parquet": bytes(content)}, needs(),
+               candidates="i.parquet", columns={**COLUMNS, "rating": "score"})  # fmt: skip
+    lines = str(error.value).splitlines()
+    assert lines[0] == "2 problems:"
+    assert lines[1].startswith("  source.columns.rating: log.csv has no column 'score'.")
+    assert lines[2].startswith("  i.parquet is not a Parquet file, or is damaged (")
+
+
 def test_features_without_a_column_are_named_with_the_columns_there_are(tmp_path: Path) -> None:
     want = needs({"age": ["float32"], "hour_of_day": ["int64"]}, genre=["string"])
     with pytest.raises(InputError) as error:
