@@ -37,6 +37,7 @@ class Counts(BaseModel):
         rejects: Number of rejected rows by reason.
         dropped: Number of rows that are left out as configured, by reason.
         outside_window: Number of interactions outside the data window.
+        unknown_users: Number of good rows whose user the table of users does not have.
     """
 
     rows: dict[Part, int] = {}
@@ -46,6 +47,7 @@ class Counts(BaseModel):
     rejects: dict[str, int] = {}
     dropped: dict[str, int] = {}
     outside_window: int = 0
+    unknown_users: int = 0
 
     @classmethod
     def added(cls, parts: Iterable["Counts"]) -> "Counts":
@@ -54,7 +56,7 @@ class Counts(BaseModel):
         ratings: Counter[float] = Counter()
         rejects: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
-        users = outside = 0
+        users = outside = unknown = 0
         times: dict[Part, tuple[int, int]] = {}
         for part in parts:
             rows.update(part.rows)
@@ -63,10 +65,12 @@ class Counts(BaseModel):
             dropped.update(part.dropped)
             users += part.users
             outside += part.outside_window
+            unknown += part.unknown_users
             for split, (first, last) in part.times.items():
                 so_far = times.get(split, (first, last))
                 times[split] = min(first, so_far[0]), max(last, so_far[1])
         return cls(
             rows=dict(rows), users=users, ratings=lowest(ratings), times=times,
             rejects=most_frequent(rejects), dropped=most_frequent(dropped), outside_window=outside,
+            unknown_users=unknown,
         )  # fmt: skip

@@ -10,6 +10,7 @@ from components.ingest.catalogue import Catalogue, check_catalogue, list_separat
 from components.ingest.config import IngestConfig
 from components.ingest.context import with_context
 from components.ingest.pipeline import Plan
+from components.ingest.row_look import rows_show
 from components.ingest.settings import candidate_problems, setting_problems
 from components.ingest.sources import InteractionLog
 from components.ingest.times import (
@@ -26,9 +27,11 @@ from components.ingest.window import DataWindow
 from components.shared.contracts.derived_columns import DERIVED
 from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
 from components.shared.contracts.tables import Column, Schema
-from components.shared.runtime.errors import InputError, in_one_message
+from components.shared.runtime.errors import InputError, raise_all
 
 logger = logging.getLogger(__name__)
+
+_FIRST_ROWS = 1000
 
 
 def look(
@@ -50,7 +53,7 @@ def look(
     Raises:
         InputError: If anything cannot work; the message names everything that cannot.
     """
-    problems: list[str] = []
+    problems = [*log.problems]
     if log.files is not None:
         problems += setting_problems(log.files, settings, not window.is_open, needs)
     schema = needed_columns(log.schema, needs)
@@ -60,7 +63,7 @@ def look(
     except InputError as error:
         problems.append(str(error))
     if needs is not None:
-        problems += _unfit_columns(needs, log.schema, derived)
+        problems += _unfit_columns(needs, log, derived)
     times = SECONDS
     try:
         times = _times(log)
@@ -68,13 +71,15 @@ def look(
         problems.append(str(error))
     catalogue = None
     try:
-        catalogue = check_catalogue(log, schema, needs)
+        if log.candidates.num_rows or not log.problems:
+            catalogue = check_catalogue(log, schema, needs)
     except InputError as error:
         problems.append(str(error))
     if catalogue is not None and needs is not None:
         problems += candidate_problems(catalogue.candidates.num_rows, needs)
     if problems or catalogue is None:
-        raise InputError(in_one_message(problems))
+        raise_all([*problems, *rows_show(log, schema, settings, needs)])
+    assert catalogue is not None
     query_needs = needs.query if needs else None
     rules = Rules.of(query_needs, list_separator(log, "interactions"), times)
     return Plan(settings, derived, rules, window, seed), catalogue
@@ -101,15 +106,18 @@ def needed_columns(schema: Schema, needs: TableNeeds | None) -> Schema:
     )
 
 
-def _unfit_columns(needs: TableNeeds, source: Schema, derived: Schema) -> list[str]:
-    """Return why features cannot have their columns."""
+def _unfit_columns(needs: TableNeeds, log: InteractionLog, derived: Schema) -> list[str]:
+    """Return why features cannot have their columns, unless the source says it."""
     problems = []
+    source = log.schema
     for side, of_side, columns in (
         ("query", needs.query, [*source.query, *(c for c in derived.query if c.derived)]),
         ("candidate", needs.candidate, source.candidate),
     ):
         by_name = {column.name: column for column in columns}
         for name, need in of_side.items():
+            if f"features.{side}.{name}" in log.refused:
+                continue
             if name not in by_name:
                 setting = DERIVED.get(name) if side == "query" else None
                 problems.append(
@@ -148,9 +156,10 @@ def _times(log: InteractionLog) -> Times:
     name, unit = log.files.columns.timestamp, log.files.columns.timestamp_unit
     if unit != "auto":
         return Times(unit)
-    if log.first_rows is None or name not in log.first_rows.column_names:
+    rows = None if log.batches is None else next(iter(log.batches([name])), None)
+    if rows is None:
         return Times.plausible("s")
-    first = log.first_rows[name]
+    first = rows[name].slice(0, _FIRST_ROWS)
     numbers = len(plain_numbers(first)) > 0
     found = find_unit(first)
     times = Times.plausible(found or "s")

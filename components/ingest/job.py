@@ -116,5 +116,6 @@ def _statistics(counts: Counts, candidates: int, tables_folder: Path) -> Statist
         rejects=dict(sorted(counts.rejects.items())),
         dropped=dict(sorted(counts.dropped.items())),
         outside_window=counts.outside_window,
+        unknown_users=counts.unknown_users,
         fingerprint=hash_files(tables_folder, files)[:16],
     )

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from components.shared.contracts.tables import Column, DType
 from components.shared.runtime.arrow import one_array
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.number_text import numbers_in
 
-_FLOAT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
-_INTEGER = r"^\s*[+-]?\d{1,19}(\.0*)?\s*$"
+_INTEGER = r"^[+-]?\d{1,19}(\.0*)?$"
 _LARGEST = str(np.iinfo(np.int64).max)  # 19 digits
 
 EXPECTED: dict[DType, str] = {
@@ -96,7 +96,7 @@ def is_text(kind: pa.DataType) -> bool:
 def utf8(array: pa.Array) -> pa.Array:
     """Convert text or bytes to `string`; what is not UTF-8 becomes null."""
     if not pa.types.is_string(array.type):
-        array = _small(array)
+        array = unchecked(array)
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
@@ -105,8 +105,8 @@ def utf8(array: pa.Array) -> pa.Array:
     return array
 
 
-def _small(array: pa.Array) -> pa.Array:
-    """Return `string` values without checking them."""
+def unchecked(array: pa.Array) -> pa.Array:
+    """Convert text or bytes to `string` without checking that they are UTF-8."""
     if pa.types.is_large_string(array.type):  # a cast would check them
         array = pc.cast(array, pa.large_binary())
     elif pa.types.is_string_view(array.type):
@@ -155,7 +155,7 @@ def _lists(array: pa.Array, separator: str) -> Parsed:
     if is_text(kind):
         text, missing = _as_text(array)
         # Text without an element is an empty list.
-        return Parsed(_with_elements(pc.split_pattern(text, separator), trim=True), missing)
+        return Parsed(split_text(text, separator), missing)
     missing = pc.is_null(array)
     if pa.types.is_null(kind):
         return Parsed(pa.nulls(len(array), pa.list_(pa.string())), missing)
@@ -167,6 +167,19 @@ def _lists(array: pa.Array, separator: str) -> Parsed:
     elif not pa.types.is_list(kind):
         raise pa.ArrowNotImplementedError("not a list")
     return Parsed(_with_elements(array, trim=False), missing)
+
+
+def split_text(text: pa.Array, separator: str) -> pa.Array:
+    """Split text into lists; spaces around elements, and empty elements, are left out.
+
+    Args:
+        text: `(rows,) string`.
+        separator: What separates the elements.
+
+    Returns:
+        `(rows,)` lists of strings, empty where the text is blank; null where it is null.
+    """
+    return _with_elements(pc.split_pattern(text, separator), trim=True)
 
 
 def _with_elements(lists: pa.Array, trim: bool) -> pa.Array:
@@ -257,12 +270,11 @@ def parse_numbers(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.
 
 
 def _numbers_of_text(text: pa.Array, dtype: pa.DataType) -> pa.Array:
-    integer = pa.types.is_integer(dtype)
-    is_number = pc.match_substring_regex(text, _INTEGER if integer else _FLOAT)
-    array = pc.utf8_trim_whitespace(pc.if_else(is_number, text, None))
+    if not pa.types.is_integer(dtype):
+        return _finite(numbers_in(text), dtype)
+    text = pc.utf8_trim_whitespace(text)
+    array = pc.if_else(pc.match_substring_regex(text, _INTEGER), text, None)
     array = pc.utf8_ltrim(array, "+")  # which a cast does not accept
-    if not integer:
-        return _finite(pc.cast(array, pa.float64()), dtype)
     array = pc.replace_substring_regex(array, r"\.0*$", "")
     digits = pc.utf8_ltrim(array, "-")
     wide = pc.equal(pc.binary_length(digits), len(_LARGEST))

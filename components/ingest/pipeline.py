@@ -20,7 +20,7 @@ from components.ingest.catalogue import Catalogue
 from components.ingest.config import IngestConfig
 from components.ingest.counts import Counts
 from components.ingest.interactions import InteractionChecker
-from components.ingest.rejects import kind_of, limited
+from components.ingest.rejects import limited, reason_kind
 from components.ingest.shards import WriteShard, split_by_user
 from components.ingest.sources import InteractionLog
 from components.ingest.sources.log import Rejected
@@ -141,8 +141,8 @@ class _Check(beam.DoFn):
             yield checked.rows
         for part in checked.rejects.to_batches():
             yield beam.pvalue.TaggedOutput("rejects", part)
-        if checked.dropped:
-            counts = Counts(dropped=dict(checked.dropped))
+        if checked.dropped or checked.unknown_users:
+            counts = Counts(dropped=dict(checked.dropped), unknown_users=checked.unknown_users)
             yield beam.pvalue.TaggedOutput("dropped", counts)
 
 
@@ -277,7 +277,7 @@ def _write_rejects(group: tuple[int, Iterable[pa.RecordBatch]], folder: Path) ->
 def _count_reasons(batch: pa.RecordBatch) -> Counts:
     kinds: Counter[str] = Counter()
     for entry in pc.value_counts(batch["reason"]).to_pylist():
-        kinds[kind_of(entry["values"])] += entry["counts"]
+        kinds[reason_kind(entry["values"])] += entry["counts"]
     return Counts(rejects=dict(kinds))
 
 

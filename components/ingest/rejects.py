@@ -43,12 +43,12 @@ def rejects_of(rows: pa.Table, reasons: pa.Array) -> pa.Table:
     )
 
 
-def kind_of(reason: str) -> str:
+def reason_kind(reason: str) -> str:
     """Return a reason without the value that it shows.
 
     Example:
     ```python
-    assert kind_of('age must be a finite number, not "old"') == "age must be a finite number"
+    assert reason_kind('age must be a finite number, not "old"') == "age must be a finite number"
     ```
     """
     return reason.partition(f'{BUT_IS}"')[0]
@@ -90,7 +90,7 @@ def examples(rejects: pa.Table, at_most: int = 5) -> str:
         return ""
     first: dict[str, int] = {}
     for row, reason in enumerate(rejects["reason"].to_pylist()):
-        first.setdefault(kind_of(reason), row)
+        first.setdefault(reason_kind(reason), row)
     chosen = list(first.values())[:at_most]
     others = (row for row in range(rejects.num_rows) if row not in chosen)
     chosen += [row for row, _ in zip(others, range(at_most - len(chosen)), strict=False)]

@@ -10,7 +10,8 @@ from components.ingest.config import IngestConfig
 from components.ingest.interactions import REJECTED_ITEM, UNKNOWN_ITEM
 from components.ingest.pipeline import Plan
 from components.ingest.rejects import examples
-from components.ingest.shards import DUPLICATE
+from components.ingest.settings import ONE_USER, equal_ratings, short_histories
+from components.ingest.shards import DUPLICATE, REPEATED
 from components.ingest.times import UNIT_NAMES, iso
 from components.ingest.window import DataWindow
 from components.shared.contracts.statistics import Statistics
@@ -58,6 +59,11 @@ def _report(statistics: Statistics, plan: Plan) -> None:
     if plan.rules.times.limited:
         unit = UNIT_NAMES[plan.rules.times.unit]
         logger.info(f"times are {unit}, from {iso(first)} to {iso(last)}")
+    if statistics.unknown_users:
+        logger.warning(
+            f"{statistics.unknown_users:,} interactions are of users that source.users does not "
+            "have: they are kept, without values of the user's features"
+        )
     train, validation, test = (statistics.rows[split] for split in SPLITS)
     rejected, dropped = (sum(c.values()) for c in (statistics.rejects, statistics.dropped))
     logger.info(
@@ -127,28 +133,26 @@ def _unusable(
 ) -> list[str]:
     """Return why tables with rows cannot be used."""
     problems = []
+    checked = (
+        sum(statistics.rows.values()) + statistics.outside_window
+        + statistics.rejects.get(DUPLICATE, 0) + statistics.dropped.get(REPEATED, 0)
+    )  # fmt: skip
+    if statistics.unknown_users == checked:
+        problems.append(
+            f"source.users: it has none of the users of {checked:,} interactions. Check that "
+            "source.columns.users_id names the ids of source.columns.query_id."
+        )
     if statistics.users < 2:
-        problems.append(
-            "The log has only one user. A recommender learns from what several users have in "
-            "common: check that source.columns.query_id names the user's column."
-        )
+        problems.append(ONE_USER)
     if needs is not None and needs.distinct_ratings and len(statistics.ratings) == 1:
-        (rating,) = statistics.ratings
-        problems.append(
-            f"train.loss: every rating is {rating}, so mse would learn only this number. Use loss "
-            "softmax, which learns from who interacted with what."
-        )
+        problems += map(equal_ratings, statistics.ratings)
     empty = [split for split in SPLITS if not statistics.rows[split]]
     if not empty or statistics.users < 2:
         return problems
-    parts, kept = " and ".join(empty), sum(statistics.rows.values())
     if settings.split == "leave_last_out":
-        problems.append(
-            f"ingest.split: leave_last_out needs users with three interactions; "
-            f"{statistics.users:,} of {statistics.users:,} have fewer, so the {parts} part has no "
-            "rows. Use split random or temporal."
-        )
+        problems.append(short_histories(statistics.users))
     else:
+        parts, kept = " and ".join(empty), sum(statistics.rows.values())
         problems.append(
             f"The {parts} part has no rows: {kept:,} rows are too few for "
             f"ingest.split={settings.split} with test_fraction={settings.test_fraction} and "

@@ -1,4 +1,4 @@
-"""What the settings alone show to be impossible, before any data is read."""
+"""What cannot work: settings on their own, and with what the data has."""
 
 from components.ingest.config import (
     FilesSource,
@@ -34,6 +34,29 @@ def setting_problems(
     if isinstance(source, SampleSource) and needs is not None:
         problems += candidate_problems(source.items, needs)
     return problems
+
+
+ONE_USER = (
+    "The log has only one user. A recommender learns from what several users have in common: check "
+    "that source.columns.query_id names the user's column."
+)
+
+
+def equal_ratings(rating: str) -> str:
+    """Return why a loss cannot learn ratings that are all the same."""
+    return (
+        f"train.loss: every rating is {rating}, so mse would learn only this number. Use loss "
+        "softmax, which learns from who interacted with what."
+    )
+
+
+def short_histories(users: int) -> str:
+    """Return why no user has rows for each split of `leave_last_out`."""
+    return (
+        f"ingest.split: leave_last_out needs users with three interactions; {users:,} of "
+        f"{users:,} have fewer, so the validation and test part has no rows. Use split random or "
+        "temporal."
+    )
 
 
 def candidate_problems(candidates: int, needs: TableNeeds) -> list[str]:

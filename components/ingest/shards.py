@@ -20,6 +20,7 @@ DUPLICATE = "duplicate"
 REPEATED = "repeated interaction, in histories only"
 
 _FILE_RANK = "_file_rank"
+_REJECTS_AT_ONCE = 65_536
 
 
 def split_by_user(rows: pa.Table, query_id: str, shards: int) -> Iterator[tuple[int, pa.Table]]:
@@ -78,9 +79,10 @@ class WriteShard(beam.DoFn):
         schema, settings = self._schema, self._settings
         rows = _ordered(parts, schema)
         if settings.duplicates == "reject":
-            rows, rejects = _latest_of_each(rows, schema.role("query_id").name)
-            for batch in rejects.to_batches():
+            stays = pa.array(_is_latest(rows, schema.role("query_id").name))
+            for batch in _duplicates(rows.filter(pc.invert(stays))):
                 yield beam.pvalue.TaggedOutput("rejects", batch)
+            rows = rows.filter(stays)
         latest = np.ones(rows.num_rows, bool)
         if settings.duplicates == "history":
             latest = _is_latest(rows, schema.role("query_id").name)
@@ -160,12 +162,11 @@ def _file_rank(rows: pa.Table) -> pa.Array:
     return pa.array(ranks[files.indices.to_numpy()].astype(np.int32))
 
 
-def _latest_of_each(rows: pa.Table, query_id: str) -> tuple[pa.Table, pa.Table]:
-    """Keep the last row of each user and item; rows are ordered by time."""
-    stays = _is_latest(rows, query_id)
-    repeated = rows.filter(pa.array(~stays))
-    reasons = pa.array([DUPLICATE] * repeated.num_rows, pa.string())
-    return rows.filter(pa.array(stays)), rejects_of(repeated, reasons)
+def _duplicates(rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Return rows as rejects, some at a time: their records pass through Python."""
+    for first in range(0, rows.num_rows, _REJECTS_AT_ONCE):
+        some = rows.slice(first, _REJECTS_AT_ONCE)
+        yield from rejects_of(some, pa.repeat(DUPLICATE, some.num_rows)).to_batches()
 
 
 def _is_latest(rows: pa.Table, query_id: str) -> np.ndarray:

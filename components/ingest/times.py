@@ -14,6 +14,7 @@ from components.ingest.config import TimestampUnit
 from components.ingest.parsing import Parsed, is_text, plain, utf8
 from components.shared.runtime.arrow import one_array
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.number_text import numbers_in
 
 UNIT_NAMES: dict[TimestampUnit, str] = {
     "s": "seconds",
@@ -27,7 +28,6 @@ PER_SECOND: dict[TimestampUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 
 _EARLIEST = 631_152_000  # 1990-01-01
 _DAY = 24 * 3600
 _YEAR_1, _YEAR_10_000 = -62_135_596_800, 253_402_300_800
-_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _WHOLE = r"^[+-]?\d{1,18}$"
 _ISO = (
     r"^(?P<date>\d{4}-\d{2}-\d{2})"
@@ -134,9 +134,7 @@ def plain_numbers(values: pa.ChunkedArray) -> np.ndarray:
     """Return the plain numbers among times: `(numbers,) float64`."""
     array = plain(one_array(values))
     if is_text(array.type):
-        text = pc.utf8_trim_whitespace(utf8(array))
-        array = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None)
-        array = pc.cast(pc.utf8_ltrim(array, "+"), pa.float64())
+        array = numbers_in(utf8(array))
     elif not _is_number(array.type):
         return np.empty(0)
     numbers = pc.cast(pc.drop_null(array), pa.float64(), safe=False).to_numpy(zero_copy_only=False)
@@ -202,13 +200,11 @@ def _in_range(seconds: pa.Array) -> pa.Array:
 
 def _of_text(text: pa.Array, unit: TimestampUnit) -> pa.Array:
     """Convert text: whole numbers exactly, other numbers, and ISO 8601."""
-    unsigned = pc.utf8_ltrim(text, "+")
-    whole = pc.if_else(pc.match_substring_regex(text, _WHOLE), unsigned, None)
-    found = _whole(pc.cast(whole, pa.int64()), unit)
+    whole = pc.if_else(pc.match_substring_regex(text, _WHOLE), text, None)
+    found = _whole(pc.cast(pc.utf8_ltrim(whole, "+"), pa.int64()), unit)
     if found.null_count == text.null_count:
         return found
-    number = pc.if_else(pc.match_substring_regex(text, _NUMBER), unsigned, None)
-    found = pc.coalesce(found, _fractional(pc.cast(number, pa.float64()), unit))
+    found = pc.coalesce(found, _fractional(numbers_in(text), unit))
     if found.null_count == text.null_count:
         return found
     return pc.coalesce(found, _of_iso(text))

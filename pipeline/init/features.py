@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from components.adapt.columns import name_problem
 from components.ingest.config import TimestampUnit
-from components.ingest.sources.column_plan import reserved_names
+from components.ingest.sources.column_names import reserved_names
 from components.ingest.times import PER_SECOND, UNIT_NAMES, iso
 from components.shared.features.config import Side
 from pipeline.init.roles import Roles

@@ -48,7 +48,7 @@ def check(text: str, local: Mapping[str, str]) -> None:
         "query": column_problems(config.features.query, plan.schema.query, "query"),
         "candidate": column_problems(config.features.candidate, plan.schema.candidate, "candidate"),
     }
-    problems = [*sides["query"], *sides["candidate"]]
+    problems = [*plan.problems, *sides["query"], *sides["candidate"]]
     if problems:
         raise InputError(_refusal(in_one_message(problems)))
 

@@ -7,61 +7,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.ingest.parsing import parse, plain, utf8
 from components.ingest.sources.column_types import kind_of
 from components.ingest.sources.joining import concat
 from components.ingest.sources.layout import TableLayout
 from components.ingest.sources.log import FILE, ROW
-from components.ingest.sources.reading import parts_of, read_all, read_part
+from components.ingest.sources.reading import parts_of, read_part
+from components.ingest.sources.whole_tables import read_all
 from components.ingest.times import parse_times
-from components.shared.contracts.tables import REJECTS_SCHEMA, DType
+from components.shared.contracts.tables import REJECTS_SCHEMA, Column, DType
 from components.shared.runtime.arrow import one_array
 from components.shared.runtime.errors import InputError
+from components.shared.runtime.number_text import numbers_in
 
 logger = logging.getLogger(__name__)
 
 _ROWS_AT_A_TIME = 1_000_000
 
 
-def id_text(values: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """Return ids as text, to compare those of different types; null if they are missing.
-
-    Raises:
-        InputError: If the column is damaged.
-    """
-    array = one_array(values)
-    try:
-        if pa.types.is_dictionary(array.type):
-            array.validate(full=True)
-            array = array.dictionary_decode()
-        if pa.types.is_string(array.type):
-            array.validate(full=True)
-    except pa.ArrowInvalid:
-        array = _only_utf8(array)
-    if not pa.types.is_string(array.type):
-        try:
-            array = pc.cast(array, pa.string())
-        except pa.ArrowInvalid:
-            array = _only_utf8(array)
-    array = pc.utf8_trim_whitespace(array)
-    return pc.if_else(pc.equal(array, ""), None, array)
-
-
-def _only_utf8(array: pa.Array) -> pa.Array:
-    """Return text with null for what is not UTF-8."""
-    try:
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        raw = pc.cast(array, pa.large_binary()).to_pylist()
-    except (pa.ArrowException, IndexError) as error:
-        raise InputError(f"A column of ids is damaged ({error}). Write the file again.") from error
-    return pa.array([None if value is None else _decoded(value) for value in raw], pa.string())
-
-
-def _decoded(value: bytes) -> str | None:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return None
+def id_text(rows: pa.Table, name: str) -> pa.Array:
+    """Return ids as text, to compare those of different types; null if they are missing."""
+    return parse(rows[name], Column(name=name, dtype="string"), separator="").values
 
 
 def read_catalogues(
@@ -79,11 +45,11 @@ def read_catalogues(
     (first, wanted), *others = tables
     rows, rejects = read_all(first, wanted)
     all_rejects = [rejects]
-    ids = id_text(rows[candidate_id])
+    ids = id_text(rows, candidate_id)
     for table, wanted_of_table in others:
         more, rejects = read_all(table, wanted_of_table)
-        more_ids = id_text(more[candidate_id])
-        all_rejects += [rejects, _repeated(more, more_ids)]
+        more_ids = id_text(more, candidate_id)
+        all_rejects += [rejects, _unused(more, more_ids, candidate_id)]
         position = pc.index_in(ids, pc.drop_null(more_ids)) if len(more_ids) else None
         valid = np.flatnonzero(pc.is_valid(more_ids).to_numpy(zero_copy_only=False))
         for name in wanted_of_table:
@@ -101,19 +67,19 @@ def read_catalogues(
     return rows, pa.concat_tables(all_rejects)
 
 
-def _repeated(rows: pa.Table, ids: pa.Array) -> pa.Table:
-    """Return the rows after the first of each id as rejects."""
+def _unused(rows: pa.Table, ids: pa.Array, candidate_id: str) -> pa.Table:
+    """Return the rows without an id, and those after the first of each id, as rejects."""
     _, first = np.unique(ids.fill_null("").to_numpy(zero_copy_only=False), return_index=True)
-    repeated = np.ones(len(ids), bool)
-    repeated[first] = False
-    bad = rows.filter(pa.array(repeated))
-    texts = ids.filter(pa.array(repeated)).fill_null("")
+    is_first = np.zeros(len(ids), bool)
+    is_first[first] = True
+    unused = pc.or_(pc.is_null(ids), pa.array(~is_first))
+    bad, texts = rows.filter(unused), ids.filter(unused)
     return pa.table(
         {
             "file": pc.cast(bad[FILE], pa.string()),
             "row": bad[ROW],
-            "reason": pa.repeat("duplicate item", bad.num_rows),
-            "record": texts,
+            "reason": pc.if_else(pc.is_null(texts), f"missing {candidate_id}", "duplicate item"),
+            "record": texts.fill_null(""),
         },
         schema=REJECTS_SCHEMA,
     )
@@ -165,7 +131,7 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 def _one_of_each(
     rows: pa.Table, candidate_id: str, timestamp: str | None, latest: bool
 ) -> pa.Table:
-    codes = pc.dictionary_encode(id_text(rows[candidate_id])).indices
+    codes = pc.dictionary_encode(id_text(rows, candidate_id)).indices
     code = codes.fill_null(-1).to_numpy(zero_copy_only=False)
     time = np.zeros(rows.num_rows) if timestamp is None else sortable_time(rows[timestamp])
     missing = np.isnan(time)
@@ -184,9 +150,7 @@ def sortable_time(values: pa.ChunkedArray | pa.Array) -> np.ndarray:
     Args:
         values: Numbers, dates, timestamps, or text with numbers or ISO 8601.
     """
-    array = one_array(values)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = plain(one_array(values))
     if pa.types.is_date(array.type):
         array = pc.cast(array, pa.timestamp("s"))
     if pa.types.is_timestamp(array.type):
@@ -195,11 +159,10 @@ def sortable_time(values: pa.ChunkedArray | pa.Array) -> np.ndarray:
         return np.full(len(array), np.nan)
     if kind_of(array.type) != "text":
         return pc.cast(array, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    text = id_text(array)
-    number = pc.match_substring_regex(text, r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$")
-    numbers = pc.cast(pc.utf8_ltrim(pc.if_else(number, text, None), "+"), pa.float64())
+    text = utf8(array)
+    numbers = numbers_in(text)
     if numbers.null_count == text.null_count:
         return numbers.to_numpy(zero_copy_only=False)
-    written = pa.chunked_array([pc.if_else(number, None, text)])
+    written = pa.chunked_array([pc.if_else(pc.is_valid(numbers), None, text)])
     seconds = pc.cast(parse_times(written, "timestamp", "s").values, pa.float64())
     return pc.coalesce(numbers, seconds).to_numpy(zero_copy_only=False)

@@ -1,29 +1,28 @@
 """Decides which columns of the user's files are read, and what they become."""
 
 import logging
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from components.ingest.config import FilesSource
+from components.ingest.sources.column_names import RATING, reserved_problems, same_names
 from components.ingest.sources.column_types import ColumnTypes, Kind
 from components.ingest.sources.layout import TableLayout, listed
-from components.ingest.sources.log import FILE, ROW
 from components.shared.contracts.derived_columns import DERIVED
 from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
 from components.shared.contracts.tables import (
-    CANDIDATE_INDEX,
     TIMESTAMP,
     TITLE,
     Column,
     DType,
     Schema,
 )
-from components.shared.runtime.errors import InputError
+from components.shared.runtime.errors import InputError, raise_all
 
 logger = logging.getLogger(__name__)
 
-RATING = "rating"  # the column's name if the log has no ratings
 _TEXTS: tuple[Kind, ...] = ("text", "integer", "large integer", "number", "time")
 _TIMES = _TEXTS
 _NUMBERS: tuple[Kind, ...] = ("text", "integer", "large integer", "number")
@@ -45,11 +44,17 @@ class Tables:
     catalogues: list[TableLayout]
     users: TableLayout | None
 
+    def without(self, refused: Mapping[str, Collection[str]]) -> "Tables":
+        """Hide columns, which are named by the keys of their tables."""
 
-def raise_all(problems: list[str]) -> None:
-    """Raise one `InputError` with all problems, if there are any."""
-    if problems:
-        raise InputError("\n".join(dict.fromkeys(problems)))
+        def sound(table: TableLayout) -> TableLayout:
+            return table.without(refused.get(table.key, ()))
+
+        return Tables(
+            sound(self.log),
+            [sound(table) for table in self.catalogues],
+            sound(self.users) if self.users else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ class Plan:
         items: The columns of the log that describe items, if there is no catalogue.
         catalogues: The columns to read of each catalogue.
         users: The columns to read of the table of users.
+        problems: What is wrong with the columns.
+        refused: The columns that the problems are about, by the key of their table.
+        refused_features: The features, e.g. `features.query.age`.
     """
 
     schema: Schema
@@ -69,6 +77,9 @@ class Plan:
     items: Wanted
     catalogues: list[Wanted]
     users: Wanted
+    problems: list[str]
+    refused: Mapping[str, Collection[str]]
+    refused_features: Collection[str]
 
 
 class Planner:
@@ -80,15 +91,18 @@ class Planner:
         self._needs = needs
         self._tables = tables
         self._problems: list[str] = []
+        self._refused: defaultdict[str, set[str]] = defaultdict(set)
+        self._refused_features: set[str] = set()
 
     def plan(self) -> Plan:
-        """Return the plan.
+        """Return the plan, whose `problems` are the columns that are missing or unusable.
 
         Raises:
-            InputError: If a column is missing or unusable.
+            InputError: If two columns are one.
         """
         columns, log = self._columns, self._tables.log
-        self._check_names()
+        one_name_twice = same_names(columns)
+        self._problems += one_name_twice
         self._require(log, query_id=columns.query_id, candidate_id=columns.candidate_id,
                       rating=columns.rating, timestamp=columns.timestamp,
                       event=columns.event)  # fmt: skip
@@ -97,50 +111,86 @@ class Planner:
             self._require(table, candidate_id=columns.candidate_id)
         people = self._tables.users or log
         self._require(people, query_id=columns.query_id)
-        raise_all(self._problems)
-
         query = self._features("query", [people])
-        if self._tables.catalogues or self._needs is not None:
-            candidate = self._features("candidate", item_tables)
-        else:
-            candidate = {}
+        has_item_features = self._tables.catalogues or self._needs is not None
+        candidate = self._features("candidate", item_tables) if has_item_features else {}
         title = self._title(item_tables)
-        raise_all(self._problems)
+        if one_name_twice:
+            raise_all(self._problems)
+        self._check_log()
+        schema = self._schema(people, query, item_tables, candidate, title)
+        self._check_ids(schema, people, item_tables)
+        return self._planned(schema, candidate, title)
 
-        query_needs = self._needs.query if self._needs else {}
-        candidate_needs = self._needs.candidate if self._needs else {}
-        people_types = self._types(people, query_needs)
-        schema_query = [
-            Column(name=columns.query_id, dtype=people_types.an_id(columns.query_id),
-                   role="query_id"),
-            *(Column(name=name, dtype=people_types.feature(name)) for name in query),
-        ]  # fmt: skip
-        item_types = [self._types(table, candidate_needs) for table in item_tables]
-        schema_candidate = [
-            Column(name=columns.candidate_id, dtype=item_types[0].an_id(columns.candidate_id),
-                   role="candidate_id"),
-            Column(name=columns.title or TITLE, dtype="string", role="title"),
-            *(Column(name=name, dtype=item_types[at].feature(name))
-              for name, at in candidate.items()),
-        ]  # fmt: skip
+    def _schema(
+        self,
+        people: TableLayout,
+        query: dict[str, int],
+        item_tables: list[TableLayout],
+        candidate: dict[str, int],
+        title: int,
+    ) -> Schema:
+        """Give the columns their types; features whose columns cannot have one are left out."""
+        columns, needs = self._columns, self._needs or TableNeeds()
+        people_types = self._types(people, needs.query)
+        item_types = [self._types(table, needs.candidate) for table in item_tables]
         if columns.title is not None:
             item_types[title].check(columns.title, _TEXTS, "title", "a title is text")
-        self._check_log()
-        for types in (people_types, *item_types):
-            self._problems += types.problems
         schema = Schema(
-            query=schema_query,
+            query=[
+                Column(name=columns.query_id, dtype=people_types.an_id(columns.query_id),
+                       role="query_id"),
+                *self._feature_columns("query", query, [people_types]),
+            ],
             interaction=[
                 Column(name=columns.rating or RATING, dtype="float32", role="rating"),
                 Column(name=columns.timestamp or TIMESTAMP, dtype="int64", role="timestamp"),
             ],
-            candidate=schema_candidate,
-        )
-        raise_all(self._problems)
-        schema.id_dtypes  # noqa: B018 - raises if an id is neither a string nor an integer
-        return self._wanted(schema, candidate, title)
+            candidate=[
+                Column(name=columns.candidate_id, dtype=item_types[0].an_id(columns.candidate_id),
+                       role="candidate_id"),
+                Column(name=columns.title or TITLE, dtype="string", role="title"),
+                *self._feature_columns("candidate", candidate, item_types),
+            ],
+        )  # fmt: skip
+        self._note(people, people_types)
+        for table, types in zip(item_tables, item_types, strict=True):
+            self._note(table, types)
+        return schema
 
-    def _wanted(self, schema: Schema, candidate: dict[str, int], title: int) -> Plan:
+    def _feature_columns(
+        self, side: str, found: dict[str, int], types: list[ColumnTypes]
+    ) -> list[Column]:
+        columns = []
+        for name, at in found.items():
+            column = Column(name=name, dtype=types[at].feature(name))
+            if name in types[at].problems:
+                self._refused_features.add(f"features.{side}.{name}")
+            else:
+                columns.append(column)
+        return columns
+
+    def _note(self, table: TableLayout, types: ColumnTypes) -> None:
+        """Collect the problems of a table's columns; that of an id is said once."""
+        refused = self._refused[table.key]
+        ids = {self._columns.query_id, self._columns.candidate_id}
+        for name, problem in types.problems.items():
+            if name not in ids & refused:
+                self._problems.append(problem)
+            refused.add(name)
+
+    def _check_ids(
+        self, schema: Schema, people: TableLayout, item_tables: list[TableLayout]
+    ) -> None:
+        try:
+            schema.id_dtypes  # noqa: B018 - raises if an id is neither a string nor an integer
+        except InputError as error:
+            self._problems.append(str(error))
+            for column in (self._columns.query_id, self._columns.candidate_id):
+                for table in (self._tables.log, people, *item_tables):
+                    self._refused[table.key].add(column)
+
+    def _planned(self, schema: Schema, candidate: dict[str, int], title: int) -> Plan:
         columns = self._columns
         of_query: Wanted = {column.name: column.dtype for column in schema.query}
         of_candidate: Wanted = {column.name: column.dtype for column in schema.candidate}
@@ -150,7 +200,7 @@ class Planner:
         for name in (columns.rating, columns.timestamp, columns.event):
             if name is not None:
                 log[name] = None
-        places = dict(candidate)
+        places = {name: at for name, at in candidate.items() if name in of_candidate}
         if columns.title is not None:
             places[columns.title] = title
         catalogues = [
@@ -158,7 +208,10 @@ class Planner:
             | {name: of_candidate[name] for name, place in places.items() if place == at}
             for at in range(max(1, len(self._tables.catalogues)))
         ]
-        return Plan(schema, log, catalogues[0], catalogues, of_query)
+        return Plan(
+            schema, log, catalogues[0], catalogues, of_query,
+            self._problems, self._refused, self._refused_features,
+        )  # fmt: skip
 
     def _types(self, table: TableLayout, needs: dict[str, ColumnNeed]) -> ColumnTypes:
         return ColumnTypes(table, dict(self._config.dtypes), needs)
@@ -181,7 +234,7 @@ class Planner:
             )  # fmt: skip
         if columns.event is not None:
             types.check(columns.event, _TEXTS, "event", "a kind of event is text")
-        self._problems += types.problems
+        self._note(log, types)
 
     def _require(self, table: TableLayout, **wanted: str | None) -> None:
         for meaning, name in wanted.items():
@@ -189,6 +242,7 @@ class Planner:
                 continue
             lacking = table.file_without(name)
             if lacking is not None:
+                self._refused[table.key].add(name)
                 names = list(lacking.columns)
                 hint = ""
                 if names[:1] == ["column_1"]:
@@ -203,14 +257,17 @@ class Planner:
                 )
             self._once(table, name)
 
-    def _once(self, table: TableLayout, name: str) -> None:
+    def _once(self, table: TableLayout, name: str) -> bool:
+        """Return whether a table has a column once in each file."""
         for layout in table.files:
             if name in layout.repeated:
                 self._problems.append(
                     f"{table.key}: {layout.file.name} has the column {name!r} twice. Rename one "
                     "of them."
                 )
-                return
+                self._refused[table.key].add(name)
+                return False
+        return True
 
     def _features(self, side: str, tables: list[TableLayout]) -> dict[str, int]:
         """Return the columns of features, each with the number of the table that has it."""
@@ -232,16 +289,20 @@ class Planner:
                     found[name] = at
                 elif not (side == "query" and name in DERIVED):
                     self._problems.append(self._no_column(side, name, tables))
+                    self._refused_features.add(f"features.{side}.{name}")
+        unusable = {name for name, at in found.items() if not self._once(tables[at], name)}
         for name, at in found.items():
-            self._once(tables[at], name)
             lacking = tables[at].file_without(name)
             if lacking is not None:
                 logger.info(
                     f"{tables[at].key}: {lacking.file.name} has no column {name!r}; its rows have "
                     "no value there"
                 )
-        self._refuse_reserved(side, list(found), tables[0].key)
-        return found
+        for name, problem in reserved_problems(columns, side, found, tables[0].key):
+            unusable.add(name)
+            self._problems.append(problem)
+        self._refused_features |= {f"features.{side}.{name}" for name in unusable}
+        return {name: at for name, at in found.items() if name not in unusable}
 
     def _all_columns(self, tables: list[TableLayout], apart: set[str | None]) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -286,60 +347,3 @@ class Planner:
             f"columns are {listed(names)}."
         )
         return 0
-
-    def _check_names(self) -> None:
-        columns = self._columns
-        for meanings in (
-            ("query_id", "candidate_id", "rating", "timestamp", "event"),
-            ("candidate_id", "title"),
-        ):
-            named: dict[str, str] = {}
-            for meaning in meanings:
-                name = getattr(columns, meaning)
-                if name in named:
-                    self._problems.append(
-                        f"source.columns: {named[name]} and {meaning} are both {name!r}. Each "
-                        "needs its own column; remove a setting that has no column."
-                    )
-                if name is not None:
-                    named[name] = meaning
-
-    def _refuse_reserved(self, side: str, names: Iterable[str], key: str) -> None:
-        """Refuse names that would be those of two columns of the tables."""
-        columns = self._columns
-        reserved = reserved_names(side, columns.rating, columns.timestamp, columns.title)
-        for name in names:
-            meaning = reserved.get(name, name)
-            if meaning is None:
-                self._problems.append(
-                    f"{key}: the column {name!r} has a name that ingest reserves. Rename it."
-                )
-            elif name in reserved:
-                self._problems.append(
-                    f"source.columns.{meaning} is not set, but there is a column {name!r}. "
-                    f"Set it to {name!r} if that is what the column holds, or rename the "
-                    "column."
-                )
-
-
-def reserved_names(
-    side: str, rating: str | None, timestamp: str | None, title: str | None
-) -> dict[str, str | None]:
-    """Return the names that no feature's column can have, as the tables have others of them.
-
-    Args:
-        side: `query` or `candidate`.
-        rating: The column of ratings, if there is one.
-        timestamp: The column of times, if there is one.
-        title: The column of titles, if there is one.
-
-    Returns:
-        By name, the setting that is absent, so that its column gets this name; None if
-        the name is always reserved.
-    """
-    always = [FILE, ROW, *([CANDIDATE_INDEX] if side == "query" else [])]
-    reserved: dict[str, str | None] = dict.fromkeys(always)
-    if side == "candidate":
-        return reserved | ({TITLE: "title"} if title is None else {})
-    reserved |= {RATING: "rating"} if rating is None else {}
-    return reserved | ({TIMESTAMP: "timestamp"} if timestamp is None else {})

@@ -91,11 +91,12 @@ class ColumnTypes:
         self._columns = table.columns
         self._dtypes = dtypes
         self._needs = needs
-        self.problems: list[str] = []
+        # By column, whose rows nothing can be said about then.
+        self.problems: dict[str, str] = {}
 
     def kind(self, name: str) -> Kind:
-        """Return the kind of a column."""
-        return common_kind([kind_of(kind) for kind in self._columns[name]])
+        """Return the kind of a column; `nothing` if there is no such column."""
+        return common_kind([kind_of(kind) for kind in self._columns.get(name, [])])
 
     def feature(self, name: str) -> DType:
         """Return the type of a feature's column; note a problem if there is none."""
@@ -116,7 +117,7 @@ class ColumnTypes:
         found += [dtype for dtype in wanted if dtype in possible]
         if found:
             return found[0]
-        self.problems.append(self._refusal(name, kind, wanted))
+        self.problems[name] = self._refusal(name, kind, wanted)
         return wanted[0] if wanted else "string"
 
     def an_id(self, name: str) -> DType:
@@ -125,7 +126,7 @@ class ColumnTypes:
         if name in self._dtypes:
             return self._dtypes[name]
         if kind in ("list", "other"):
-            self.problems.append(self._refusal(name, kind, ["string", "int64"]))
+            self.problems[name] = self._refusal(name, kind, ["string", "int64"])
             return "string"
         if kind == "number":
             return "float32"
@@ -144,7 +145,7 @@ class ColumnTypes:
         if "text" in kinds and self._is_joined_text(name):
             return
         if kind not in (*kinds, "nothing"):
-            self.problems.append(
+            self.problems[name] = (
                 f"source.columns.{meaning}: the column {name!r} of {self._table.key} has the type "
                 f"{self._shown(name)}, but {expected}. Name another column, or convert it."
             )

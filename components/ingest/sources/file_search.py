@@ -4,7 +4,7 @@ import glob
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -74,7 +74,12 @@ def find_files(pattern: str, key: str = "") -> list[FoundFile]:
             found.setdefault(match, FoundFile(match, path.name, _partitions(path)))
     if not found:
         raise InputError(f"{where}{pattern} contains no file with data.")
-    return [found[path] for path in sorted(found)]
+    files = [found[path] for path in sorted(found)]
+    if len({file.name for file in files}) == len(files):
+        return files
+    # Files of several folders have the same names, but a row has to be found by its file's.
+    root = os.path.commonpath([os.path.dirname(file.path) for file in files])
+    return [replace(file, name=Path(file.path).relative_to(root).as_posix()) for file in files]
 
 
 def _in_folder(folder: Path) -> list[Path]:

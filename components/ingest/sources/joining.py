@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.ingest.parsing import is_text, plain, unchecked
 from components.ingest.sources.log import FILE
 from components.shared.runtime.arrow import one_array
 from components.shared.runtime.errors import InputError
@@ -19,13 +20,8 @@ def concat(tables: list[pa.Table]) -> pa.Table | None:
     columns = {}
     for name in tables[0].column_names:
         arrays = [one_array(table[name]) for table in tables]
-        arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in arrays]
-        kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
-        if len(kinds) > 1:
-            kinds = {_common(kinds)}
-        kind = kinds.pop() if kinds else pa.null()
         try:
-            columns[name] = pa.chunked_array([_cast(array, kind) for array in arrays], kind)
+            columns[name] = _joined(arrays)
         except pa.ArrowException as error:
             found = sorted({str(array.type)[:100] for array in arrays})
             raise InputError(
@@ -33,6 +29,15 @@ def concat(tables: list[pa.Table]) -> pa.Table | None:
                 f"{_files(tables)}. Write it with one type."
             ) from error
     return pa.table(columns)
+
+
+def _joined(arrays: list[pa.Array]) -> pa.ChunkedArray:
+    arrays = [plain(array) if pa.types.is_dictionary(array.type) else array for array in arrays]
+    kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
+    if len(kinds) > 1:
+        kinds = {_common(kinds)}
+    kind = kinds.pop() if kinds else pa.null()
+    return pa.chunked_array([_cast(array, kind) for array in arrays], kind)
 
 
 def _files(tables: list[pa.Table]) -> str:
@@ -48,10 +53,9 @@ def _common(kinds: set[pa.DataType]) -> pa.DataType:
     if all(types.is_floating(kind) for kind in kinds):
         return pa.float64()
     if all(_is_list(kind) for kind in kinds):
-        some_bytes = any(_is_bytes(kind.value_type) for kind in kinds)
+        some_bytes = any(types.is_binary(kind.value_type) for kind in kinds)
         return pa.list_(pa.binary() if some_bytes else pa.string())
-    # Bytes need not be UTF-8; their rows are rejected when they are checked.
-    return pa.binary() if any(_is_bytes(kind) for kind in kinds) else pa.string()
+    return pa.string()
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -62,19 +66,6 @@ def _is_list(kind: pa.DataType) -> bool:
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type == kind:
         return array
-    if pa.types.is_binary(kind) and not is_text(array.type):
-        array = pc.cast(array, pa.string())
+    if pa.types.is_string(kind) and is_text(array.type):
+        return unchecked(array)  # a cast stops at text that is not UTF-8
     return pc.cast(array, kind)
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Return whether values of an Arrow type, also in a dictionary, are text or bytes."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    types = pa.types
-    return types.is_string(kind) or types.is_large_string(kind) or _is_bytes(kind)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 
 from components.ingest.sources.bad_records import BadRecord, Parsed, has_long_line, is_utf8
@@ -123,7 +124,7 @@ class JsonParser:
 
         Returns:
             The rows with the wanted columns. In a block that has a value of another
-            type, all columns but lists are strings. Blank lines are skipped.
+            type, all columns but lists and booleans are text. Blank lines are skipped.
         """
         lines = data.count(b"\n")
         if not has_long_line(data, MAX_LINE_BYTES) and is_utf8(data):
@@ -165,11 +166,7 @@ class JsonParser:
             numbers.append(number)
             for name, values in columns.items():
                 values.append(row.get(name))
-        types = {
-            name: _LIST if pa.types.is_list(kind) else pa.string()
-            for name, kind in self._types.items()
-        }
-        table = pa.table({name: pa.array(columns[name], types[name]) for name in types})
+        table = pa.table({name: _typed(columns[name], kind) for name, kind in self._types.items()})
         return Parsed(table, np.array(numbers, np.int64), bad)
 
     def _row(self, line: bytes) -> dict[str, Any] | str:
@@ -191,6 +188,16 @@ class JsonParser:
             except ValueError as error:
                 return f"{name} {error}"
         return row
+
+
+def _typed(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Return a column of texts; of booleans, as in other blocks, if all values are some."""
+    if pa.types.is_list(kind):
+        return pa.array(values, _LIST)
+    texts = pa.array(values, pa.string())
+    if pa.types.is_boolean(kind) and set(values) <= {"0", "1", None}:
+        return pc.cast(texts, kind)
+    return texts
 
 
 def _plain(value: Any, is_list: bool) -> Any:

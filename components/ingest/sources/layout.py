@@ -1,7 +1,7 @@
 """Looks at files: their format, compression, encoding, delimiter, header, columns and types."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -158,6 +158,16 @@ class TableLayout:
         if in_file is None:
             return self
         return TableLayout(self.key, [layout.with_alias(name, in_file) for layout in self.files])
+
+    def without(self, names: Collection[str]) -> "TableLayout":
+        """Hide columns, which are then null in every row."""
+        return TableLayout(
+            self.key,
+            [
+                replace(layout, columns={k: v for k, v in layout.columns.items() if k not in names})
+                for layout in self.files
+            ],
+        )
 
     @property
     def columns(self) -> dict[str, list[pa.DataType]]:

@@ -1,5 +1,6 @@
 """A log of interactions: the interface of all sources."""
 
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,8 +34,10 @@ class InteractionLog:
         rejects: Lines of the candidates and users that could not be parsed.
         files: The config of the user's files, for messages and policies; None for
             built-in sources.
-        first_rows: The first rows of the log as the batches have them, for a first look;
-            None for built-in sources.
+        batches: Reads columns of the log, for a first look; None for built-in sources.
+        problems: What is wrong with the columns. With a problem, the log is only good for a
+            first look: what is wrong is null, and `candidates` has no rows if it is the id.
+        refused: The features that the problems are about, e.g. `features.query.age`.
     """
 
     schema: Schema
@@ -43,7 +46,9 @@ class InteractionLog:
     users: pa.Table | None = None
     rejects: pa.Table = field(default_factory=REJECTS_SCHEMA.empty_table)
     files: FilesSource | None = None
-    first_rows: pa.Table | None = None
+    batches: Callable[[Sequence[str]], Iterator[pa.Table]] | None = None
+    problems: Sequence[str] = ()
+    refused: Collection[str] = ()
 
 
 def with_origin(table: pa.Table, file: str, first_row: int = 1) -> pa.Table:

@@ -20,9 +20,10 @@ from components.ingest.sources.layout import Layout, TableLayout
 from components.ingest.sources.log import InteractionLog
 from components.ingest.sources.movielens_layouts import TextFormat, archive_of
 from components.ingest.sources.movielens_prepared import is_prepared, open_prepared
-from components.ingest.sources.reading import ReadFiles, read_all
+from components.ingest.sources.reading import ReadFiles
 from components.ingest.sources.text_encoding import find_encoding
 from components.ingest.sources.text_layout import TextLayout
+from components.ingest.sources.whole_tables import read_all
 from components.shared.runtime.errors import InputError
 from components.shared.storage.names import checked
 

@@ -7,17 +7,16 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from components.ingest.parsing import is_text, plain, split_text, unchecked
 from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_text
 from components.ingest.sources.delimited import DelimitedParser, too_long
-from components.ingest.sources.joining import concat, is_text
 from components.ingest.sources.json_lines import JsonParser
 from components.ingest.sources.layout import Layout, TableLayout
 from components.ingest.sources.log import Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
-from components.shared.contracts.tables import REJECTS_SCHEMA, DType
+from components.shared.contracts.tables import DType
 from components.shared.runtime.arrow import one_array
 
 BATCH_ROWS = 65_536
@@ -161,6 +160,9 @@ def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
     file = layout.file
     with opened(file.path, file.name, layout.compression) as stream:
         for block in utf8_lines(stream, text.encoding):
+            if isinstance(block, TooLong) and skip:  # a header with very many columns
+                skip, line = skip - 1, line + 1
+                continue
             if isinstance(block, TooLong):
                 if rest:
                     lines = rest.count(b"\n")
@@ -201,55 +203,38 @@ def _with_all_columns(
             value = layout.file.partitions[name]
             array = pa.repeat(pa.scalar(value, pa.string()), rows)
         elif name in table.column_names:
-            array = plain_text(one_array(table[name]))
+            array = one_array(table[name])
+            if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
+                array = unchecked(array)  # pyarrow 25 has few functions for views
         else:
             array = pa.nulls(rows)
-        if dtype == "list<string>" and is_text(array.type):
-            array = split_text(array, layout.separator(name))
+        if dtype == "list<string>":
+            array = _split(array, layout.separator(name))
         columns[name] = array
     if not columns:
         return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))
     return pa.table(columns)
 
 
-def plain_text(array: pa.Array) -> pa.Array:
-    """Return text in views as plain text; pyarrow 25 has few functions for views."""
-    if pa.types.is_string_view(array.type):
-        return pc.cast(pc.cast(array, pa.binary_view()), pa.binary()).view(pa.string())
-    if pa.types.is_binary_view(array.type):
-        return pc.cast(array, pa.binary())
-    return array
+def _split(array: pa.Array, separator: str) -> pa.Array:
+    """Split text into lists: of bytes if any of it is not UTF-8, so that its rows are rejected.
 
-
-def split_text(array: pa.Array, separator: str) -> pa.Array:
-    """Split text into lists; spaces around elements, and empty elements, are left out.
-
-    Args:
-        array: `(rows,)` text.
-        separator: What separates the elements.
-
-    Returns:
-        `(rows,)` lists of strings, empty where the text is blank; null where it is null.
-        Lists of bytes if any text is not UTF-8: its rows are rejected when they are checked.
+    Lists, and a damaged column, which checking the rows refuses, stay as they are.
     """
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    if not is_text(array.type.value_type if pa.types.is_dictionary(array.type) else array.type):
+        return array
     try:
-        array = pc.cast(array, pa.string())
-        array.validate(full=True)
+        text = unchecked(plain(array))
+    except pa.ArrowException:
+        return array
+    try:
+        text.validate(full=True)
     except pa.ArrowInvalid:
-        texts = pc.cast(array, pa.binary()).to_pylist()
-        elements = [text if text is None else text.split(separator.encode()) for text in texts]
-        return pa.array(elements, pa.list_(pa.binary()))
-    lists = pc.split_pattern(array, separator)
-    elements = pc.utf8_trim_whitespace(lists.flatten())
-    parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    filled = pc.not_equal(elements, "").to_numpy(zero_copy_only=False)
-    lengths = np.bincount(parents[filled], minlength=len(lists))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), elements.filter(pa.array(filled)), mask=pc.is_null(lists)
-    )
+        texts = text.view(pa.binary()).to_pylist()
+        lists = [value if value is None else value.split(separator.encode()) for value in texts]
+        trimmed = [v if v is None else [e.strip() for e in v if e.strip()] for v in lists]
+        return pa.array(trimmed, pa.list_(pa.binary()))
+    return split_text(text, separator)
 
 
 class ReadFiles(beam.PTransform):
@@ -300,21 +285,3 @@ class _ReadPart(beam.DoFn):
             yield from rows.combine_chunks().to_batches(max_chunksize=self._batch_rows)
             for batch in records.rejects.to_batches():
                 yield beam.pvalue.TaggedOutput("rejects", batch)
-
-
-def read_all(table: TableLayout, wanted: Mapping[str, DType | None]) -> tuple[pa.Table, pa.Table]:
-    """Read the wanted columns of a small table.
-
-    Returns:
-        The rows with `_file` and `_row`; and a table of `REJECTS_SCHEMA`. A column that
-        has several types is text.
-    """
-    parts = [records for part in parts_of(table.files) for records in read_part(part, wanted)]
-    rows = concat([records.rows for records in parts])
-    rejects = pa.concat_tables(
-        [REJECTS_SCHEMA.empty_table(), *(records.rejects for records in parts)]
-    )
-    if rows is None:
-        empty = {name: pa.array([], pa.string()) for name in wanted}
-        rows = with_row_numbers(pa.table(empty), "", np.empty(0, np.int64))
-    return rows, rejects

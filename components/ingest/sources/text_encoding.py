@@ -2,6 +2,7 @@
 
 import codecs
 
+from components.ingest.sources.bad_records import is_utf8
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, Compression, opened
 from components.shared.runtime.errors import InputError
 
@@ -87,8 +88,8 @@ def _wide(data: bytes) -> str:
 
 def _eight_bits(data: bytes) -> tuple[str, str]:
     lines = [line for line in data.split(b"\n")[:-1] or [data] if not line.isascii()] or [data]
-    utf8 = sum(_is_utf8(line) for line in lines)
-    if 2 * utf8 > len(lines) or (_is_utf8(data[:-4]) and b"\n" not in data):
+    utf8 = sum(is_utf8(line) for line in lines)
+    if 2 * utf8 > len(lines) or (is_utf8(data[:-4]) and b"\n" not in data):
         return "utf-8", ""
     text = b"".join(lines)
     undefined = any(byte in text for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
@@ -97,11 +98,3 @@ def _eight_bits(data: bytes) -> tuple[str, str]:
         f"not UTF-8, so it is read as {shown} ({encoding}); if that is wrong, set encoding in "
         "source.formats"
     )
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

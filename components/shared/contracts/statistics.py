@@ -23,6 +23,8 @@ class Statistics(JsonFile):
             with unknown items, other kinds of events, repeated interactions that are in
             histories only.
         outside_window: Number of interactions outside the data window.
+        unknown_users: Number of interactions whose user is not in the table of users: they
+            stay, without values of the user's features.
         fingerprint: 16 hexadecimal digits of a hash of all tables.
     """
 
@@ -37,4 +39,5 @@ class Statistics(JsonFile):
     # Omitted without any, so that the file is the same as before this field existed.
     dropped: dict[str, int] = Field({}, exclude_if=lambda dropped: not dropped)
     outside_window: int
+    unknown_users: int = Field(0, exclude_if=lambda rows: not rows)
     fingerprint: str

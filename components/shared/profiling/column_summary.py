@@ -12,11 +12,11 @@ from components.shared.contracts.missing import MISSING_INTEGER
 from components.shared.features.quantiles import QuantileSummary
 from components.shared.features.statistics import merge_moments
 from components.shared.runtime.arrow import one_array
+from components.shared.runtime.number_text import numbers_in
 
 MOST_DISTINCT = 200_000
 _TOP = 100
 _SHOWN = 80
-_NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
 @dataclass
@@ -57,7 +57,7 @@ class ColumnSummary:
         array = one_array(column)
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        kind = kind_of(array.type)
+        kind = profile_kind(array.type)
         if kind is None:
             return cls(rows=len(array), missing=len(array))
         if kind == "other":
@@ -108,7 +108,7 @@ class ColumnSummary:
         )
 
 
-def kind_of(type_: pa.DataType) -> Kind | None:
+def profile_kind(type_: pa.DataType) -> Kind | None:
     """Return what values of an Arrow type are; None for the type null."""
     if pa.types.is_null(type_):
         return None
@@ -121,7 +121,7 @@ def kind_of(type_: pa.DataType) -> Kind | None:
     if pa.types.is_timestamp(type_) or pa.types.is_date(type_):
         return "time"
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
-        return "list" if kind_of(type_.value_type) in ("text", "number") else "other"
+        return "list" if profile_kind(type_.value_type) in ("text", "number") else "other"
     return "other"
 
 
@@ -169,7 +169,7 @@ def _counts(values: Sequence[str] | pa.Array, rows: Sequence[int] | pa.Array) ->
 
 def _of_values(array: pa.Array, kind: Kind) -> ColumnSummary:
     if kind == "text":
-        array = pc.cast(array, pa.string())
+        array = _readable(array)
         missing = pc.equal(pc.utf8_trim_whitespace(array), "")
     elif kind == "number":
         array = pc.cast(array, _computable(array.type))
@@ -188,6 +188,20 @@ def _of_values(array: pa.Array, kind: Kind) -> ColumnSummary:
         summary.words = int((words * rows).sum())
         summary.longest = int(words.max(initial=0))
     return summary
+
+
+def _readable(array: pa.Array) -> pa.Array:
+    """Return text as `string`; bytes that are not UTF-8, which Parquet may hold, are replaced."""
+    try:
+        array = pc.cast(array, pa.string())
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        if pa.types.is_string_view(array.type):
+            array = pc.cast(array, pa.binary_view())
+        values = pc.cast(array, pa.large_binary()).to_pylist()
+        texts = [None if value is None else value.decode(errors="replace") for value in values]
+        return pa.array(texts, pa.string())
+    return array
 
 
 def _computable(type_: pa.DataType) -> pa.DataType:
@@ -229,9 +243,7 @@ def _add_numbers(summary: ColumnSummary, distinct: pa.Array, rows: np.ndarray) -
     if summary.kind == "time":
         return
     if summary.kind == "text":
-        numeric = pc.match_substring_regex(distinct, _NUMBER)
-        rows = rows[numeric.to_numpy(zero_copy_only=False)]
-        distinct = pc.utf8_ltrim(pc.utf8_trim_whitespace(distinct.filter(numeric)), "+")
+        distinct = numbers_in(distinct)  # null, which becomes NaN, for other text
     values = pc.cast(distinct, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     finite = np.isfinite(values)
     values, rows = values[finite], rows[finite].astype(np.float64)

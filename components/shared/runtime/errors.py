@@ -26,6 +26,12 @@ def in_one_message(problems: Sequence[str]) -> str:
     return f"{len(problems)} problems:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def raise_all(problems: Sequence[str]) -> None:
+    """Raise one `InputError` about all problems, each of them once, if there are any."""
+    if problems:
+        raise InputError(in_one_message(list(dict.fromkeys(problems))))
+
+
 def without_beam(error: BaseException) -> BaseException:
     """Return an error as the job raised it.
 

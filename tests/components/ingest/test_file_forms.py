@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.ingest.config import FileFormat
+from components.ingest.parsing import parse
 from components.ingest.sources import text_stream
 from components.ingest.sources.file_search import FoundFile, find_files
 from components.ingest.sources.layout import Layout, look_at, look_at_table
-from components.ingest.sources.reading import parts_of, read_all, read_batches, read_part
-from components.shared.contracts.tables import DType
+from components.ingest.sources.reading import parts_of, read_batches, read_part
+from components.ingest.sources.whole_tables import read_all
+from components.shared.contracts.tables import Column, DType
 from components.shared.runtime.errors import InputError
 
 
@@ -515,3 +517,53 @@ def test_batches_are_read_without_a_config(tmp_path: Path) -> None:
     path = written(tmp_path, "user,item\n7,1\n8,2\n")
     [batch] = read_batches(look(path), ["item"])
     assert batch["item"].to_pylist() == ["1", "2"]
+
+
+def test_parts_with_text_of_other_widths_are_joined_though_it_is_not_utf8(tmp_path: Path) -> None:
+    bad = pa.array([b"\xff", b"b"]).view(pa.string())
+    pq.write_table(pa.table({"id": ["1", "2"], "tag": bad}), tmp_path / "a.parquet")
+    wide = pa.array(["c"], pa.large_string())
+    pq.write_table(pa.table({"id": ["3"], "tag": wide}), tmp_path / "b.parquet")
+    large = pa.array([b"\xfe"], pa.large_binary())
+    pq.write_table(pa.table({"id": ["4"], "tag": large}), tmp_path / "c.parquet")
+    layout = look_at_table(find_files(str(tmp_path)), None, "source.candidates")
+    rows, _ = read_all(layout, {"id": None, "tag": None})
+    found = parse(rows["tag"], Column(name="tag", dtype="string"), "|")
+    assert found.values.to_pylist() == [None, "b", "c", None]
+    assert found.missing.to_pylist() == [False] * 4  # so that these rows are rejects
+
+
+def test_a_header_over_the_limit_of_a_line_costs_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{'c' * 90}{number}" for number in range(40)]
+    lines = [names, *([str(row)] * 40 for row in range(3))]
+    (tmp_path / "log.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+    monkeypatch.setattr(text_stream, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(text_stream, "BLOCK_BYTES", 500)
+    assert read(tmp_path / "log.csv", {names[0]: None}) == (
+        [(row + 2, str(row)) for row in range(3)],
+        [],
+    )
+
+
+@pytest.mark.parametrize("bad", ["", "no JSON\n"])
+def test_a_bad_line_of_json_changes_no_other_value(tmp_path: Path, bad: str) -> None:
+    (tmp_path / "log.jsonl").write_text('{"seen": true, "n": 1}\n{"seen": false}\n{}\n' + bad)
+    layout = look(tmp_path / "log.jsonl")
+    (table, *_) = (records.rows for part in parts_of([layout]) for records in
+                   read_part(part, {"seen": None}))  # fmt: skip
+    text = parse(table["seen"], Column(name="seen", dtype="string"), "|").values
+    assert text.to_pylist() == ["true", "false", None]
+
+
+def test_files_of_the_same_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+    for folder in ("a", "b/c"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "log.csv").write_text("x,y\n1,2\n")
+    found = find_files(str(tmp_path / "**" / "*.csv"))
+    assert [file.name for file in found] == ["a/log.csv", "b/c/log.csv"]
+    assert [file.name for file in find_files(str(tmp_path / "[ab]"))] == ["log.csv", "c/log.csv"]
+    (tmp_path / "b" / "log.csv").write_text("x,y\n1,2\n")
+    names = [file.name for file in find_files(str(tmp_path / "[ab]"))]
+    assert names == ["a/log.csv", "b/c/log.csv", "b/log.csv"]

@@ -18,7 +18,7 @@ from components.ingest.sources.files import open_files
 from components.ingest.sources.layout import look_at_table
 from components.ingest.sources.reading import ReadFiles, parts_of
 from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
-from components.shared.runtime.errors import InputError
+from components.shared.runtime.errors import InputError, raise_all
 
 FAST, SLOW = 100, 1000
 MAX_MESSAGE = 20_000
@@ -53,6 +53,7 @@ def rows_and_rejects(log: InteractionLog) -> tuple[int, int]:
             else:
                 rejects += batch.num_rows
                 assert max(map(len, batch["record"].to_pylist()), default=0) < 1000
+    raise_all(log.problems)
     return rows, rejects
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from components.ingest.parsing import parse
-from components.ingest.rejects import examples, kind_of, rejects_of
+from components.ingest.rejects import examples, reason_kind, rejects_of
 from components.ingest.sources.log import with_origin
 from components.ingest.validation import Rules, check_rows
 from components.shared.contracts.tables import Column, DType
@@ -112,7 +112,7 @@ def test_a_damaged_value_is_rejected_and_its_reason_shows_it() -> None:
     first, second = rejects["reason"].to_pylist()
     assert first == 'item must be UTF-8 text, not "��"'
     assert second == f'size must be a finite number, not "{"x" * 40}… (99 characters)"'
-    assert kind_of(second) == "size must be a finite number"
+    assert reason_kind(second) == "size must be a finite number"
 
 
 # --- records --------------------------------------------------------------------------------------

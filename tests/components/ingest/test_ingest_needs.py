@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ingest_helpers import (
     CATALOGUE,
@@ -14,6 +15,7 @@ from ingest_helpers import (
     catalogue_rows,
     csv_source,
     files_source,
+    left_over,
     log_rows,
     log_table,
     movielens_100k,
@@ -134,6 +136,70 @@ def test_all_that_the_first_look_shows_is_said_in_one_message(tmp_path: Path) ->
         "catalogue has 11. Choose smaller cut-offs, or remove the settings: the defaults follow "
         "the size of the catalogue."
     )
+
+
+def test_problems_of_each_kind_are_in_one_message(tmp_path: Path) -> None:
+    rows = [(*row[:2], 4, row[3], [[1]]) for row in log_rows() if row[1] < 3]
+    write_csv(tmp_path / "log.csv", (*LOG, "note"), rows)
+    items = pa.table({"item": [1, 2], "name": ["A", "B"], "size": [{"w": 1}, {"w": 2}]})
+    pq.write_table(items, tmp_path / "items.parquet")
+    source = files_source(
+        tmp_path / "log.csv", tmp_path / "items.parquet",
+        columns={**COLUMNS, "event": "kind", "timestamp_unit": "auto"},
+    )  # fmt: skip
+    needs = {
+        "query": {"age": {"dtypes": ["float32"]}, "history": {"dtypes": ["list<string>"]}},
+        "candidate": {"size": {"dtypes": ["string"]}},
+        "candidates": 11,
+        "cutoffs": ["evaluate.ks"],
+        "distinct_ratings": True,
+    }
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, source, needs=needs, split="leave_last_out")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{len(lines) - 1} problems:"
+    said = [
+        "source.columns.event: log.csv has no column 'kind'. Its columns are user, item, ",
+        "features.query.age: source.interactions has no column 'age'. Its columns are user, ",
+        "source.candidates: the column 'size' has the type struct<w: int64>, but the feature ",
+        "features.query.history: there is no such column. Set ingest.history_length, and ",
+        "source.columns.timestamp: the first 20 times of 'ts' are numbers that are no plausible ",
+        "evaluate.ks: a cut-off of 10 needs at least 11 candidates, but the catalogue has 2. ",
+        "ingest.split: leave_last_out needs users with three interactions; 10 of 10 have fewer, ",
+        "train.loss: every rating is 4, so mse would learn only this number. Use loss softmax, ",
+    ]
+    for line, beginning in zip(lines[1:], said, strict=True):
+        assert line.startswith(f"  {beginning}")
+    assert not left_over(tmp_path)
+
+
+def test_a_log_without_a_catalogue_also_shows_how_few_items_it_has(tmp_path: Path) -> None:
+    write_csv(tmp_path / "log.csv", LOG, [("u", *row[1:]) for row in log_rows()])
+    source = files_source(tmp_path / "log.csv", tmp_path, columns={**COLUMNS, "title": None})
+    source["candidates"] = None
+    needs = {"query": {"age": {"dtypes": ["float32"]}}, "candidates": 101, "cutoffs": ["x.ks"]}
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, source, needs=needs)
+    beginnings = [
+        "3 problems:",
+        "  features.query.age: ",
+        "  The log has only one user.",
+        "  x.ks: a cut-off of 100 needs at least 101 candidates, but the catalogue has 11",
+    ]
+    for line, beginning in zip(str(caught.value).splitlines(), beginnings, strict=True):
+        assert line.startswith(beginning)
+
+
+def test_an_unusable_column_is_not_the_reason_for_further_problems(tmp_path: Path) -> None:
+    table = pa.table({"user": [["u"]], "item": [1], "rating": [["x"]], "ts": [[1]]})
+    source = parquet_source(tmp_path, table)
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, source, needs={"distinct_ratings": True, "candidates": 5})
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "3 problems:"
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "  source.columns.query_id", "  source.columns.rating", "  source.columns.timestamp",
+    ]  # fmt: skip
 
 
 def test_equal_ratings_cannot_be_learned_with_mse(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ import pyarrow as pa
 import pytest
 
 from components.ingest.parsing import parse_numbers
+from components.ingest.times import plain_numbers
+from components.shared.profiling.column_summary import ColumnSummary
+from components.shared.runtime.number_text import numbers_in
 
 INT64, FLOAT32 = pa.int64(), pa.float32()
 
@@ -97,3 +100,15 @@ def test_typed_columns_become_floats_or_null() -> None:
     assert parse_numbers(pa.array([3, None]), FLOAT32).to_pylist() == [3.0, None]
     decimals = pa.array([decimal.Decimal("1.50"), None])
     assert parse_numbers(decimals, FLOAT32).to_pylist() == [1.5, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(" +1.5e3\t", 1500), ("7.", 7), (".5", 0.5), ("1_000", None), ("nan", None), ("", None)],
+)
+def test_text_is_a_number_in_every_place_or_in_none(text: str, number: float | None) -> None:
+    column = pa.chunked_array([[text]])
+    assert numbers_in(column.chunk(0)).to_pylist() == [number]
+    assert parse_numbers(column, pa.float32()).to_pylist() == [number]
+    assert plain_numbers(column).tolist() == ([] if number is None else [number])
+    assert ColumnSummary.of(column).numeric == int(number is not None)

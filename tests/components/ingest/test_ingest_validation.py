@@ -21,7 +21,7 @@ from ingest_helpers import (
     write_folder,
 )
 
-from components.ingest.rejects import kind_of
+from components.ingest.rejects import reason_kind
 from components.ingest.times import EXPECTED_TIME
 from components.shared.contracts.tables import REJECTS_SCHEMA, SPLITS, read_table
 from components.shared.runtime.errors import InputError
@@ -82,7 +82,7 @@ def test_rejects_are_typed_and_ordered(checked: Ingested) -> None:
 
 
 def test_statistics_count_the_rejects_by_reason(checked: Ingested) -> None:
-    by_reason = collections.Counter(kind_of(row["reason"]) for row in checked.rejects)
+    by_reason = collections.Counter(reason_kind(row["reason"]) for row in checked.rejects)
     assert checked.statistics.rejects == by_reason
     assert by_reason["missing user"] == by_reason["rating must be a finite number"] == 3
     assert checked.summary["rejects"] == len(BAD_LINES)

@@ -162,3 +162,11 @@ def test_files_that_differ_in_a_columns_type_give_one_kind() -> None:
     mixed = merge_summaries([number, text, nothing]).profile("column")
     assert (mixed.kind, mixed.rows, mixed.missing) == ("text", 3, 1)
     assert top(mixed) == {"1": 1, "x": 1}
+
+
+@pytest.mark.parametrize("type_", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+def test_text_that_is_not_utf8_is_profiled_with_marks(type_: pa.DataType) -> None:
+    raw = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+    stored = pa.array([b"caf\xe9", b"tea", b"tea", None], raw.get(type_, pa.binary_view()))
+    found = ColumnSummary.of(stored.view(type_)).profile("drink")
+    assert (found.kind, found.missing, top(found)) == ("text", 1, {"tea": 2, "caf\ufffd": 1})
