@@ -83,6 +83,9 @@ class FileColumns(BaseModel):
     event: str | None = None
 
 
+NULL_VALUES = ("NULL", "\\N")
+
+
 class FileFormat(BaseModel):
     """How the files of a table are written. What is not set is found by looking at them.
 
@@ -96,6 +99,8 @@ class FileFormat(BaseModel):
             true`, they replace those in the file.
         comment: Lines that begin with this text are skipped.
         list_separator: What separates the values of a list in text.
+        null_values: Texts that stand for a missing value in delimited text, besides an
+            empty field. The defaults are what databases write.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -107,6 +112,7 @@ class FileFormat(BaseModel):
     names: list[str] | None = Field(None, min_length=1)
     comment: str | None = Field(None, min_length=1)
     list_separator: str = Field("|", min_length=1)
+    null_values: list[str] = list(NULL_VALUES)
 
 
 class Feedback(BaseModel):

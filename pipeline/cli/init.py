@@ -82,7 +82,7 @@ def init(
         print(_heading(table))
     print(f"user {roles.query_id}, item {roles.candidate_id}, rating {roles.rating or 'none'}, "
           f"time {roles.timestamp or 'none'}")  # fmt: skip
-    print(f"{len(query.features)} features of users, {len(candidate.features)} of items")
+    print(f"features: {len(query.features)} of users, {len(candidate.features)} of items")
     for role, doubt in roles.doubts.items():
         print(f"check source.columns.{role}: {doubt}", file=sys.stderr)
     for role, reason in roles.absent.items():

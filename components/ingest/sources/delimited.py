@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from components.ingest.sources.bad_records import BadRecord, Parsed, has_long_line, is_utf8
+from components.ingest.sources.text_layout import TextLayout
 from components.ingest.sources.text_stream import MAX_LINE_BYTES
 
 _SEPARATOR = b"\x1f"  # stands for a delimiter of several characters
@@ -28,29 +29,20 @@ class DelimitedParser:
     Args:
         names: The columns, by position; a name that occurs twice cannot be wanted.
         wanted: The columns to return.
-        delimiter: What separates fields.
-        quoted: Whether fields may be quoted with `"`, and then contain line breaks.
-        comment: Lines that begin with it are skipped.
-        encoding: The file's encoding, for reasons.
+        text: How the file is written.
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        wanted: Sequence[str],
-        delimiter: str = ",",
-        quoted: bool = True,
-        comment: str | None = None,
-        encoding: str = "utf-8",
-    ):
+    def __init__(self, names: Sequence[str], wanted: Sequence[str], text: TextLayout):
         # Positions are names of their own, as columns that nobody wants may share one.
         self._columns = [str(position) for position in range(len(names))]
         self._wanted = {name: str(list(names).index(name)) for name in wanted}
-        self._long_delimiter = delimiter.encode() if len(delimiter.encode()) > 1 else b""
-        self._delimiter = delimiter.encode() if not self._long_delimiter else _SEPARATOR
-        self._quoted = quoted
-        self._comment = comment.encode() if comment else None
-        self._encoding = encoding
+        delimiter = text.delimiter.encode()
+        self._long_delimiter = delimiter if len(delimiter) > 1 else b""
+        self._delimiter = _SEPARATOR if self._long_delimiter else delimiter
+        self._quoted = text.quoted
+        self._comment = text.comment.encode() if text.comment else None
+        self._encoding = text.encoding
+        self._null_values = list(text.null_values)
         self._vain = _VAIN_LINES
         mark = re.escape(self._delimiter)
         # A field and the delimiter that follows it; atomic, so that no text takes more than one
@@ -121,7 +113,8 @@ class DelimitedParser:
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(self._columns, pa.string()),
                 include_columns=list(self._wanted.values()) or self._columns[:1],
-                strings_can_be_null=False,
+                strings_can_be_null=bool(self._null_values),
+                null_values=self._null_values,
             ),
         )
         return table, invalid

@@ -147,9 +147,7 @@ def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
     assert text is not None
     parser: DelimitedParser | JsonParser
     if layout.format == "csv":
-        parser = DelimitedParser(
-            layout.names, columns, text.delimiter, text.quoted, text.comment, text.encoding
-        )
+        parser = DelimitedParser(layout.names, columns, text)
         nothing = pa.table({name: pa.array([], pa.string()) for name in columns})
     else:
         types = {layout.aliases.get(name, name): layout.columns[name] for name in columns}

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -36,6 +37,7 @@ class TextLayout:
         first_lines: Number of lines before the data: comments and header.
         comment: Lines that begin with it are skipped everywhere.
         types: The types from a header such as `user_id:token`.
+        null_values: Texts that stand for a missing value.
     """
 
     encoding: str = "utf-8"
@@ -44,6 +46,7 @@ class TextLayout:
     first_lines: int = 0
     comment: str | None = None
     types: dict[str, pa.DataType] = field(default_factory=dict)
+    null_values: Sequence[str] = ()
 
 
 def look_at_text(
@@ -97,7 +100,9 @@ def look_at_text(
         names = tuple(match[1] for match in typed if match)
     names = tuple(column or f"column_{number}" for number, column in enumerate(names, 1))
     quoted = len(delimiter) == 1 and _quoted(body[:_LINES], delimiter, width)
-    return TextLayout(encoding, delimiter, quoted, first_lines, how.comment, types), names
+    return TextLayout(
+        encoding, delimiter, quoted, first_lines, how.comment, types, how.null_values
+    ), names
 
 
 @dataclass(frozen=True)

@@ -567,3 +567,19 @@ def test_files_of_the_same_name_in_several_folders_are_told_apart(tmp_path: Path
     (tmp_path / "b" / "log.csv").write_text("x,y\n1,2\n")
     names = [file.name for file in find_files(str(tmp_path / "[ab]"))]
     assert names == ["a/log.csv", "b/c/log.csv", "b/log.csv"]
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_what_databases_write_for_a_missing_value_is_missing(tmp_path: Path, quote: str) -> None:
+    (tmp_path / "users.csv").write_text(f"user,age\n1,{quote}NULL{quote}\n2,\\N\n3,\n4,30\n5,-\n")
+    read = {
+        name: read_all(
+            look_at_table(find_files(str(tmp_path / "users.csv")), how, "source.users"),
+            {"age": None},
+        )[0]["age"].to_pylist()
+        for name, how in (("default", None), ("own", FileFormat(null_values=["-"])))
+    }
+    assert read == {
+        "default": [None, None, "", "30", "-"],
+        "own": ["NULL", "\\N", "", "30", None],
+    }
