@@ -80,7 +80,7 @@ def test_embeddings_are_those_of_the_candidate_tower(folders: dict[str, Path]) -
     expected = embed(tower, {f.name: to_numpy(encoded[f.name]) for f in spec.candidate})
 
     found = to_numpy(read_table(folders["export"] / "candidates")[EMBEDDING])
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_the_query_tower_is_the_trained_one(folders: dict[str, Path]) -> None:
