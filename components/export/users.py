@@ -49,13 +49,8 @@ def latest_users(tables: Path, schema: Schema, candidates: pa.Table) -> pa.Table
     )
     for column in schema.query:
         if column.derived and column.name == HISTORY:
-            # Of items with the same time, the one further down in the catalogue is the later one,
-            # as in ingest.
-            index = rows[CANDIDATE_INDEX].to_numpy()
-            time = rows[schema.role("timestamp").name].to_numpy()
-            items = ids.take(pa.array(index[np.lexsort((index, time, user))]))
             history = latest_first(
-                pc.cast(items, pa.string()), first, last + 1, column.width or len(user)
+                pc.cast(seen.values, pa.string()), first, last + 1, column.width or len(user)
             )
             latest = latest.append_column(HISTORY, history)
     query_id = schema.role("query_id").name
@@ -64,7 +59,7 @@ def latest_users(tables: Path, schema: Schema, candidates: pa.Table) -> pa.Table
 
 
 def _rows_by_user(tables: Path, schema: Schema) -> tuple[pa.Table, np.ndarray]:
-    """Return all interactions by user and time, and the number of each row's user."""
+    """Return all interactions by user and in order, and the number of each row's user."""
     parts = [
         read_table(tables / "interactions" / split)
         for split in SPLITS
@@ -72,6 +67,6 @@ def _rows_by_user(tables: Path, schema: Schema) -> tuple[pa.Table, np.ndarray]:
     ]
     query_id = schema.role("query_id").name
     rows = pa.concat_tables(parts).sort_by(
-        [(query_id, "ascending"), (schema.role("timestamp").name, "ascending")]
+        [(name, "ascending") for name in (query_id, *schema.order)]
     )
     return rows, pc.dictionary_encode(rows[query_id]).combine_chunks().indices.to_numpy()

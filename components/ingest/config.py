@@ -191,8 +191,7 @@ class IngestConfig(BaseModel):
             split when the log grows. `temporal`: the latest rows are the test
             split. `leave_last_out`: each user's last interaction is in the test
             split and the one before it in the validation split; users with fewer
-            than three interactions are in the training split only. The hash
-            orders interactions of the same time.
+            than three interactions are in the training split only.
         test_fraction: Share of the rows in the test split (not for
             `leave_last_out`).
         validation_fraction: Share of the remaining rows in the validation split.
@@ -205,6 +204,12 @@ class IngestConfig(BaseModel):
         duplicates: `reject`: keep only the latest of several rows with the same
             user and item. `history`: likewise, but the earlier ones are in histories and
             are not rejects. `keep`: keep all.
+        ties: How a user's interactions with the same timestamp are ordered, for
+            `leave_last_out` and for histories. `hash`: for the split by the hash of user,
+            item and seed; none of them is in the history of another. `file_order`: as
+            in the source, by the name of the file and then the row, as published
+            results do; a history has what is before its row. `temporal` divides at a
+            time in either case.
         window_days: Length of the data window before `data_until`, in days; by
             default all earlier interactions are used.
         history_length: Maximum number of items in the query column `history`, the
@@ -227,6 +232,7 @@ class IngestConfig(BaseModel):
     unknown_items: Literal["reject", "drop"] = "reject"
     max_unknown_item_share: float = Field(0.01, ge=0, le=1)
     duplicates: Literal["reject", "history", "keep"] = "reject"
+    ties: Literal["hash", "file_order"] = "hash"
     window_days: float | None = Field(None, gt=0)
     history_length: int | None = Field(None, ge=1)
     time_columns: list[TimeColumn] = []

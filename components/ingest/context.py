@@ -1,8 +1,9 @@
 """Query columns derived from the log: the user's history before an interaction, and its time.
 
 A derived column only uses what is known when the row's item is predicted. It does
-not depend on the row's own item, on interactions at the same time or later, or on
-rows of a split that is predicted at the same time or later.
+not depend on the row's own item, on later interactions, or on rows of a split that is
+predicted at the same time or later. Of interactions at the same time, none is known to
+another, unless `ties: file_order` says which one is earlier.
 
 Histories are made of the rows in the tables: with `duplicates: reject`, an
 interaction that the user repeated later is not in the tables, nor in a history.
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from components.ingest.config import IngestConfig
 from components.ingest.splitting import TEST, TRAIN, VALIDATION
 from components.shared.contracts.derived_columns import DERIVED, HISTORY, time_values
-from components.shared.contracts.tables import CANDIDATE_INDEX, Column, Schema
+from components.shared.contracts.tables import CANDIDATE_INDEX, ROW_ORDER, Column, Schema
 from components.shared.runtime.arrow import latest_first
 from components.shared.runtime.errors import InputError
 
@@ -43,7 +44,7 @@ def with_context(schema: Schema, config: IngestConfig) -> Schema:
         config: The columns to derive.
 
     Returns:
-        The columns of the tables; derived columns are the last query columns.
+        The columns of the tables; derived columns are the last of their side.
 
     Raises:
         InputError: If the source already has a column of that name.
@@ -57,16 +58,23 @@ def with_context(schema: Schema, config: IngestConfig) -> Schema:
         first, labels = _LABELS.get(name, (0, ()))
         named = {str(value): label for value, label in enumerate(labels, first)}
         columns.append(Column(name=name, dtype="int64", labels=named or None, derived=True))
+    order: list[Column] = []
+    if config.ties == "file_order":
+        order.append(Column(name=ROW_ORDER, dtype="int64", role="order", derived=True))
     taken = {column.name for column in [*schema.query, *schema.interaction]}
-    for column in columns:
+    for column in [*columns, *order]:
         if column.name in taken:
             raise InputError(
-                f"{DERIVED[column.name]} adds a column {column.name!r}, but the source already has "
-                "one of that name. Rename the source's column, or remove the setting."
+                f"{DERIVED.get(column.name, 'ingest.ties')} adds a column {column.name!r}, but the "
+                "source already has one of that name. Rename the source's column, or remove the "
+                "setting."
             )
-    if not columns:
-        return schema
-    return schema.model_copy(update={"query": [*schema.query, *columns]})
+    return schema.model_copy(
+        update={
+            "query": [*schema.query, *columns],
+            "interaction": [*schema.interaction, *order],
+        }
+    )
 
 
 def add_context(
@@ -79,7 +87,7 @@ def add_context(
     """Append the derived columns.
 
     Args:
-        rows: All rows of some users, ordered by user and time.
+        rows: All rows of some users, ordered by user and time, and as `ties` says.
         splits: `(rows,) int8`, each row's split; see `components.ingest.splitting`.
         schema: The tables' columns.
         config: The columns to derive.
@@ -89,11 +97,12 @@ def add_context(
         The rows with the columns appended: `list<string>` and `int64`.
     """
     timestamp = rows[schema.role("timestamp").name].to_numpy()
+    user = pc.dictionary_encode(rows[schema.role("query_id").name]).combine_chunks().indices
+    in_order = config.ties == "file_order"
     if config.history_length is not None:
-        user = pc.dictionary_encode(rows[schema.role("query_id").name]).combine_chunks().indices
         history = histories(
             user.to_numpy(),
-            timestamp,
+            np.arange(rows.num_rows) if in_order else timestamp,
             splits,
             pc.cast(candidate_ids, pa.string()).take(rows[CANDIDATE_INDEX].combine_chunks()),
             config.history_length,
@@ -102,7 +111,16 @@ def add_context(
     if config.time_columns:
         for name, values in time_values(timestamp, config.time_columns).items():
             rows = rows.append_column(name, pa.array(values))
+    if in_order:
+        rows = rows.append_column(ROW_ORDER, pa.array(_places(user.to_numpy())))
     return rows
+
+
+def _places(user: np.ndarray) -> np.ndarray:
+    """Return the place of each row among its user's, from 0: `(rows,) int64`."""
+    place = np.arange(len(user))
+    is_first = np.diff(user, prepend=user[:1] - 1) != 0
+    return place - np.maximum.accumulate(np.where(is_first, place, 0))
 
 
 def histories(
@@ -117,7 +135,7 @@ def histories(
 
     Args:
         user: `(rows,)`, the same value for all rows of a user, which are adjacent.
-        timestamp: `(rows,)`, ascending within a user.
+        timestamp: `(rows,)`, ascending within a user; or the place of each row.
         splits: `(rows,) int8`.
         item: `(rows,)` strings.
         length: Maximum number of items of a list.

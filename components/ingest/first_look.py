@@ -54,6 +54,11 @@ def look(
         InputError: If anything cannot work; the message names everything that cannot.
     """
     problems = [*log.problems]
+    if settings.ties == "file_order" and log.shuffled:
+        logger.warning(
+            "ingest.ties: TFDS has shuffled the prepared data set, so file_order is not that of "
+            "published results. For theirs, set source.path to the archive."
+        )
     if log.files is not None:
         problems += setting_problems(log.files, settings, not window.is_open, needs)
     schema = needed_columns(log.schema, needs)

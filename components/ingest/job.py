@@ -79,6 +79,7 @@ def ingest(
             seed=seed,
             test_fraction=settings.test_fraction,
             validation_fraction=settings.validation_fraction,
+            ties=settings.ties,
             times=statistics.times,
         ).write(tables_folder)
         arguments = {

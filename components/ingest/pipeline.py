@@ -128,7 +128,12 @@ class CheckRows(beam.PTransform):
 
 
 def _not_derived(schema: Schema) -> Schema:
-    return schema.model_copy(update={"query": [c for c in schema.query if not c.derived]})
+    return schema.model_copy(
+        update={
+            "query": [column for column in schema.query if not column.derived],
+            "interaction": [column for column in schema.interaction if not column.derived],
+        }
+    )
 
 
 class _Check(beam.DoFn):

@@ -77,7 +77,7 @@ class WriteShard(beam.DoFn):
         """Write a shard; yield its counts, and its duplicates as `rejects`."""
         number, parts = shard
         schema, settings = self._schema, self._settings
-        rows = _ordered(parts, schema)
+        rows = _ordered(parts, schema, settings.ties)
         if settings.duplicates == "reject":
             stays = pa.array(_is_latest(rows, schema.role("query_id").name))
             for batch in _duplicates(rows.filter(pc.invert(stays))):
@@ -104,7 +104,7 @@ class WriteShard(beam.DoFn):
         interaction is in the split of its own time, or of its pair if the split is random.
 
         Args:
-            rows: All rows of some users, ordered by user and time.
+            rows: All rows of some users, ordered by user and time, and as `ties` says.
             latest: `(rows,) bool`, whether a row is the latest of its user and item.
             boundaries: As `assign_splits` takes them.
 
@@ -146,13 +146,19 @@ class WriteShard(beam.DoFn):
         return counts
 
 
-def _ordered(parts: Iterable[pa.Table], schema: Schema) -> pa.Table:
-    """Join a shard's tables, and order rows by user, time, candidate, file and row."""
+def _ordered(parts: Iterable[pa.Table], schema: Schema, ties: str) -> pa.Table:
+    """Join a shard's tables, and order rows by user and time.
+
+    Of one time, rows are in the order of their files and rows; with `ties: hash`, those
+    of one candidate are.
+    """
     rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-    return rows.append_column(_FILE_RANK, _file_rank(rows)).sort_by(
-        [(schema.role("query_id").name, "ascending"), (schema.role("timestamp").name, "ascending"),
-         (CANDIDATE_INDEX, "ascending"), (_FILE_RANK, "ascending"), (ROW, "ascending")]
-    ).drop_columns(_FILE_RANK)  # fmt: skip
+    columns = [schema.role("query_id").name, schema.role("timestamp").name]
+    columns += [CANDIDATE_INDEX] if ties == "hash" else []
+    columns += [_FILE_RANK, ROW]
+    ranked = rows.append_column(_FILE_RANK, _file_rank(rows))
+    ordered = ranked.sort_by([(column, "ascending") for column in columns])
+    return ordered.drop_columns(_FILE_RANK)
 
 
 def _file_rank(rows: pa.Table) -> pa.Array:

@@ -65,7 +65,7 @@ def assign_splits(
     """Assign each row to a split.
 
     Args:
-        rows: All rows of some users, ordered by user and time.
+        rows: All rows of some users, ordered by user and time, and as `ties` says.
         schema: The tables' columns.
         config: The kind of split and its fractions.
         seed: The seed of the random splits.
@@ -97,7 +97,11 @@ def assign_splits(
     first = _first_rows(rows, schema)
     if config.split == "random_by_user":
         return _split_by_user(first, number, config)
-    return _split_last(first, timestamp, number)
+    order = np.arange(rows.num_rows)
+    if config.ties == "hash":
+        # In catalogue order, the last row of one time would always be one of the newest items.
+        order = np.lexsort((number, timestamp, _users(first, rows.num_rows)))
+    return _split_last(first, order)
 
 
 def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
@@ -109,26 +113,25 @@ def _first_rows(rows: pa.Table, schema: Schema) -> np.ndarray:
     return np.sort(first)
 
 
-def _split_last(first: np.ndarray, timestamp: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Hold out the last two rows of each user with at least three rows.
+def _users(first: np.ndarray, rows: int) -> np.ndarray:
+    """Return the number of each row's user: `(rows,) int64`."""
+    return np.repeat(np.arange(len(first)), np.diff([*first, rows]))
 
-    Rows with the same timestamp are ordered by `number`, a hash. In catalogue order,
-    the last of them would always be one of the newest items.
+
+def _split_last(first: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Hold out the last two rows of each user with at least three rows.
 
     Args:
         first: `(users,)`, the position of each user's first row.
-        timestamp: `(rows,) int64`.
-        number: `(rows,) float64`.
+        order: `(rows,)`, the rows' positions by user and time.
 
     Returns:
         `(rows,) int8`: 0 train, 1 validation, 2 test.
     """
-    count = np.diff([*first, len(number)])
-    user = np.repeat(np.arange(len(first)), count)
-    order = np.lexsort((number, timestamp, user))
+    count = np.diff([*first, len(order)])
     enough = count >= 3  # other users would have no training rows left
     last = (first + count - 1)[enough]
-    splits = np.full(len(number), TRAIN, np.int8)
+    splits = np.full(len(order), TRAIN, np.int8)
     splits[order[last]] = TEST
     splits[order[last - 1]] = VALIDATION
     return splits
@@ -151,7 +154,7 @@ def _split_by_user(first: np.ndarray, number: np.ndarray, config: IngestConfig) 
     count = np.diff([*first, len(number)])
     known = np.maximum(np.rint(count * (1 - config.test_fraction)), 1)
     train = np.maximum(np.rint(known * (1 - config.validation_fraction)), 1)
-    user = np.repeat(np.arange(len(first)), count)
+    user = _users(first, len(number))
     # Position among the user's rows; of rows with the same item, the earlier one is first.
     order = np.lexsort((number, user))
     place = np.arange(len(number)) - first[user]

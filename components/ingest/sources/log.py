@@ -38,6 +38,7 @@ class InteractionLog:
         problems: What is wrong with the columns. With a problem, the log is only good for a
             first look: what is wrong is null, and `candidates` has no rows if it is the id.
         refused: The features that the problems are about, e.g. `features.query.age`.
+        shuffled: Whether the rows are not in the order in which they were published.
     """
 
     schema: Schema
@@ -49,6 +50,7 @@ class InteractionLog:
     batches: Callable[[Sequence[str]], Iterator[pa.Table]] | None = None
     problems: Sequence[str] = ()
     refused: Collection[str] = ()
+    shuffled: bool = False
 
 
 def with_origin(table: pa.Table, file: str, first_row: int = 1) -> pa.Table:

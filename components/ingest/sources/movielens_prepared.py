@@ -47,6 +47,7 @@ def open_prepared(version: str, data_dir: Path, batch_rows: int) -> InteractionL
         schema=schema,
         interactions=_ReadPrepared(ratings, [*columns, "movie_id"], batch_rows),
         candidates=pa.Table.from_batches(batches),
+        shuffled=True,  # TFDS writes examples in the order of a hash
     )
 
 

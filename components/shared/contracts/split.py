@@ -2,6 +2,8 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from components.shared.contracts.json_file import JsonFile
 
 Part = Literal["train", "validation", "test"]
@@ -15,6 +17,7 @@ class Split(JsonFile):
         seed: Seed of the random splits.
         test_fraction: Share of the test split.
         validation_fraction: Share of the validation split in the rest.
+        ties: `ingest.ties`.
         times: The first and the last timestamp of each split, seconds since 1970.
     """
 
@@ -24,6 +27,8 @@ class Split(JsonFile):
     seed: int
     test_fraction: float
     validation_fraction: float
+    # Omitted at its default, so that the file is the same as before this field existed.
+    ties: Literal["hash", "file_order"] = Field("hash", exclude_if=lambda ties: ties == "hash")
     times: dict[Part, tuple[int, int]]
 
     def leakage_reason(self, published: "Split", part: Literal["validation", "test"]) -> str | None:
@@ -51,6 +56,8 @@ class Split(JsonFile):
                     f"its data reaches until {last}, but the {part} split begins at "
                     f"{self.times[part][0]} (seconds since 1970)"
                 )
+        elif self.ties != published.ties:
+            return f"its data was split with ties {published.ties}, but this with {self.ties}"
         elif published._end > self._end:
             return f"its log reaches until {published._end}, but this one only until {self._end}"
         return None

@@ -8,6 +8,8 @@
         candidate_index   int32, the row of the item in `candidates`
         <rating column>   float32
         timestamp         int64, seconds since 1970 UTC
+        row_order         int64, from 0, the place of the row among all of its user's; only with
+                          `ingest.ties: file_order`
     candidates/part-*.parquet
         <candidate columns>, ordered by id; the row number is the candidate index
     schema.json           `Schema`: every column, its type and its role
@@ -75,6 +77,9 @@ CANDIDATE_INDEX = "candidate_index"
 TIMESTAMP = "timestamp"
 
 
+ROW_ORDER = "row_order"
+
+
 QUERY_ID = "query_id"
 
 
@@ -106,7 +111,7 @@ DType = Literal["string", "int64", "float32", "list<string>"]
 IdDType = Literal["string", "int64"]
 
 
-Role = Literal["query_id", "candidate_id", "title", "rating", "timestamp", "feature"]
+Role = Literal["query_id", "candidate_id", "title", "rating", "timestamp", "order", "feature"]
 
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
@@ -151,7 +156,8 @@ class Schema(JsonFile):
 
     Args:
         query: Columns of an interaction that describe the user, including the id.
-        interaction: The rating and the timestamp.
+        interaction: The rating, the timestamp, and the order of a user's rows if it is
+            more than that of their times.
         candidate: Columns of a candidate, including its id and title.
     """
 
@@ -183,6 +189,12 @@ class Schema(JsonFile):
             if column.role == role:
                 return column
         raise KeyError(role)
+
+    @property
+    def order(self) -> list[str]:
+        """The interaction columns that order a user's rows; the first one decides."""
+        own = [column.name for column in self.interaction if column.role == "order"]
+        return own or [self.role("timestamp").name, CANDIDATE_INDEX]
 
     @property
     def interactions_arrow(self) -> pa.Schema:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from served import PlainServer, Reference, plain_server
@@ -110,11 +111,8 @@ def test_users_have_no_time_and_the_export_says_what_is_derived(export: Path) ->
 def test_of_one_time_the_later_item_is_the_one_ingest_takes_for_later(
     tmp_path: Path, in_tensorflow: RunStep
 ) -> None:
-    """Few times, so that ties are many; short and long histories."""
-    source = write_walks(tmp_path / "source")
-    log = pq.read_table(source["interactions"]).slice(0, 400)
-    days = np.minimum(log["timestamp"].to_numpy() // 86_400 // 5, 1)
-    pq.write_table(log.set_column(2, "timestamp", [days]), source["interactions"])
+    """Short and long histories."""
+    source, _ = walks_with_ties(tmp_path / "source")
     for length in (1, 2, 50):
         folder = tmp_path / str(length)
         tables = ingested(folder, source, history_length=length, split="random")
@@ -124,6 +122,31 @@ def test_of_one_time_the_later_item_is_the_one_ingest_takes_for_later(
         assert dict(
             zip(users[QUERY_ID].to_pylist(), users["history"].to_pylist(), strict=True)
         ) == latest_items(tables, length)
+
+
+def test_of_one_time_the_later_row_of_the_file_is_the_later_item_if_the_config_says_so(
+    tmp_path: Path, in_tensorflow: RunStep
+) -> None:
+    source, log = walks_with_ties(tmp_path / "source")
+    items = defaultdict(list)
+    for row in sorted(log.to_pylist(), key=lambda row: row["timestamp"]):
+        items[row["user_id"]].append(str(row["item_id"]))
+    tables = ingested(tmp_path, source, history_length=4, split="random", ties="file_order")
+
+    users = in_tensorflow("walk_source:users_of", tables=str(tables))
+
+    found = dict(zip(users[QUERY_ID].to_pylist(), users["history"].to_pylist(), strict=True))
+    assert found == {user: seen[::-1][:4] for user, seen in items.items()}
+
+
+def walks_with_ties(folder: Path) -> tuple[dict[str, Any], pa.Table]:
+    """Few times, so that ties are many."""
+    source = write_walks(folder)
+    log = pq.read_table(source["interactions"]).slice(0, 400)
+    days = np.minimum(log["timestamp"].to_numpy() // 86_400 // 5, 1)
+    log = log.set_column(2, "timestamp", [days])
+    pq.write_table(log, source["interactions"])
+    return source, log
 
 
 # --- the SavedModel -------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ DIVISIONS: dict[str, dict[str, Any]] = {
     "temporal, fewer tests": {"split": "temporal", "test_fraction": 0.1},
     "temporal, more validation": {"split": "temporal", "validation_fraction": 0.4},
     "leave-last-out": {"split": "leave_last_out"},
+    "leave-last-out, ties": {"split": "leave_last_out", "ties": "file_order"},
     "leave-last-out of less": {"split": "leave_last_out", "until": 25},
     "by user": {"split": "random_by_user"},
     "by user of less": {"split": "random_by_user", "until": 25},
@@ -136,6 +137,7 @@ def test_a_model_of_a_smaller_log_has_seen_nothing_that_is_held_out_now(
         ("temporal", "random", "its data was split random, but this data is split temporal"),
         ("temporal of less", "temporal", r"its data reaches until \d+, but the test split begins"),
         ("leave-last-out of less", "leave-last-out", "its log reaches until .* only until"),
+        ("leave-last-out, ties", "leave-last-out", "ties hash, but this with file_order"),
         ("by user", "by user of less", "a user's rows move between splits"),
     ],
 )
