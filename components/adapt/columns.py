@@ -19,6 +19,7 @@ from components.shared.features.config import FeaturesConfig, Side
 from components.shared.features.types import FEATURE_TYPES, Feature
 from components.shared.features.types.history import History
 from components.shared.features.types.id import Id
+from components.shared.features.types.profile import Profile
 from components.shared.runtime.errors import InputError, in_one_message
 from components.shared.storage.names import problem_of, shown
 
@@ -37,7 +38,7 @@ _TAKEN_COLUMNS: dict[Side, tuple[str, ...]] = {
 def columns_of(
     features: Mapping[str, Feature], columns: list[Column], side: Side
 ) -> dict[str, Column]:
-    """Find the column of each feature.
+    """Find the column of each feature; a feature without one gets a derived column.
 
     Args:
         features: The features of one side, by the names of their columns.
@@ -52,7 +53,12 @@ def columns_of(
     if problems:
         raise InputError(in_one_message(problems))
     by_name = {column.name: column for column in columns}
-    return {name: by_name[name] for name in features}
+    return {
+        name: by_name[name]
+        if feature.HAS_COLUMN
+        else Column(name=name, dtype=feature.column_types[0], derived=True)
+        for name, feature in features.items()
+    }
 
 
 def column_problems(
@@ -68,7 +74,13 @@ def column_problems(
     by_name = {column.name: column for column in columns}
     problems = []
     for name, feature in features.items():
-        if name not in by_name:
+        if not feature.HAS_COLUMN:
+            if name in by_name:
+                problems.append(
+                    f"features.{side}.{name}: a {feature.type} is made from the user's "
+                    "interactions, but the source has a column of that name. Rename the column."
+                )
+        elif name not in by_name:
             derived = side == "query" and name in DERIVED
             problems.append(
                 f"features.{side}.{name}: there is no such column. "
@@ -108,7 +120,9 @@ def _types_for(dtype: DType, side: Side) -> list[str]:
     return [
         name
         for name, kind in FEATURE_TYPES.items()
-        if dtype in kind.COLUMN_TYPES[name] and not (kind.QUERY_ONLY and side == "candidate")
+        if kind.HAS_COLUMN
+        and dtype in kind.COLUMN_TYPES[name]
+        and not (kind.QUERY_ONLY and side == "candidate")
     ]
 
 
@@ -129,25 +143,32 @@ def name_problem(name: str, side: Side) -> str | None:
 
 
 def item_id_feature(features: FeaturesConfig, candidate_id: str) -> str | None:
-    """Find the candidate feature whose vocabulary histories share.
+    """Find the candidate feature whose vocabulary histories and the profile share.
 
     Args:
         features: The features.
         candidate_id: The column of the items' ids.
 
     Returns:
-        Its name; None if there is no history.
+        Its name; None if there is neither.
 
     Raises:
-        InputError: If there is a history, but no such feature.
+        InputError: If there is one of them, but no such feature.
     """
-    histories = [name for name, item in features.query.items() if isinstance(item, History)]
-    if not histories:
+    of_items = [
+        (name, item) for name, item in features.query.items() if isinstance(item, History | Profile)
+    ]
+    if not of_items:
         return None
     if not isinstance(features.candidate.get(candidate_id), Id):
+        name, feature = of_items[0]
+        why = (
+            "a history uses the candidate tower's embeddings of items"
+            if isinstance(feature, History)
+            else "a profile consists of the items' ids"
+        )
         raise InputError(
-            f"features.query.{histories[0]}: a history uses the candidate tower's embeddings "
-            f"of items. Add features.candidate.{candidate_id} with type id."
+            f"features.query.{name}: {why}. Add features.candidate.{candidate_id} with type id."
         )
     return candidate_id
 

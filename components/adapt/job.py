@@ -11,8 +11,10 @@ import apache_beam as beam
 from components.adapt.columns import columns_of, encoded_names, item_id_feature
 from components.adapt.config import AdaptConfig
 from components.adapt.feature_spaces import AdaptedSide, build_side
+from components.adapt.profiles import SaveProfileStatistics
 from components.adapt.published import check_no_leakage, published_features
 from components.adapt.statistics import SaveTableStatistics, TableStatistics
+from components.shared.contracts.derived_columns import PROFILE
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.split import Split
 from components.shared.contracts.step_record import record_step
@@ -52,8 +54,8 @@ def adapt(
         The number of features, and of rows in their embedding tables.
 
     Raises:
-        InputError: If a feature does not fit its column, there is a history but no
-            feature for the items' ids, or the published model may have been trained
+        InputError: If a feature does not fit its column, there is a history or a profile
+            but no feature for the items' ids, or the published model may have been trained
             on rows of the validation or the test split.
     """
     require_tensorflow()
@@ -89,19 +91,29 @@ def _analyze(
 ) -> dict[Side, TableStatistics]:
     """Compute the statistics of the training rows and of the candidates, in one pass."""
     rating = schema.role("rating").name
+    train = tables / "interactions" / "train"
+    has_profile = PROFILE in wanted.query.keys() - wanted.with_column("query").keys()
     with tempfile.TemporaryDirectory(prefix="adapt-") as scratch:
         folders: dict[Side, Path] = {
             "query": Path(scratch) / "query",
             "candidate": Path(scratch) / "candidate",
         }
+        profile = Path(scratch) / "profile"
         with beam.Pipeline(options=pipeline_options(settings.beam_options)) as pipeline:
             _ = pipeline | "Analyze interactions" >> SaveTableStatistics(
-                tables / "interactions" / "train", wanted.query, rating, folders["query"]
+                train, wanted.with_column("query"), rating, folders["query"]
             )
             _ = pipeline | "Analyze candidates" >> SaveTableStatistics(
                 tables / "candidates", wanted.candidate, None, folders["candidate"]
             )
-        return {side: TableStatistics.load(folder) for side, folder in folders.items()}
+            if has_profile:
+                _ = pipeline | "Analyze profiles" >> SaveProfileStatistics(
+                    train, schema.role("query_id").name, profile
+                )
+        found = {side: TableStatistics.load(folder) for side, folder in folders.items()}
+        if has_profile:
+            found["query"].columns |= TableStatistics.load(profile).columns
+        return found
 
 
 def _build_sides(
@@ -111,7 +123,7 @@ def _build_sides(
     item_id: str | None,
     published: str | None,
 ) -> dict[Side, AdaptedSide]:
-    """Build both FeatureSpaces: candidates first, since histories share the items' vocabulary."""
+    """Build both FeatureSpaces: candidates first, as histories share the items' vocabulary."""
     sides: dict[Side, AdaptedSide] = {}
     items: ItemIds | None = None
     order: tuple[Side, ...] = ("candidate", "query")
@@ -155,7 +167,7 @@ def _spec(
             f"{rating} has one value only ({ends[0]:g}): there is no rating to learn, only who "
             "interacted with what."
         )
-    query_id = schema.role("query_id").name
+    query_id, candidate_id = schema.role("query_id").name, schema.role("candidate_id").name
     inputs = {
         side: _inputs(columns[side], wanted.of(side), adapted.encoded)
         for side, adapted in sides.items()
@@ -166,6 +178,11 @@ def _spec(
         query_inputs=inputs["query"],
         candidate_inputs=inputs["candidate"],
         query_id_feature=query_id if isinstance(wanted.query.get(query_id), Id) else None,
+        candidate_id_feature=(
+            encoded_names(wanted, "candidate")[candidate_id]
+            if isinstance(wanted.candidate.get(candidate_id), Id)
+            else None
+        ),
         query_id_dtype=schema.id_dtypes[0],
         candidate_id_dtype=schema.id_dtypes[1],
         label_scale=label.scale,

@@ -67,16 +67,17 @@ class TestData:
         train = read_table(folder / "interactions" / "train", columns)
         validation = read_table(folder / "interactions" / "validation", columns)
         test = read_table(folder / "interactions" / "test")
-        queries = QuerySet.of(test, spec.query)
         known = pa.concat_tables([train, validation])
         candidates = read_table(folder / "candidates", [f.name for f in spec.candidate])
+        candidate_features = {f.name: to_numpy(candidates[f.name]) for f in spec.candidate}
+        queries = QuerySet.of(test, spec.query).with_profiles(spec, candidate_features, known)
         return cls(
             folder,
             spec,
             known,
             test,
             train.num_rows,
-            {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate},
+            candidate_features,
             candidates.num_rows,
             queries,
             Targets.of(test, queries, spec.relevant_above),

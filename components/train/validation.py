@@ -48,7 +48,9 @@ class RetrievalValidation(EpochNotes):
         self._config = config
         self._name = name
         self._candidates = data.candidates
-        self._queries = QuerySet.of(data.validation, data.spec.query)
+        self._queries = QuerySet.of(data.validation, data.spec.query).with_profiles(
+            data.spec, data.candidates, data.train
+        )
         self._targets = Targets.of(data.validation, self._queries, data.spec.relevant_above)
         self._seen = SeenItems.of(self._queries, data.train)
         if config.monitor.cutoff > data.candidate_count:

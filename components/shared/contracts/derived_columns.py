@@ -1,4 +1,4 @@
-"""Query columns that ingest derives from the log."""
+"""Query features that are derived from the log."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,11 @@ import numpy as np
 
 HISTORY = "history"
 
-# The derived query columns, each with the setting that enables it.
+# The set of a user's items. No table has it: each step computes it from the interactions of the
+# splits before, see `components.shared.retrieval.profiles`.
+PROFILE = "profile"
+
+# The query columns that ingest derives, each with the setting that enables it.
 DERIVED = {
     HISTORY: "ingest.history_length",
     "hour_of_day": "ingest.time_columns",

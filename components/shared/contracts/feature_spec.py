@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.shared.contracts.derived_columns import PROFILE
 from components.shared.contracts.json_file import JsonFile
 from components.shared.contracts.tables import IdDType
 
@@ -52,6 +53,11 @@ class EncodedFeature(BaseModel):
         return len(self.raw_columns) > 1
 
     @property
+    def is_profile(self) -> bool:
+        """Whether it is the set of the user's items, which no encoded table has."""
+        return self.type == PROFILE
+
+    @property
     def output(self) -> str:
         """The name of the FeatureSpace's output: the raw column, or the cross."""
         return self.name if self.is_cross else self.raw_columns[0]
@@ -70,8 +76,8 @@ class RawInput(BaseModel):
         dtype: The type of its values.
         width: Number of values in a row; lists of strings are padded with `""`.
         labels: Names for the values of an integer category, for reports.
-        derived: Whether ingest derives the column; see
-            `components.shared.contracts.tables.Column`.
+        derived: Whether the log's columns do not have it: ingest derives the column (see
+            `components.shared.contracts.tables.Column`), or it is a profile.
         optional: Whether it may be missing: its value is then that of
             `components.shared.contracts.missing`.
     """
@@ -91,6 +97,11 @@ class RawInput(BaseModel):
         """Whether a query gives `(batch, width)` values, not `(batch,)`."""
         return self.width > 1
 
+    @property
+    def is_profile(self) -> bool:
+        """Whether it is the set of the user's items, which no table has."""
+        return self.derived and self.name == PROFILE
+
 
 class FeatureSpec(JsonFile):
     """What the steps after adapt need to know about the features.
@@ -101,6 +112,8 @@ class FeatureSpec(JsonFile):
         query_inputs: Raw features that the query FeatureSpace takes.
         candidate_inputs: Raw features that the candidate FeatureSpace takes.
         query_id_feature: The query feature that is the user's id; None without one.
+        candidate_id_feature: The candidate feature that is the item's id; None without
+            one.
         query_id_dtype: The type of user ids.
         candidate_id_dtype: The type of candidate ids.
         label_scale: label = rating * label_scale + label_offset.
@@ -117,6 +130,8 @@ class FeatureSpec(JsonFile):
     query_inputs: list[RawInput]
     candidate_inputs: list[RawInput]
     query_id_feature: str | None
+    # Not in files from before this field, whose models have no profile.
+    candidate_id_feature: str | None = Field(None, exclude_if=lambda name: name is None)
     query_id_dtype: IdDType
     candidate_id_dtype: IdDType
     label_scale: float
@@ -124,3 +139,13 @@ class FeatureSpec(JsonFile):
     relevant_above: float | None
     label_range: tuple[float, float]
     warnings: list[str] = Field([])
+
+    @property
+    def profile(self) -> EncodedFeature | None:
+        """The feature that is the set of the user's items; None without one."""
+        return next((feature for feature in self.query if feature.is_profile), None)
+
+    @property
+    def query_columns(self) -> list[EncodedFeature]:
+        """The query features that the encoded interactions have: all but a profile."""
+        return [feature for feature in self.query if not feature.is_profile]

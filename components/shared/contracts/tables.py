@@ -2,7 +2,7 @@
 
 `ingest` writes **tables**:
 
-    interactions/{train,validation,test}/part-*.parquet
+    interactions/{train,validation,test}/part-*.parquet, each with all rows of its users
         <query columns>   as in the source, e.g. user_id: string; then those that ingest
                           derives from the log, e.g. history: list<string>
         candidate_index   int32, the row of the item in `candidates`
@@ -23,7 +23,8 @@ and **rejects**: `part-*.parquet` with `REJECTS_SCHEMA`.
     interactions/{train,validation,test}/part-*.parquet
         query_id          the user's id, in its own type
         candidate_index   int32
-        <query features>  int32 or float32, scalar or fixed-size list
+        <query features>  int32 or float32, scalar or fixed-size list; no profile, which
+                          `components.shared.retrieval.profiles` makes of other rows
         label             float32, the rescaled rating
         timestamp         int64
     candidates/part-*.parquet

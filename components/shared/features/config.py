@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.shared.contracts.derived_columns import PROFILE
 from components.shared.contracts.table_needs import ColumnNeed
 from components.shared.features.types import Feature
+from components.shared.features.types.profile import Profile
 
 Side = Literal["query", "candidate"]
 _FeatureByType = Annotated[Feature, Field(discriminator="type")]
@@ -93,6 +95,16 @@ class FeaturesConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _profile_has_its_name(self) -> "FeaturesConfig":
+        for name, feature in self.query.items():
+            if isinstance(feature, Profile) and name != PROFILE:
+                raise ValueError(
+                    f"query.{name}: a feature of type profile has no column, and its name must be "
+                    f"{PROFILE}. Rename it to query.{PROFILE}."
+                )
+        return self
+
+    @model_validator(mode="after")
     def _in_order(self) -> "FeaturesConfig":
         # kfp passes structs in any order; towers must be built in the same order each time.
         self.query = dict(sorted(self.query.items()))
@@ -103,9 +115,13 @@ class FeaturesConfig(BaseModel):
         """Return the features of one side."""
         return self.query if side == "query" else self.candidate
 
+    def with_column(self, side: Side) -> dict[str, Feature]:
+        """Return the features of one side whose values are a column of the tables."""
+        return {name: item for name, item in self.of(side).items() if item.HAS_COLUMN}
+
     def needs(self, side: Side) -> dict[str, ColumnNeed]:
         """Return what the features of one side need of their columns."""
-        return {name: feature.need for name, feature in self.of(side).items()}
+        return {name: feature.need for name, feature in self.with_column(side).items()}
 
     def crosses_of(self, side: Side) -> list[Cross]:
         """Return the crosses of one side."""

@@ -34,7 +34,7 @@ class Encoding:
     Args:
         space: Path of the saved FeatureSpace.
         inputs: The raw columns that it takes.
-        features: The features that it returns, in the order of the columns.
+        features: The features that become columns, in their order.
         copied: Raw columns that are copied, by their new names.
         rating: The rating's column, if the encoded table has a label.
         label: Scale and offset of the label.
@@ -62,7 +62,7 @@ class Encoding:
             TIMESTAMP: schema.role("timestamp").name,
         }
         rating, label = schema.role("rating").name, (spec.label_scale, spec.label_offset)
-        return cls(str(space), spec.query_inputs, spec.query, copied, rating, label)
+        return cls(str(space), spec.query_inputs, spec.query_columns, copied, rating, label)
 
     @classmethod
     def of_candidates(cls, schema: Schema, spec: FeatureSpec, space: Path) -> "Encoding":
@@ -159,14 +159,22 @@ def encode(
     Args:
         space: The FeatureSpace.
         rows: The raw columns.
-        inputs: The raw columns that the FeatureSpace takes.
-        features: The features that it returns, in the order of the result.
+        inputs: The raw columns that the FeatureSpace takes. Rows have no profile, so
+            it is empty.
+        features: The features to return, in the order of the result.
 
     Returns:
         A column for each feature: `int32` or `float32`, a fixed-size list if the
         feature is a list.
     """
-    outputs = space({item.name: raw_array(rows[item.name], item.width) for item in inputs})
+    # A FeatureSpace of Keras 3.15 can only be called with all of its inputs.
+    empty = np.full((rows.num_rows, 1), "", object)
+    outputs = space(
+        {
+            item.name: empty if item.is_profile else raw_array(rows[item.name], item.width)
+            for item in inputs
+        }
+    )
     columns = {}
     for feature in features:
         values = keras.ops.convert_to_numpy(outputs[feature.output]).astype(feature.dtype)

@@ -20,7 +20,7 @@ MISSING_NAME = "(missing)"
 
 @dataclass(frozen=True)
 class ItemIds:
-    """The candidate feature that is the item's id, whose vocabulary a history shares.
+    """The candidate feature that is the item's id, whose vocabulary histories and profiles share.
 
     Args:
         name: Its name in the encoded tables.
@@ -124,6 +124,8 @@ class FeatureType(BaseModel):
         COLUMN_TYPES: The column types that each of its names accepts.
         CROSSABLE: Whether FeatureSpace turns it into one index, so that it can be
             part of a cross.
+        HAS_COLUMN: Whether its values are a column of the tables; otherwise each step
+            computes them from the interactions of the splits before.
         HOLDS_IDS: Whether it consists of ids, which id dropout may replace by OOV.
         QUERY_ONLY: Why it is for the query side only; empty for both sides.
         HAS_VALUE_NAMES: Whether `value_names` names its indices.
@@ -133,6 +135,7 @@ class FeatureType(BaseModel):
 
     COLUMN_TYPES: ClassVar[Mapping[str, Sequence[DType]]]
     CROSSABLE: ClassVar[bool] = False
+    HAS_COLUMN: ClassVar[bool] = True
     HOLDS_IDS: ClassVar[bool] = False
     QUERY_ONLY: ClassVar[str] = ""
     HAS_VALUE_NAMES: ClassVar[bool] = False

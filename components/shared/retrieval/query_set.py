@@ -1,12 +1,14 @@
 """The distinct queries of a table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.tables import QUERY_ID
+from components.shared.retrieval.profiles import profile_items, user_profiles
 from components.shared.runtime.arrow import to_numpy
 
 
@@ -32,9 +34,19 @@ class QuerySet:
 
     @classmethod
     def of(cls, table: pa.Table, features: list[EncodedFeature]) -> "QuerySet":
-        """Find the distinct queries of an encoded interactions table, in order of appearance."""
+        """Find the distinct queries of an encoded interactions table, in order of appearance.
+
+        Args:
+            table: The table.
+            features: The query features. Those that are a column of the table become
+                features of the queries; for a profile, see `with_profiles`.
+        """
         ids = table[QUERY_ID].combine_chunks()
-        columns = {feature.name: to_numpy(table[feature.name]) for feature in features}
+        columns = {
+            feature.name: to_numpy(table[feature.name])
+            for feature in features
+            if not feature.is_profile
+        }
         keys = [ids.dictionary_encode().indices.to_numpy().astype(np.int32)[:, None]]
         for values in columns.values():
             keys.append(values.reshape(len(values), -1).view(np.int32))
@@ -50,3 +62,21 @@ class QuerySet:
             {name: values[first] for name, values in columns.items()},
             position[inverse.reshape(-1)],
         )
+
+    def with_profiles(
+        self, spec: FeatureSpec, candidates: Mapping[str, np.ndarray], *tables: pa.Table
+    ) -> "QuerySet":
+        """Add the profile of each query's user, if the model has this feature.
+
+        Args:
+            spec: The features.
+            candidates: The candidates' encoded features.
+            tables: The encoded interactions of which profiles consist: the splits before
+                that of the queries.
+        """
+        if spec.profile is None:
+            return self
+        profiles = user_profiles(
+            self.ids, tables, profile_items(spec, candidates), spec.profile.width
+        )
+        return replace(self, features={**self.features, spec.profile.name: profiles})

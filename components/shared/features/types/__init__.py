@@ -1,8 +1,8 @@
 """All feature types, one module each.
 
 Their names follow the presets of `keras.utils.FeatureSpace`; `id`, `text`,
-`multi_categorical` and `history` have preprocessors of their own. To add a type,
-write its module and add its class to `Feature`.
+`multi_categorical`, `history` and `profile` have preprocessors of their own. To add a
+type, write its module and add its class to `Feature`.
 """
 
 from typing import get_args
@@ -17,6 +17,7 @@ from components.shared.features.types.id import Id
 from components.shared.features.types.multi_categorical import MultiCategorical
 from components.shared.features.types.normalized import FloatNormalized
 from components.shared.features.types.number import Float
+from components.shared.features.types.profile import Profile
 from components.shared.features.types.rescaled import FloatRescaled
 from components.shared.features.types.text import Text
 
@@ -31,6 +32,7 @@ Feature = (
     | Text
     | MultiCategorical
     | History
+    | Profile
 )
 
 FEATURE_TYPES: dict[str, type[FeatureType]] = {

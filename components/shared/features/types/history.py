@@ -3,12 +3,12 @@
 from typing import ClassVar, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from components.shared.features.feature_type import AdaptedFeature, FeatureData, FeatureType
 from components.shared.features.statistics import ColumnStatistics, longest_list
-from components.shared.features.types.lookup import OOV, OOV_STRING
+from components.shared.features.types.item_lookup import item_lookup
+from components.shared.features.types.lookup import OOV
 
 
 class History(FeatureType):
@@ -40,18 +40,8 @@ class History(FeatureType):
         return ColumnStatistics(rows=len(column), longest=longest_list(column))
 
     def _adapt(self, data: FeatureData) -> AdaptedFeature:
-        import keras
-
         assert data.items is not None
-        counts = data.items.vocabulary
-        known = counts.set_column(0, "token", pc.cast(counts["token"], pa.string()))
-        # Lists are padded with "", which is in no vocabulary of ids: like every unknown item, it
-        # gets index 0.
-        layer = keras.layers.StringLookup(
-            vocabulary=[OOV_STRING, *known["token"].to_pylist()],
-            num_oov_indices=1,
-            name=data.layer_name,
-        )
+        layer, known = item_lookup(data)
         longest = max(data.statistics.longest, data.published_width, 1)
         encoded = self._encoded(
             data,

@@ -259,10 +259,16 @@ def test_a_missing_list_or_text_is_empty(
 # --- every type -----------------------------------------------------------------------------------
 
 
-CASES = [(name, dtype) for name, kind in FEATURE_TYPES.items() for dtype in kind.COLUMN_TYPES[name]]
+# A type whose values are no column of a table has no statistics of its own.
+CASES = [
+    (name, dtype)
+    for name, kind in FEATURE_TYPES.items()
+    if kind.HAS_COLUMN
+    for dtype in kind.COLUMN_TYPES[name]
+]
 
 
-@pytest.mark.parametrize("name", FEATURE_TYPES)
+@pytest.mark.parametrize("name", dict(CASES))
 def test_ingest_keeps_the_rows_unless_the_policy_is_reject(name: str) -> None:
     settings = {"num_bins": 3} if "num_bins" in FEATURE_TYPES[name].model_fields else {}
 
