@@ -18,6 +18,7 @@ from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.runtime.images import STEP_IMAGES
 from components.shared.runtime.keras_backend import use_jax, use_tensorflow
 from components.shared.runtime.progress import progress_lines
+from components.train.config import AUTO, TrainConfig, TrainSettings
 
 SMALL_SAMPLE = {"kind": "sample", "users": 120, "items": 80, "interactions": 3000}
 FEATURES: dict[str, Any] = {
@@ -35,7 +36,14 @@ FEATURES: dict[str, Any] = {
     "crosses": [{"features": ["user_gender", "raw_user_age"], "dim": 20}],
     "label": {"scale": 0.25, "offset": -0.25, "relevant_above": 0.9},
 }
+# The defaults of a training's settings, none of which follows the data.
+PLAIN: dict[str, Any] = {
+    name: getattr(TrainSettings(), name)
+    for name, field in TrainConfig.model_fields.items()
+    if field.default == AUTO
+}
 TRAIN: dict[str, Any] = {
+    **PLAIN,
     "loss": "softmax",
     "sample_weight": "label",
     "optimizer": "adam",

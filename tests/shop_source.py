@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import PLAIN
 from run_adapt import run_adapt
 
 USERS, ITEMS, ROWS = 60, 40, 900
@@ -161,7 +162,7 @@ def trained_and_exported(encoded: Path, in_tensorflow: Callable[..., Any]) -> Pa
     if not (folder / "export").is_dir():
         train(
             encoded=str(encoded),
-            config={"epochs": 1, "batch_size": 128, "monitor": "hit_rate_at_10_raw"},
+            config={**PLAIN, "epochs": 1, "batch_size": 128, "monitor": "hit_rate_at_10_raw"},
             layer_sizes=[12, 8],
             seed=3,
             model=str(folder / "model"),

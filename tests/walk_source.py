@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import PLAIN
 from run_adapt import run_adapt
 
 USERS, ITEMS, STEPS = 500, 40, 14
@@ -29,6 +30,7 @@ WITH_HISTORY: dict[str, Any] = {
 }
 WITHOUT_HISTORY: dict[str, Any] = {**WITH_HISTORY, "query": {"user_id": {"type": "id"}}}
 TRAIN: dict[str, Any] = {
+    **PLAIN,
     "learning_rate": 0.02,
     "batch_size": 256,
     "epochs": 20,

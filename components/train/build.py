@@ -9,7 +9,7 @@ import numpy as np
 from components.shared.contracts.tables import LABEL
 from components.shared.retrieval.embedding_tables import shared_embeddings
 from components.shared.retrieval.towers import CandidateModel, QueryModel
-from components.train.config import TrainConfig, stack_name
+from components.train.config import TrainSettings, stack_name
 from components.train.data import EncodedData
 from components.train.retrieval_model import RetrievalModel
 
@@ -19,12 +19,12 @@ class Recipe:
     """What a model is built and trained by, besides the data.
 
     Args:
-        settings: The `TrainConfig`.
+        settings: The `TrainSettings`.
         layer_sizes: Units of each dense layer of both towers; may be empty.
         seed: The seed of the weights and of the order of rows.
     """
 
-    settings: TrainConfig
+    settings: TrainSettings
     layer_sizes: list[int]
     seed: int
 
@@ -74,7 +74,7 @@ def build_model(
     return model
 
 
-def _optimizer(settings: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
     """Return the optimizer; `steps` are those of an epoch."""
     rate: Any = settings.learning_rate
     if settings.learning_rate_schedule == "cosine":

@@ -1,13 +1,10 @@
 """Checks that end train before it computes something useless."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 
-from components.shared.contracts.training import Training
 from components.shared.runtime.errors import InputError
-from components.train.config import TrainConfig
+from components.train.config import TrainSettings
 from components.train.data import EncodedData
 
 
@@ -33,19 +30,19 @@ def check_gpus(gpus: int) -> None:
         )
 
 
-def check_validation_is_unseen(settings: TrainConfig, model_dir: Path, version: str) -> None:
+def check_validation_is_unseen(refit: bool, published_refit: bool, version: str) -> None:
     """Check that a warm start does not validate on rows that a refit has trained on.
 
     Args:
-        settings: This training's settings.
-        model_dir: The published model's folder.
+        refit: Whether this model is to be refit.
+        published_refit: Whether the published model was.
         version: The published version, for messages.
 
     Raises:
         InputError: If this model or the published one is refit on the validation split.
     """
-    if settings.refit or Training.read(model_dir).refit:
-        which = "This model would be" if settings.refit else f"The published {version} was"
+    if refit or published_refit:
+        which = "This model would be" if refit else f"The published {version} was"
         raise InputError(
             "publish.warm_start: a model that train.refit trained on the validation split cannot "
             "be the start of another one, as validation would no longer choose between models. "
@@ -53,7 +50,7 @@ def check_validation_is_unseen(settings: TrainConfig, model_dir: Path, version: 
         )
 
 
-def check_labels(data: EncodedData, settings: TrainConfig, label: np.ndarray) -> None:
+def check_labels(data: EncodedData, settings: TrainSettings, label: np.ndarray) -> None:
     """Check that the labels of the rows to train on fit the loss.
 
     Args:

@@ -1,13 +1,16 @@
-"""The settings of train."""
+"""The settings of train: as the user writes them, and as a training takes them."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
+    Tag,
     model_serializer,
     model_validator,
 )
@@ -17,9 +20,47 @@ from components.shared.contracts.metric import Metric, cutoffs_for
 # Units of each dense layer of both towers.
 LayerSizes = list[Annotated[int, Field(ge=1)]]
 
+AUTO: Literal["auto"] = "auto"
+NONE: Literal["none"] = "none"
+
+_T = TypeVar("_T")
+
+
+def _kind(value: Any) -> str:
+    return value if value in (AUTO, NONE) else "value"
+
+
+# Tags rather than a plain union: a wrong value then gets one message.
+OrAuto = Annotated[
+    Annotated[_T, Tag("value")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_kind)
+]
+
+Count = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=2)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Penalty = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+# A missing value would mean the default on a cluster, whose structs have no null.
+_NullIsNone = BeforeValidator(lambda value: NONE if value is None else value)
+Patience = Annotated[
+    Annotated[Count, Tag("value")] | Annotated[Literal["none"], Tag("none")],
+    Discriminator(lambda value: "none" if value == NONE else "value"),
+    _NullIsNone,
+]
+PatienceOrAuto = Annotated[
+    Annotated[Count, Tag("value")]
+    | Annotated[Literal["none"], Tag("none")]
+    | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(_kind),
+    _NullIsNone,
+]
+
 
 class TrainConfig(BaseModel):
     """How the towers are built and trained.
+
+    A setting that is `auto` follows the data, by the rules in `components/train/auto.py`; train
+    prints and records each choice with its reason.
 
     Args:
         embedding_dimension: The width of every embedding table.
@@ -68,8 +109,8 @@ class TrainConfig(BaseModel):
             stack: `hit_rate`, `recall`, `ndcg` or `mrr`, then `_at_` and a cut-off, then
             `_raw` or `_filtered` (without the user's training items). The default follows
             the catalogue: in one with less than 200 items, its cut-off is at most half of it.
-        patience: Validations without improvement before training stops; by default, it
-            does not stop early.
+        patience: Validations without improvement before training stops; `none`: it does
+            not stop early.
         refit: Whether the model is trained again from scratch on the training and
             validation splits, for as many epochs as the best epoch's number. Validation
             metrics are those of the first training. Vocabularies stay those of the
@@ -83,10 +124,10 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    embedding_dimension: int = Field(32, ge=1)
+    embedding_dimension: OrAuto[Count] = AUTO
     normalize_embeddings: bool = False
-    loss: Literal["mse", "softmax"] = "softmax"
-    negatives: Literal["in_batch", "catalogue"] = "in_batch"
+    loss: Literal["mse", "softmax", "auto"] = AUTO
+    negatives: Literal["in_batch", "catalogue", "auto"] = AUTO
     rows_per_query: int = Field(1, ge=1)
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
@@ -96,22 +137,22 @@ class TrainConfig(BaseModel):
     sample_weight: Literal["label", "none"] = "none"
     sample_weight_power: float = Field(1.0, gt=0)
     positives_above: float | None = None
-    dropout: float = Field(0.0, ge=0, lt=1)
-    id_dropout: float = Field(0.0, ge=0, lt=1)
-    l2: float = Field(0.0, ge=0)
+    dropout: OrAuto[Share] = AUTO
+    id_dropout: OrAuto[Share] = AUTO
+    l2: OrAuto[Penalty] = AUTO
     weight_decay: float = Field(0.0, ge=0)
     optimizer: Literal["adagrad", "adam", "sgd"] = "adam"
-    learning_rate: float = Field(0.001, gt=0)
-    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
-    batch_size: int = Field(1024, ge=2)
-    epochs: int = Field(30, ge=1)
+    learning_rate: OrAuto[Rate] = AUTO
+    learning_rate_schedule: Literal["constant", "cosine", "auto"] = AUTO
+    batch_size: OrAuto[BatchSize] = AUTO
+    epochs: OrAuto[Count] = AUTO
     validation_frequency: int = Field(1, ge=1)
     monitor: Metric = Metric("hit_rate", 100, "filtered")
-    patience: int | None = Field(None, ge=1)
+    patience: PatienceOrAuto = AUTO
     refit: bool = False
     checkpoint_seconds: float = Field(30.0, ge=0)
 
-    def fitted(self, candidates: int) -> "TrainConfig":
+    def fitted(self, candidates: int) -> Self:
         """Return the settings for a catalogue: the monitor, if it is not set, follows its size.
 
         Args:
@@ -135,22 +176,46 @@ class TrainConfig(BaseModel):
         return {name: value for name, value in values.items() if name not in unset}
 
     @model_validator(mode="after")
-    def _options_go_together(self) -> "TrainConfig":
-        in_batch = self.loss == "softmax" and self.negatives == "in_batch"
-        if self.uniform_negatives and not in_batch:
+    def _options_go_together(self) -> Self:
+        # `auto` agrees with whatever another setting needs.
+        softmax = self.loss in ("softmax", AUTO)
+        if self.uniform_negatives and not (softmax and self.negatives in ("in_batch", AUTO)):
             raise ValueError(
                 "uniform_negatives needs loss softmax and negatives in_batch; negatives catalogue "
                 "already has all items"
             )
-        if self.rows_per_query > 1 and (self.loss != "softmax" or self.negatives != "catalogue"):
-            raise ValueError("rows_per_query above 1 needs loss softmax and negatives catalogue")
-        if self.rows_per_query > 1 and self.hard_negatives is not None:
-            raise ValueError("hard_negatives needs rows_per_query 1")
+        if self.rows_per_query > 1:
+            if not (softmax and self.negatives in ("catalogue", AUTO)) or self.uniform_negatives:
+                raise ValueError(
+                    "rows_per_query above 1 needs loss softmax and negatives catalogue"
+                )
+            if self.hard_negatives is not None:
+                raise ValueError("hard_negatives needs rows_per_query 1")
         if self.sample_weight_power != 1 and self.sample_weight != "label":
             raise ValueError("sample_weight_power needs sample_weight label")
-        if self.hard_negatives is not None and self.loss != "softmax":
+        if self.hard_negatives is not None and not softmax:
             raise ValueError("hard_negatives needs loss softmax; mse has no negatives")
         return self
+
+
+class TrainSettings(TrainConfig):
+    """The settings of one training: a `TrainConfig` in which nothing is `auto`.
+
+    Args:
+        embedding_dimension: See `TrainConfig`, as for all others.
+    """
+
+    embedding_dimension: Count = 32
+    loss: Literal["mse", "softmax"] = "softmax"
+    negatives: Literal["in_batch", "catalogue"] = "in_batch"
+    dropout: Share = 0.0
+    id_dropout: Share = 0.0
+    l2: Penalty = 0.0
+    learning_rate: Rate = 0.001
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
+    batch_size: BatchSize = 1024
+    epochs: Count = 30
+    patience: Patience = NONE
 
 
 def stack_name(layer_sizes: list[int]) -> str:

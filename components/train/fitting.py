@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,10 +28,12 @@ class PublishedStart:
     Args:
         version: Its version.
         folder: The folder from fetch_published.
+        settings: The settings that it was trained by.
     """
 
     version: str
     folder: str
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)

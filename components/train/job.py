@@ -15,6 +15,7 @@ from components.shared.registry.published import Published
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import written_aside
 from components.shared.runtime.keras_backend import require_jax
+from components.train.auto import LogShape, chosen, settings_for
 from components.train.build import Recipe
 from components.train.checkpoint import Checkpoint, training_key
 from components.train.checks import check_gpus, check_labels, check_validation_is_unseen
@@ -65,18 +66,23 @@ def train(
     """
     require_jax()
     check_gpus(gpus)
-    settings = TrainConfig.model_validate(config)
+    wanted = TrainConfig.model_validate(config)
     if any(units < 1 for units in layer_sizes):
         raise InputError(f"layer_sizes: {layer_sizes} has a number below 1. Use positive numbers.")
     data = EncodedData.read(encoded)
-    settings = settings.fitted(data.candidate_count)
+    start = _published_start(base, wanted)
+    shape = LogShape.of(data, wanted.positives_above)
+    published = start.settings if start else None
+    choices = chosen(wanted, shape, published)
+    settings = settings_for(wanted, shape, published)
     recipe = Recipe(settings, layer_sizes, seed)
     interactions = data.interactions(settings.positives_above)
     check_labels(data, settings, interactions[LABEL])
-    start = _published_start(base, settings)
+    for name, choice in choices.items():
+        logger.info(f"{recipe.name}: {name} {choice.value}: {choice.reason}")
     key = (
         training_key(
-            encoded, config=config, layer_sizes=layer_sizes, seed=seed,
+            encoded, config=settings.model_dump(mode="json"), layer_sizes=layer_sizes, seed=seed,
             begins_from=start and start.version,
         ) if checkpoints else ""
     )  # fmt: skip
@@ -113,6 +119,7 @@ def train(
             begins_from=start.version if start else "",
             seed=seed,
             config=settings.model_dump(mode="json"),
+            auto=choices,
         )
         training.write(folder)
         arguments = {"config": config, "layer_sizes": layer_sizes, "seed": seed, "gpus": gpus}
@@ -127,13 +134,14 @@ def train(
     return training.summary
 
 
-def _published_start(base: str | None, settings: TrainConfig) -> PublishedStart | None:
+def _published_start(base: str | None, config: TrainConfig) -> PublishedStart | None:
     """Return the published model to begin from; None for a cold start."""
     version = Published.read(base).version
     if version is None or base is None:
         return None
-    check_validation_is_unseen(settings, Path(base) / "model", version)
-    return PublishedStart(version, base)
+    published = Training.read(Path(base) / "model")
+    check_validation_is_unseen(config.refit, published.refit, version)
+    return PublishedStart(version, base, published.config)
 
 
 def _samples_per_second(rows: int, history: list[Epoch]) -> int:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from components.shared.retrieval.towers import CandidateModel, QueryModel
-from components.train.config import TrainConfig
+from components.train.config import TrainSettings
 from components.train.losses import SoftmaxLoss, mse_loss
 
 
@@ -69,7 +69,7 @@ class RetrievalModel(keras.Model):
         candidate_model: CandidateModel,
         interactions: dict[str, np.ndarray],
         candidates: dict[str, np.ndarray],
-        config: TrainConfig,
+        config: TrainSettings,
         seed: int = 0,
         **kwargs: Any,
     ):

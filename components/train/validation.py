@@ -14,7 +14,7 @@ from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.targets import Targets
 from components.shared.retrieval.top_k import retrieve
 from components.shared.runtime.errors import InputError
-from components.train.config import TrainConfig
+from components.train.config import NONE, TrainSettings
 from components.train.data import EncodedData
 from components.train.epoch_notes import EpochNotes, Notes
 from components.train.retrieval_model import RetrievalModel
@@ -43,7 +43,7 @@ class RetrievalValidation(EpochNotes):
             validation row is relevant.
     """
 
-    def __init__(self, data: EncodedData, config: TrainConfig, name: str):
+    def __init__(self, data: EncodedData, config: TrainSettings, name: str):
         super().__init__(config.learning_rate)
         self._config = config
         self._name = name
@@ -94,7 +94,8 @@ class RetrievalValidation(EpochNotes):
     @property
     def is_over(self) -> bool:
         """Whether the metric has not improved for `patience` validations."""
-        return self._config.patience is not None and self._since_best >= self._config.patience
+        patience = self._config.patience
+        return patience != NONE and self._since_best >= patience
 
     def release(self) -> None:
         """Free the model and its best weights; the history stays."""

@@ -167,7 +167,8 @@ def _name(reference: str) -> str:
 
 def _either(words: list[str]) -> str:
     if len(words) > 1:
-        return f"{', '.join(words[:-1])} or {words[-1]}"
+        joined = ", ".join(words[:-1])
+        return f"{joined}, or {words[-1]}" if "," in words[-2] else f"{joined} or {words[-1]}"
     return words[0]
 
 
@@ -220,7 +221,7 @@ def config_reference() -> str:
 
     Example:
     ```python
-    assert "| `epochs` | integer, at least 1 | `30` |" in config_reference()
+    assert "| `epochs` | integer, at least 1, or `auto` | `auto` |" in config_reference()
     ```
     """
     return _Reference(config_schema()).page()

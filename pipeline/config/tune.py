@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.train.config import LayerSizes, TrainConfig
+from components.train.config import LayerSizes, TrainConfig, TrainSettings
 
 LAYER_SIZES = "layer_sizes"
 _TRAIN = "train."
@@ -75,9 +75,10 @@ def _type_of(key: str) -> tuple[Any, TypeAdapter[Any]]:
     """Return the type of a key's value, and the adapter that validates one."""
     if key == LAYER_SIZES:
         return LayerSizes, TypeAdapter(LayerSizes)
-    field = TrainConfig.model_fields[key.removeprefix(_TRAIN)]
+    name = key.removeprefix(_TRAIN)
+    field = TrainConfig.model_fields[name]
     checked: Any = Annotated[field.annotation, field]
-    return field.annotation, TypeAdapter(checked)
+    return TrainSettings.model_fields[name].annotation, TypeAdapter(checked)
 
 
 class TuneConfig(BaseModel):
@@ -119,7 +120,8 @@ class TuneConfig(BaseModel):
         for key, what in self.space.items():
             annotation, adapter = _type_of(key)
             if isinstance(what, Range):
-                numbers = {int, float}.intersection([annotation, *get_args(annotation)])
+                kinds = [getattr(kind, "__origin__", kind) for kind in get_args(annotation)]
+                numbers = {int, float}.intersection([annotation, *kinds])
                 if not numbers or key == LAYER_SIZES:
                     raise ValueError(
                         f"space: {key} is not a number, so it cannot have a range: give choices"

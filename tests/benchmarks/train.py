@@ -21,8 +21,10 @@ from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.contracts.tables import write_table
 from components.shared.runtime.arrow import from_numpy
 from components.shared.runtime.keras_backend import use_jax
+from components.train.config import TrainSettings
 
 CONFIG = {
+    **TrainSettings().model_dump(mode="json"),
     "loss": "softmax",
     "sample_weight": "label",
     "optimizer": "adam",

@@ -8,6 +8,20 @@ from components.shared.contracts.json_file import JsonFile
 from components.shared.contracts.metric import Metric
 
 
+class AutoChoice(BaseModel):
+    """The value of a setting that was `auto`.
+
+    Args:
+        value: The value.
+        reason: Why, in a sentence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: Any
+    reason: str
+
+
 class Training(JsonFile):
     """How a model was trained, and what it reached on the validation split.
 
@@ -25,7 +39,8 @@ class Training(JsonFile):
         begins_from: The published version that a warm start began from; empty for a
             cold start.
         seed: The seed of the weights and of the order of rows.
-        config: The `TrainConfig`.
+        config: The `TrainSettings`: the values that the model was trained by.
+        auto: The settings among them that were `auto`.
 
     Example:
     ```python
@@ -53,11 +68,13 @@ class Training(JsonFile):
     begins_from: str = ""
     seed: int
     config: dict[str, Any]
+    # Absent from models that were trained before `auto` existed.
+    auto: dict[str, AutoChoice] = Field({})
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the UI shows of the training: all but seed, config and format."""
-        return self.model_dump(mode="json", exclude={"format", "seed", "config"})
+        """What the UI shows of the training: all but seed, settings and format."""
+        return self.model_dump(mode="json", exclude={"format", "seed", "config", "auto"})
 
 
 class Epoch(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from conftest import PLAIN
 from made_evaluation import made_evaluation
 
 from components.shared.contracts.tables import read_table
@@ -38,6 +39,7 @@ TODAYS_FEATURES: dict[str, Any] = {
 }
 KS = [5, 20]
 _TRAIN: dict[str, Any] = {
+    **PLAIN,
     "learning_rate": 0.01,
     "batch_size": 256,
     "epochs": 4,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PLAIN
 from shop_source import FIRST_ITEM, ITEMS, shop_exported, shop_tables
 
 from components.shared.contracts.tables import CANDIDATE_ID, QUERY_ID, TITLE, read_table
@@ -161,7 +162,7 @@ def test_a_known_user_whose_id_is_hashed_needs_no_features_either(
     )
     train(
         encoded=encoded,
-        config={"epochs": 1, "monitor": "hit_rate_at_10_raw"},
+        config={**PLAIN, "epochs": 1, "monitor": "hit_rate_at_10_raw"},
         layer_sizes=[4],
         seed=1,
         model=model,

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from conftest import PLAIN
 from killed_training import Moment, signal_at, start
 
 from components.shared.contracts.feature_spec import FeatureSpec
@@ -39,6 +40,7 @@ KILL, TERMINATE = signal.SIGKILL, signal.SIGTERM
 STOPPED = 143
 SEED = 7
 SETTINGS: dict[str, Any] = {
+    **PLAIN,
     "learning_rate": 0.01,
     "batch_size": 256,
     "epochs": 4,

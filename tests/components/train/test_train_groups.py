@@ -19,7 +19,7 @@ from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID,
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json
-from components.train.config import TrainConfig
+from components.train.config import TrainSettings
 from components.train.data import grouped_by_query
 from components.train.job import train
 from components.train.losses import SoftmaxLoss
@@ -253,7 +253,7 @@ def _model(interactions: Columns, **config: Any) -> RetrievalModel:
     rng = np.random.default_rng(13)
     for tower in towers:
         tower.set_weights([rng.normal(0, 0.4, w.shape) for w in tower.get_weights()])
-    settings = TrainConfig.model_validate({"negatives": "catalogue", **config})
+    settings = TrainSettings.model_validate({"negatives": "catalogue", **config})
     return RetrievalModel(*towers, interactions, CATALOGUE, settings, SEED)
 
 
@@ -316,14 +316,14 @@ def test_settings_that_conflict_with_groups_are_refused(
     config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):
-        TrainConfig.model_validate({"rows_per_query": 8, **config})
+        TrainSettings.model_validate({"rows_per_query": 8, **config})
 
 
 @pytest.mark.parametrize(
     "config", [{}, {"loss": "mse"}, {"negatives": "catalogue", "hard_negatives": 3}]
 )
 def test_single_rows_accept_every_setting(config: dict[str, Any]) -> None:
-    assert TrainConfig.model_validate({"rows_per_query": 1, **config}).rows_per_query == 1
+    assert TrainSettings.model_validate({"rows_per_query": 1, **config}).rows_per_query == 1
 
 
 # --- trainings ------------------------------------------------------------------------------------

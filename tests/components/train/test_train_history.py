@@ -25,7 +25,7 @@ from components.shared.retrieval.top_k import retrieve
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json
-from components.train.config import TrainConfig
+from components.train.config import TrainSettings
 from components.train.job import train
 from components.train.retrieval_model import RetrievalModel
 from components.train.warm_start import begin_from
@@ -75,7 +75,7 @@ def retrieval_model(**options: Any) -> RetrievalModel:
         "label": np.ones(64, np.float32),
     }
     candidates = {"item": np.arange(1, CARDINALITY, dtype=np.int32)}
-    return RetrievalModel(*towers(**options), interactions, candidates, TrainConfig(), 0)
+    return RetrievalModel(*towers(**options), interactions, candidates, TrainSettings(), 0)
 
 
 def table(layer: Any) -> np.ndarray:

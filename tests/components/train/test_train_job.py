@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import TRAIN
+from conftest import PLAIN, TRAIN
 from pydantic import ValidationError
 
 from components.shared.contracts.feature_spec import FeatureSpec
@@ -29,7 +29,13 @@ K = 20
 PATIENCE = 3
 LAYERS = [16]
 # For runs of which only the settings matter.
-SHORT = {"epochs": 1, "batch_size": 512, "learning_rate": 0.01, "monitor": "hit_rate_at_5_raw"}
+SHORT: dict[str, Any] = {
+    **PLAIN,
+    "epochs": 1,
+    "batch_size": 512,
+    "learning_rate": 0.01,
+    "monitor": "hit_rate_at_5_raw",
+}
 
 
 def _train(encoded: Path, model: Path, *, seed: int = 7, **config: Any) -> dict[str, Any]:
@@ -307,7 +313,7 @@ def test_every_optimizer_setting_has_an_effect(
 
 
 def test_an_l2_penalty_shrinks_the_weights(small: Path, short: Path, tmp_path: Path) -> None:
-    _train(small, tmp_path / "model", **SHORT, l2=0.01)
+    _train(small, tmp_path / "model", **{**SHORT, "l2": 0.01})
 
     squares = [
         sum(float((weight**2).sum()) for weight in _weights(model))

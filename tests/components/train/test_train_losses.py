@@ -5,7 +5,7 @@ import pytest
 
 from components.shared.contracts.feature_spec import EncodedFeature
 from components.shared.retrieval.towers import CandidateModel, QueryModel
-from components.train.config import TrainConfig
+from components.train.config import TrainSettings
 from components.train.losses import SoftmaxLoss, mse_loss
 from components.train.retrieval_model import DeviceTable, RetrievalModel
 
@@ -212,7 +212,7 @@ def _model_loss(
     towers: tuple[QueryModel, CandidateModel], *, l2: bool = False, **options: Any
 ) -> float:
     model = RetrievalModel(
-        *towers, INTERACTIONS, CANDIDATES, TrainConfig.model_validate({**PLAIN, **options})
+        *towers, INTERACTIONS, CANDIDATES, TrainSettings.model_validate({**PLAIN, **options})
     )
     loss = float(model.compute_loss(x=ROWS, y_pred=model(ROWS)))
     return loss if l2 else loss - float(sum(model.losses))
@@ -305,7 +305,7 @@ def test_penalties_are_part_of_the_loss(towers: tuple[QueryModel, CandidateModel
 
 
 def test_only_the_towers_are_trained(towers: tuple[QueryModel, CandidateModel]) -> None:
-    model = RetrievalModel(*towers, INTERACTIONS, CANDIDATES, TrainConfig.model_validate(PLAIN))
+    model = RetrievalModel(*towers, INTERACTIONS, CANDIDATES, TrainSettings.model_validate(PLAIN))
 
     trained = {id(weight) for weight in model.trainable_weights}
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import TRAIN
+from conftest import PLAIN, TRAIN
 from killed_training import Moment, signal_at
 from pydantic import ValidationError
 from served import Reference, plain_server
@@ -21,7 +21,7 @@ from components.shared.retrieval.top_k import retrieve
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import read_json
-from components.train.config import TrainConfig
+from components.train.config import TrainSettings
 from components.train.job import train
 from components.train.losses import SoftmaxLoss
 from components.train.resumable_fit import ResumableFit
@@ -164,7 +164,7 @@ def towers() -> tuple[QueryModel, CandidateModel]:
 
 def _model(towers: tuple[Any, Any], seed: int = SEED, **config: Any) -> RetrievalModel:
     return RetrievalModel(
-        *towers, INTERACTIONS, CANDIDATES, TrainConfig.model_validate(config), seed
+        *towers, INTERACTIONS, CANDIDATES, TrainSettings.model_validate(config), seed
     )
 
 
@@ -338,7 +338,7 @@ def test_a_row_with_label_zero_has_no_weight_at_any_power(
 )
 def test_invalid_options_are_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        TrainConfig.model_validate(config)
+        TrainSettings.model_validate(config)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_invalid_options_are_refused(config: dict[str, Any], message: str) -> No
     ],
 )
 def test_compatible_options_are_accepted(config: dict[str, Any]) -> None:
-    assert TrainConfig.model_validate(config)
+    assert TrainSettings.model_validate(config)
 
 
 # --- trainings ------------------------------------------------------------------------------------
@@ -360,6 +360,7 @@ def test_compatible_options_are_accepted(config: dict[str, Any]) -> None:
 USERS, TITLES, EACH = 8, 12, 10
 UNSEEN = TITLES - 1  # the item that no training row has
 SHORT: dict[str, Any] = {
+    **PLAIN,
     "embedding_dimension": 4,
     "batch_size": 16,
     "epochs": 1,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import FEATURES
+from conftest import FEATURES, PLAIN
 from killed_training import Moment, signal_at
 from published_features import published_features
 
@@ -35,6 +35,7 @@ SAMPLE = {"kind": "sample", "users": 600, "items": 300, "interactions": 30_000}
 # The first log ends where a tenth of the rows is left, and has not yet the last items.
 FIRST_SHARE, FIRST_ITEMS = 0.9, 285
 CONFIG: dict[str, Any] = {
+    **PLAIN,
     "learning_rate": 0.003,
     "l2": 1e-4,
     "batch_size": 256,

@@ -48,7 +48,9 @@ def errors(value: Any, schema: Any, root: Any, where: str = "") -> Iterator[str]
         elif keyword == "const" and value != expected:
             yield f"{where}: {value!r} is not {expected!r}"
         elif keyword in {**_BOUNDS, **_SIZES}:
-            if not {**_BOUNDS, **_SIZES}[keyword](value, expected):
+            # A bound says nothing about what is not a number.
+            applies = keyword not in _BOUNDS or isinstance(value, int | float)
+            if applies and not {**_BOUNDS, **_SIZES}[keyword](value, expected):
                 yield f"{where}: {value!r} breaks {keyword} {expected}"
         elif keyword not in {*_NOTES, "enum", "const"}:
             raise NotImplementedError(keyword)

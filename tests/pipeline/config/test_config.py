@@ -49,7 +49,7 @@ def test_a_config_file_is_read(tmp_path: Path) -> None:
         ),
         ("train.epochs=many", ["train.epochs", "integer", "'many'"]),
         ("train.epochs=0", ["train.epochs", "greater than or equal to 1", "0"]),
-        ("train.loss=hinge", ["train.loss", "'mse' or 'softmax'", "'hinge'"]),
+        ("train.loss=hinge", ["train.loss", "'mse', 'softmax' or 'auto'", "'hinge'"]),
         ("seed=-1", ["seed", "greater than or equal to 0"]),
         ("source.kind=kaggle", ["source", "'sample', 'movielens', 'files'"]),
         ("features.query.user_id.type=embedding", ["features.query.user_id", "'id'"]),
@@ -116,7 +116,7 @@ def test_null_takes_a_key_away() -> None:
     config = load_config("sample", ["train.patience=null", "features.query.raw_user_age=null",
                                     "features.crosses=null", "train.hard_negatives=null",
                                     "features.query.history=null"])  # fmt: skip
-    assert config.train.patience is None
+    assert config.train.patience == "auto"
     assert "raw_user_age" not in config.features.query
     assert config.features.crosses == []
     with pytest.raises(InputError, match="features: is missing"):

@@ -472,7 +472,7 @@ def test_the_table_holds_each_trial_with_its_settings_as_json(tmp_path: Path, st
     space = {
         "layer_sizes": {"choices": [[], [64, 32]]},
         "train.normalize_embeddings": {"choices": [True]},
-        "train.patience": {"choices": [None]},
+        "train.patience": {"choices": ["none"]},
     }
 
     trials, folder = tune(config(space, trials=4), str(tmp_path))
@@ -481,7 +481,7 @@ def test_the_table_holds_each_trial_with_its_settings_as_json(tmp_path: Path, st
     assert lines[:2] == [
         "trial,validation,spread,best_epochs,layer_sizes,train.normalize_embeddings,train.patience,"
         "problem",
-        "1,0.422000,,1,[8],false,null,",
+        '1,0.422000,,1,[8],false,"""none""",',
     ]
     for trial, row in zip(in_order(trials), table(folder), strict=True):
         assert {key: json.loads(row[key]) for key in space} == trial.settings
