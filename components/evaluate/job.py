@@ -19,7 +19,7 @@ from components.evaluate.slice_table import slice_table
 from components.evaluate.test_data import TestData
 from components.evaluate.verdict import verdict
 from components.shared.contracts.drift import Drift
-from components.shared.contracts.evaluation import Evaluation
+from components.shared.contracts.evaluation import ByProtocol, Evaluation, Metrics
 from components.shared.contracts.rankers import MODEL
 from components.shared.contracts.step_record import record_step
 from components.shared.contracts.tables import CANDIDATE_ID, write_table
@@ -105,6 +105,7 @@ def _results(
 ) -> Evaluation:
     headline = settings.headline
     metrics = rankings.measure(data, settings.ks)
+    model = ByProtocol[Metrics](raw=metrics.raw[MODEL], filtered=metrics.filtered[MODEL])
     ranks = rankings.ranks(settings.protocol)
     user = data.queries.ids.dictionary_encode().indices.to_numpy().astype("int64")
     logger.info(f"bootstrap intervals: {settings.bootstrap_samples} resamples")
@@ -115,7 +116,9 @@ def _results(
         metrics=metrics,
         baselines=rankings.baselines,
         slices=slice_table(data, ranks, headline.cutoff),
-        depths=measure_depths(data, [Path(m) for m in models], exported.layer_sizes, settings),
+        depths=measure_depths(
+            data, [Path(m) for m in models], exported.layer_sizes, model, settings
+        ),
         examples=example_users(
             data,
             exported.catalogue,

@@ -94,9 +94,15 @@ def measure(data: TestData, retrieved: np.ndarray, ranks: np.ndarray, ks: list[i
         for measure, value in ranking_metrics(ranks, data.targets.query, k).items()
     }
     for k in ks:
-        shown = np.unique(retrieved[:, :k])
-        metrics[Metric("coverage", k)] = float((shown >= 0).sum() / data.candidates)
+        metrics[Metric("coverage", k)] = _coverage(retrieved[:, :k], data.candidates)
     if len(data.example_targets) and retrieved.shape[1] >= TOP_100_ACCURACY.cutoff:
         ranks = data.example_targets.ranks(retrieved)
         metrics[TOP_100_ACCURACY] = float((ranks < TOP_100_ACCURACY.cutoff).mean())
     return metrics
+
+
+def _coverage(retrieved: np.ndarray, candidates: int) -> float:
+    """Return the share of the catalogue that is in at least one list."""
+    shown = np.zeros(candidates + 1, bool)
+    shown[retrieved] = True  # an empty place, -1, is the additional last one
+    return float(shown[:-1].sum() / candidates)

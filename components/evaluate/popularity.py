@@ -1,13 +1,16 @@
-"""The same items for everybody: those with the greatest counts."""
+"""One order of the catalogue for everybody, without the items that each user has seen."""
 
 import numpy as np
 
 from components.shared.retrieval.seen_items import SeenItems
-from components.shared.retrieval.top_k import retrieve
+from components.shared.retrieval.top_k import NO_CANDIDATE
 
 
 def most_frequent(counts: np.ndarray, queries: int, k: int, seen: SeenItems | None) -> np.ndarray:
     """Return the items with the greatest counts for each query.
+
+    The catalogue is ordered once. In that order, a user's i-th item is at place i
+    plus the number of seen items in front of it.
 
     Args:
         counts: `(candidates,)`.
@@ -19,6 +22,26 @@ def most_frequent(counts: np.ndarray, queries: int, k: int, seen: SeenItems | No
         `(queries, k) int32` candidate indices, best first, the lower index first
         among equals; -1 where fewer than k candidates are left.
     """
-    # The inner product of a query of 1 and an item of its count is the count.
-    ones = np.ones((queries, 1), np.float32)
-    return retrieve(ones, counts[:, None].astype(np.float32), k, seen)[0]
+    order = np.argsort(-counts, kind="stable").astype(np.int32)
+    if seen is None:
+        return np.tile(order[:k], (queries, 1))
+    shift = _seen_in_front(order, k, seen)
+    # Beyond the last place, no candidate is left.
+    padded = np.append(order, np.int32(NO_CANDIDATE))
+    places = np.minimum(np.arange(k) + shift, len(order))
+    return padded[places][seen.user]
+
+
+def _seen_in_front(order: np.ndarray, k: int, seen: SeenItems) -> np.ndarray:
+    """Count the seen items in front of each user's i-th unseen one, `(users, k) int64`."""
+    users = len(seen.offsets) - 1
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    owner = np.repeat(np.arange(users), np.diff(seen.offsets))
+    # Repeated pairs count once; the pairs are ordered by user, then by place.
+    user, places = np.divmod(np.unique(owner * len(order) + place[seen.items]), len(order))
+    first = np.searchsorted(user, np.arange(users))
+    unseen_in_front = places - (np.arange(len(user)) - first[user])
+    counted = unseen_in_front < k
+    at = user[counted] * k + unseen_in_front[counted]
+    return np.bincount(at, minlength=users * k).reshape(users, k).cumsum(axis=1)

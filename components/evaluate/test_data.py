@@ -94,9 +94,12 @@ class TestData:
     def known_targets(self) -> int:
         """The number of targets that the user interacted with earlier: in no filtered list."""
         users = np.repeat(np.arange(len(self.seen.offsets) - 1), np.diff(self.seen.offsets))
-        seen = users * np.int64(self.candidates) + self.seen.items
+        seen = users * self.candidates + self.seen.items  # ascending: sorted by user, then by item
         user = self.seen.user[self.targets.query]
-        return int(np.isin(user * np.int64(self.candidates) + self.targets.candidate, seen).sum())
+        pairs = user * self.candidates + self.targets.candidate
+        return int(
+            (np.searchsorted(seen, pairs, "right") > np.searchsorted(seen, pairs, "left")).sum()
+        )
 
     def left_out(self, protocol: Protocol) -> SeenItems | None:
         """Return the items that a protocol leaves out; None if it ranks all."""

@@ -16,6 +16,7 @@ from components.evaluate.baselines import Baselines, baseline_lists
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.ease import ease_weights, fitted_ease, gram
 from components.evaluate.ials import fit_ials
+from components.evaluate.popularity import most_frequent
 from components.evaluate.test_data import TestData as Data  # pytest would collect that name
 from components.evaluate.tuning import EASE_GRID, IALS_GRID
 from components.evaluate.user_items import Fitted, UserItems
@@ -33,6 +34,7 @@ from components.shared.contracts.tables import (
     write_table,
 )
 from components.shared.retrieval.metrics import ranking_metrics
+from components.shared.retrieval.seen_items import SeenItems
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.pace import Pace
@@ -324,6 +326,21 @@ def test_popularity_equals_a_loop_that_counts(
             left_out = known.get(user, set()) if protocol == "filtered" else set()
             expected = [item for item in order if item not in left_out][:K]
             assert found.lists[name][protocol][query].tolist() == expected
+
+
+def test_popular_lists_end_where_a_user_has_seen_the_rest_and_repeated_pairs_count_once() -> None:
+    counts = np.array([3, 5, 5, 0, 1])  # the order is 1, 2, 0, 4, 3
+    seen = SeenItems(
+        offsets=np.array([0, 0, 3, 8]),
+        items=np.array([1, 1, 0, 0, 1, 2, 3, 4], np.int32),
+        user=np.array([1, 2, 0, 1]),
+    )
+
+    lists = most_frequent(counts, 4, 4, seen)
+
+    assert lists.tolist() == [[2, 4, 3, -1], [-1] * 4, [1, 2, 0, 4], [2, 4, 3, -1]]
+    assert lists.dtype == np.int32
+    assert most_frequent(counts, 2, 3, None).tolist() == [[1, 2, 0]] * 2
 
 
 @pytest.mark.parametrize("name", ["ease", "ials"])
