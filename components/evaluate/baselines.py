@@ -24,7 +24,7 @@ from components.evaluate.measuring import Lists
 from components.evaluate.popularity import most_frequent
 from components.evaluate.test_data import TestData
 from components.evaluate.tuning import IALS_GRID, Validation, fit_ease_grid, fit_ials_grid
-from components.evaluate.user_items import Fitted, UserItems
+from components.evaluate.user_items import UserItems
 from components.shared.contracts.evaluation import BaselineNotes, TunedEase, TunedIals
 from components.shared.contracts.metric import PROTOCOLS
 from components.shared.contracts.rankers import BASELINE_LABELS, Baseline
@@ -67,7 +67,7 @@ def baseline_lists(data: TestData, settings: EvaluateConfig, k: int) -> Baseline
     tuned: dict[Baseline, TunedEase | TunedIals] = {}
     if "ease" in names or "ials" in names:
         validation = Validation.read(data, settings)
-        known = UserItems.of(data.known, data.candidates)
+        known, ids = UserItems.of(data.known, data.candidates), data.queries.ids
     for name in names:
         if name == "most_popular":
             lists[name] = popular
@@ -76,11 +76,11 @@ def baseline_lists(data: TestData, settings: EvaluateConfig, k: int) -> Baseline
         elif name == "ease":
             tuned[name] = ease = validation.best_ease()
             logger.info("EASE: fitting the best settings to both splits")
-            lists[name] = _user_lists(data, known, next(fit_ease_grid(known, [ease])), popular)
+            lists[name] = known.rank(next(fit_ease_grid(known, [ease])), ids, popular)
         else:
             tuned[name] = ials = validation.best_ials()
             logger.info("iALS: fitting the best settings to both splits")
-            lists[name] = _user_lists(data, known, next(fit_ials_grid(known, [ials])), popular)
+            lists[name] = known.rank(next(fit_ials_grid(known, [ials])), ids, popular)
         logger.info(f"{BASELINE_LABELS[name]}: ranked {len(data.queries):,} test queries")
     return Baselines(lists, BaselineNotes(settings=tuned, left_out=left_out))
 
@@ -115,14 +115,5 @@ def _liked(data: TestData) -> np.ndarray:
 def _lists_for_everybody(data: TestData, counts: np.ndarray, k: int) -> Lists:
     return {
         protocol: most_frequent(counts, len(data.queries), k, data.left_out(protocol))
-        for protocol in PROTOCOLS
-    }
-
-
-def _user_lists(data: TestData, known: UserItems, fitted: Fitted, popular: Lists) -> Lists:
-    return {
-        protocol: known.rank(
-            fitted, data.queries.ids, popular[protocol], leave_out=protocol == "filtered"
-        )
         for protocol in PROTOCOLS
     }

@@ -38,8 +38,9 @@ def _seen_in_front(order: np.ndarray, k: int, seen: SeenItems) -> np.ndarray:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     owner = np.repeat(np.arange(users), np.diff(seen.offsets))
-    # Repeated pairs count once; the pairs are ordered by user, then by place.
-    user, places = np.divmod(np.unique(owner * len(order) + place[seen.items]), len(order))
+    pairs = np.sort(owner * len(order) + place[seen.items])
+    distinct = np.diff(pairs, prepend=-1) > 0  # a pair may repeat
+    user, places = np.divmod(pairs[distinct], len(order))
     first = np.searchsorted(user, np.arange(users))
     unseen_in_front = places - (np.arange(len(user)) - first[user])
     counted = unseen_in_front < k

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.evaluate.measuring import Lists
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, read_table
@@ -15,7 +16,7 @@ from components.shared.registry.published import Published
 from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
-from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve
+from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve_by_protocol
 from components.shared.retrieval.towers import QueryModel
 from components.shared.runtime.arrow import one_array, to_numpy
 
@@ -40,27 +41,32 @@ class PublishedModel:
     index: np.ndarray
     candidates: int
 
-    def retrieve(self, k: int, seen: SeenItems | None) -> np.ndarray:
+    def retrieve(self, k: int, seen: SeenItems) -> Lists:
         """Return the best items.
 
         Args:
             k: Length of the lists.
-            seen: Items to leave out, by their indices in today's catalogue.
+            seen: What filtered lists leave out, by the indices in today's catalogue.
 
         Returns:
-            `(queries, k) int32` indices in today's catalogue, -1 where no item is
-            left.
+            By protocol, `(queries, k) int32` indices in today's catalogue, -1 where no
+            item is left.
         """
         among_known = min(k, len(self.index))
-        if seen is not None:
-            place = np.full(self.candidates, NO_CANDIDATE, np.int32)
-            place[self.index] = np.arange(len(self.index), dtype=np.int32)
-            seen = seen.translated(place)
-        found, _ = retrieve(self.queries, self.embeddings, among_known, seen)
-        translated = np.where(found >= 0, self.index[found], NO_CANDIDATE)
-        return np.pad(
-            translated, ((0, 0), (0, k - among_known)), constant_values=NO_CANDIDATE
-        ).astype(np.int32)
+        place = np.full(self.candidates, NO_CANDIDATE, np.int32)
+        place[self.index] = np.arange(len(self.index), dtype=np.int32)
+        lists, _ = retrieve_by_protocol(
+            self.queries, self.embeddings, among_known, seen.translated(place)
+        )
+        missing = ((0, 0), (0, k - among_known))
+        return {
+            protocol: np.pad(
+                np.where(found >= 0, self.index[found], NO_CANDIDATE),
+                missing,
+                constant_values=NO_CANDIDATE,
+            ).astype(np.int32)
+            for protocol, found in lists.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from components.evaluate.config import EvaluateConfig
 from components.evaluate.measuring import Ranked, list_length
 from components.evaluate.published import Comparison
 from components.evaluate.test_data import TestData
-from components.evaluate.tower_lists import scored_lists
 from components.shared.contracts.evaluation import BaselineNotes, ByProtocol, Metrics
-from components.shared.contracts.metric import PROTOCOLS, Protocol
+from components.shared.contracts.metric import Protocol
 from components.shared.contracts.rankers import MODEL, PUBLISHED, Ranker
 from components.shared.contracts.tables import EMBEDDING, read_table
 from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.top_k import retrieve_by_protocol
 from components.shared.retrieval.towers import QueryModel
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json
@@ -91,17 +91,14 @@ def rank_all(
     """
     k = list_length(settings.ks, data.candidates)
     queries = embed(exported.query_tower, data.queries.features)
-    model, scores = scored_lists(data, queries, to_numpy(exported.catalogue[EMBEDDING]), k)
+    candidates = to_numpy(exported.catalogue[EMBEDDING])
+    model, scores = retrieve_by_protocol(queries, candidates, k, data.seen)
     logger.info(f"model: ranked {len(data.queries):,} test queries")
     baselines = baseline_lists(data, settings, k)
     ranked: dict[Ranker, Ranked] = {MODEL: Ranked.of(data, model)}
     for baseline, lists in baselines.lists.items():
         ranked[baseline] = Ranked.of(data, lists)
     if comparison.model is not None:
-        published = {
-            protocol: comparison.model.retrieve(k, data.left_out(protocol))
-            for protocol in PROTOCOLS
-        }
-        ranked[PUBLISHED] = Ranked.of(data, published)
+        ranked[PUBLISHED] = Ranked.of(data, comparison.model.retrieve(k, data.seen))
         logger.info(f"published model: ranked {len(data.queries):,} test queries")
     return Rankings(ranked, scores, baselines.notes)

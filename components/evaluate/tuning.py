@@ -16,6 +16,7 @@ import numpy as np
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.ease import ease_weights, fitted_ease, gram
 from components.evaluate.ials import fit_ials
+from components.evaluate.measuring import Lists
 from components.evaluate.popularity import most_frequent
 from components.evaluate.test_data import TestData
 from components.evaluate.user_items import Fitted, UserItems
@@ -83,8 +84,8 @@ class Validation:
         queries: The distinct queries of the validation split.
         targets: Its relevant pairs.
         metric: What settings are compared in.
-        popular: `(queries, k) int32`, the most popular items, for users without
-            an interaction.
+        popular: By the protocol of the metric, `(queries, k) int32`, the most
+            popular items, for users without an interaction.
         labels_differ: Whether weighting by label differs from equal weights.
     """
 
@@ -92,7 +93,7 @@ class Validation:
     queries: QuerySet
     targets: Targets
     metric: Metric
-    popular: np.ndarray
+    popular: Lists
     labels_differ: bool
 
     @classmethod
@@ -124,7 +125,7 @@ class Validation:
             queries,
             targets,
             metric,
-            most_frequent(counts, len(queries), metric.cutoff, seen),
+            {settings.protocol: most_frequent(counts, len(queries), metric.cutoff, seen)},
             data.spec.label_range[0] < data.spec.label_range[1],
         )
 
@@ -154,8 +155,7 @@ class Validation:
         return best, values[best]
 
     def _value(self, fitted: Fitted) -> float:
-        filtered = self.metric.protocol == "filtered"
-        lists = self.known.rank(fitted, self.queries.ids, self.popular, leave_out=filtered)
+        (lists,) = self.known.rank(fitted, self.queries.ids, self.popular).values()
         ranks = self.targets.ranks(lists)
         measures = ranking_metrics(ranks, self.targets.query, self.metric.cutoff)
         return measures[self.metric.measure]

@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.evaluate.measuring import Lists
+from components.shared.contracts.metric import Protocol
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID
-from components.shared.retrieval.top_k import NO_CANDIDATE, best_scores
+from components.shared.retrieval.top_k import best_scores
 from components.shared.runtime.arrow import one_array, to_numpy
 from components.shared.runtime.pace import Pace
 
@@ -87,41 +89,46 @@ class UserItems:
         """Return each user's row, `(ids,) int64`; -1 for a user without an interaction."""
         return pc.fill_null(pc.index_in(ids, self.users), -1).to_numpy().astype(np.int64)
 
-    def rank(
-        self, fitted: Fitted, ids: pa.Array, fallback: np.ndarray, *, leave_out: bool
-    ) -> np.ndarray:
+    def rank(self, fitted: Fitted, ids: pa.Array, fallback: Lists) -> Lists:
         """Return the items with the greatest scores, the lower index first among equals.
 
         Args:
             fitted: A model that was fitted to these users and items.
             ids: `(queries,)`, the user of each query; may repeat.
-            fallback: `(queries, k) int32`, the lists for users for whom the model
-                has no signal.
-            leave_out: Whether the user's own items are left out.
+            fallback: By protocol, `(queries, k) int32`, the lists for users for whom
+                the model has no signal.
 
         Returns:
-            `(queries, k) int32` candidate indices, best first, -1 where fewer
-            than k candidates are left.
+            By the same protocols, `(queries, k) int32` candidate indices, best first,
+            -1 where fewer than k candidates are left.
         """
         row = self.rows(ids)
         known = row >= 0
         known[known] = fitted.has_signal[row[known]]
         users, of_query = np.unique(row[known], return_inverse=True)
-        k, candidates = fallback.shape[1], self.count.shape[1]
+        ranked = self._rank_users(fitted, users, {by: of.shape[1] for by, of in fallback.items()})
+        lists = {protocol: of.copy() for protocol, of in fallback.items()}
+        for protocol, of in lists.items():
+            of[known] = ranked[protocol][of_query]
+        return lists
+
+    def _rank_users(self, fitted: Fitted, users: np.ndarray, lengths: dict[Protocol, int]) -> Lists:
+        candidates = self.count.shape[1]
         step = max(min(_SCORES_AT_ONCE // candidates, len(users)), 1)
-        ranked = np.full((len(users), k), NO_CANDIDATE, np.int32)
+        ranked = {by: np.empty((len(users), k), np.int32) for by, k in lengths.items()}
         pace = Pace()
         for first in range(0, len(users), step):
             if pace.is_due():
                 logger.info(f"ranked {first:,} of {len(users):,} users")
             chunk = users[first : first + step]
-            scores = fitted.scores(chunk)
-            if leave_out:
+            # Padded to the same shape, so that the last step is not compiled again.
+            scores = np.pad(fitted.scores(chunk), ((0, step - len(chunk)), (0, 0)))
+            if "raw" in ranked:
+                best = best_scores(scores, lengths["raw"])
+                ranked["raw"][first : first + step] = best[: len(chunk)]
+            if "filtered" in ranked:
                 own = self.count[chunk]
                 scores[np.repeat(np.arange(len(chunk)), np.diff(own.indptr)), own.indices] = -np.inf
-            # Padded to the same shape, so that the last step is not compiled again.
-            scores = np.pad(scores, ((0, step - len(chunk)), (0, 0)))
-            ranked[first : first + step] = best_scores(scores, k)[: len(chunk)]
-        lists = fallback.copy()
-        lists[known] = ranked[of_query]
-        return lists
+                best = best_scores(scores, lengths["filtered"])
+                ranked["filtered"][first : first + step] = best[: len(chunk)]
+        return ranked

@@ -54,6 +54,27 @@ class SeenItems:
         user = self.user[query]
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
+    def holds(self, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Return whether the users of some queries have seen some items.
+
+        Args:
+            queries: `(n,) int64`.
+            items: `(n, width) int32`, candidate indices for each of these queries; -1
+                is in no user's items.
+
+        Returns:
+            `(n, width) bool`.
+        """
+        user = self.user[queries]
+        lengths = np.diff(self.offsets)[user]
+        row = np.repeat(np.arange(len(queries)), lengths)
+        ends = np.cumsum(lengths)
+        pair = np.arange(len(row)) - np.repeat(ends - lengths - self.offsets[user], lengths)
+        # Ascending, as a user's items are; the last one is greater than any that is looked up.
+        own = np.append((row << 32) + self.items[pair], len(queries) << 32)
+        wanted = (np.arange(len(queries))[:, None] << 32) + items
+        return own[np.searchsorted(own, wanted)] == wanted
+
     def translated(self, place: np.ndarray) -> "SeenItems":
         """Return the same items by their indices in another catalogue.
 

@@ -289,8 +289,8 @@ def test_ranking_is_by_score_then_index_without_the_users_items(
     ids = pa.array(["b", "x", "a", "b", "d", "c"])
     instead = np.full((6, 3), 9, np.int32)
 
-    raw = matrix.rank(fitted, ids, instead, leave_out=False)
-    filtered = matrix.rank(fitted, ids, instead, leave_out=True)
+    lists = matrix.rank(fitted, ids, {"raw": instead, "filtered": instead})
+    raw, filtered = lists["raw"], lists["filtered"]
 
     nothing_known = [9, 9, 9]
     b = [0, 2, 3]
@@ -456,10 +456,10 @@ def test_the_settings_are_the_best_of_the_grid_on_validation(
             fitted = fitted_ease(weighted, ease_weights(gram(weighted), settings.l2))
         else:
             fitted = fit_ials(weighted, settings)
-        instead = np.zeros((len(as_test.queries), metric.cutoff), np.int32)
-        filtered = metric.protocol == "filtered"
-        lists = matrix.rank(fitted, as_test.queries.ids, instead, leave_out=filtered)
-        ranks = as_test.targets.ranks(lists)
+        assert metric.protocol is not None
+        instead = {metric.protocol: np.zeros((len(as_test.queries), metric.cutoff), np.int32)}
+        lists = matrix.rank(fitted, as_test.queries.ids, instead)
+        ranks = as_test.targets.ranks(lists[metric.protocol])
         measures = ranking_metrics(ranks, as_test.targets.query, metric.cutoff)
         values.append(measures[metric.measure])
 

@@ -6,13 +6,14 @@ import pyarrow as pa
 import pytest
 
 from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.contracts.metric import Protocol
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID
 from components.shared.retrieval import top_k as ranking
 from components.shared.retrieval.metrics import ranking_metrics
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.targets import Targets
-from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve
+from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve, retrieve_by_protocol
 from components.shared.runtime.arrow import from_numpy
 
 QUERIES, CANDIDATES, DIMENSION = 10, 23, 3
@@ -155,6 +156,26 @@ def test_chunks_do_not_change_the_result(
 
     assert chunked[0].tolist() == whole[0].tolist()
     assert chunked[1].tolist() == whole[1].tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 4 * CANDIDATES, 1 << 24])
+@pytest.mark.parametrize("k", [1, 7, CANDIDATES])
+def test_one_ranking_gives_the_lists_of_both_protocols(
+    embeddings: tuple[np.ndarray, np.ndarray], k: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(k)
+    lists = [sorted(rng.choice(CANDIDATES, n, replace=False)) for n in (0, 1, 2, 5, 9, 16, 22)]
+    lists += [list(range(CANDIDATES)), [3, 3, 3, 4], []]  # all of them; repeated ones
+    seen = _seen(lists)
+    monkeypatch.setattr(ranking, "_SCORES_AT_ONCE", at_once)
+
+    indices, scores = retrieve_by_protocol(*embeddings, k, seen)
+
+    cases: dict[Protocol, SeenItems | None] = {"raw": None, "filtered": seen}
+    for protocol, left_out in cases.items():
+        expected, expected_scores = retrieve(*embeddings, k, left_out)
+        assert indices[protocol].tolist() == expected.tolist()
+        assert scores[protocol].tolist() == expected_scores.tolist()
 
 
 def test_chunks_have_one_shape_even_if_the_last_is_shorter(
