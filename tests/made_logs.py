@@ -117,10 +117,22 @@ def semicolons(folder: Path) -> list[Path]:
     return [log, items]
 
 
+def sequences(folder: Path) -> list[Path]:
+    """A user and the user's items on each line."""
+    path = folder / "shop.txt.gz"
+    items: dict[int, list[int]] = {}
+    for user, item, _ in interactions():
+        items.setdefault(user, []).append(item)
+    lines = [f"{user} {' '.join(map(str, seen))}\n" for user, seen in items.items()]
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+    return [path]
+
+
 FORMS: dict[str, Callable[[Path], list[Path]]] = {
     "reviews": reviews,
     "recbole": recbole,
     "hetrec": hetrec,
     "events": events,
     "semicolons": semicolons,
+    "sequences": sequences,
 }

@@ -134,6 +134,11 @@ def _write(folder: Path, pattern: str, rows: list[Row], how: Format) -> None:
 
 def _text(path: Path, rows: list[Row], how: Format) -> str:
     is_recbole = path.suffix in (".inter", ".item", ".user")
+    if how.get("format") == "sequences":
+        items: dict[str, list[str]] = {}
+        for row in rows:
+            items.setdefault(row["user_id"], []).append(str(row["item_id"]))
+        return "".join(f"{user} {' '.join(seen)}\n" for user, seen in items.items())
     delimiter = how.get("delimiter", "\t" if is_recbole or path.suffix == ".dat" else ",")
     names = how.get("names", list(rows[0]))
     header = [f"{name}:{_recbole_type(rows[0][name])}" for name in names] if is_recbole else names

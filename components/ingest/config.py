@@ -48,6 +48,9 @@ class MovieLensSource(BaseModel):
 
 TimestampUnit = Literal["auto", "s", "ms", "us", "ns"]
 
+# The column of an item's place among its user's, with `format: sequences`.
+POSITION = "position"
+
 
 class FileColumns(BaseModel):
     """The meaning of the columns in the user's files.
@@ -90,13 +93,16 @@ class FileFormat(BaseModel):
     """How the files of a table are written. What is not set is found by looking at them.
 
     Args:
-        format: `parquet`; `csv`, text with a delimiter; or `jsonl`, a JSON object on
-            each line.
+        format: `parquet`; `csv`, text with a delimiter; `jsonl`, a JSON object on each
+            line; or `sequences`, for the log: a user on each line, and then the user's
+            items in the order of time, with spaces between them. It is not found by
+            looking.
         delimiter: What separates the fields of a line; one or more characters.
         encoding: The encoding of text, by its name in Python, e.g. `latin-1`.
         header: Whether the first line contains the names of the columns.
         names: The names of the columns, in order, if the files have no header; with `header:
-            true`, they replace those in the file.
+            true`, they replace those in the file. With `sequences`, they are `user_id` and
+            `item_id` by default.
         comment: Lines that begin with this text are skipped.
         list_separator: What separates the values of a list in text.
         null_values: Texts that stand for a missing value in delimited text, besides an
@@ -105,7 +111,7 @@ class FileFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal["parquet", "csv", "jsonl"] | None = None
+    format: Literal["parquet", "csv", "jsonl", "sequences"] | None = None
     delimiter: str | None = Field(None, min_length=1)
     encoding: str | None = None
     header: bool | None = None
@@ -173,6 +179,31 @@ class FilesSource(BaseModel):
     def _weights_have_a_column(self) -> "FilesSource":
         if self.feedback.weights and self.columns.event is None:
             raise ValueError("feedback.weights needs columns.event, the kind of the interaction")
+        return self
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether the log has the order of each user's items, and no times."""
+        return self.formats.get("interactions", FileFormat()).format == "sequences"
+
+    @model_validator(mode="after")
+    def _sequences_have_positions_for_times(self) -> "FilesSource":
+        for table in ("candidates", "users"):
+            if table in self.formats and self.formats[table].format == "sequences":
+                raise ValueError(f"formats.{table}.format: sequences is a form of interactions")
+        if not self.has_sequences:
+            return self
+        columns = self.columns
+        given = [name for name in ("rating", "event") if getattr(columns, name) is not None]
+        if columns.timestamp not in (None, POSITION):
+            given.append("timestamp")
+        if given:
+            raise ValueError(
+                f"columns.{given[0]}: formats.interactions.format is sequences, whose lines have "
+                "a user and items only. Remove the setting"
+            )
+        positions = {"timestamp": POSITION, "timestamp_unit": "s"}
+        self.columns = columns.model_copy(update=positions)
         return self
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest.config import IngestConfig
+from components.ingest.shard_order import places
 from components.ingest.splitting import TEST, TRAIN, VALIDATION
 from components.shared.contracts.derived_columns import DERIVED, HISTORY, time_values
 from components.shared.contracts.tables import CANDIDATE_INDEX, ROW_ORDER, Column, Schema
@@ -112,15 +113,8 @@ def add_context(
         for name, values in time_values(timestamp, config.time_columns).items():
             rows = rows.append_column(name, pa.array(values))
     if in_order:
-        rows = rows.append_column(ROW_ORDER, pa.array(_places(user.to_numpy())))
+        rows = rows.append_column(ROW_ORDER, pa.array(places(user.to_numpy())))
     return rows
-
-
-def _places(user: np.ndarray) -> np.ndarray:
-    """Return the place of each row among its user's, from 0: `(rows,) int64`."""
-    place = np.arange(len(user))
-    is_first = np.diff(user, prepend=user[:1] - 1) != 0
-    return place - np.maximum.accumulate(np.where(is_first, place, 0))
 
 
 def histories(

@@ -87,7 +87,8 @@ def look(
     assert catalogue is not None
     query_needs = needs.query if needs else None
     rules = Rules.of(query_needs, list_separator(log, "interactions"), times)
-    return Plan(settings, derived, rules, window, seed), catalogue
+    has_sequences = log.files is not None and log.files.has_sequences
+    return Plan(settings, derived, rules, window, seed, has_sequences), catalogue
 
 
 def needed_columns(schema: Schema, needs: TableNeeds | None) -> Schema:

@@ -21,6 +21,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.counts import Counts
 from components.ingest.interactions import InteractionChecker
 from components.ingest.rejects import limited, reason_kind
+from components.ingest.shard_order import line_order, time_order
 from components.ingest.shards import WriteShard, split_by_user
 from components.ingest.sources import InteractionLog
 from components.ingest.sources.log import Rejected
@@ -47,6 +48,8 @@ class Plan:
         rules: What is accepted in the rows of the log.
         window: Which interactions are used.
         seed: The seed of the random splits.
+        has_sequences: Whether times are places on a line of the log, and a user's lines
+            continue each other.
     """
 
     settings: IngestConfig
@@ -54,6 +57,7 @@ class Plan:
     rules: Rules
     window: DataWindow
     seed: int
+    has_sequences: bool = False
 
     @property
     def query_id(self) -> str:
@@ -204,8 +208,9 @@ class WriteTables(beam.PTransform):
     def __init__(self, plan: Plan, catalogue: Catalogue, folder: Path):
         super().__init__()
         self._plan = plan
+        order = line_order if plan.has_sequences else time_order
         self._write = WriteShard(
-            plan.schema, plan.settings, plan.seed, catalogue.candidate_ids, folder
+            plan.schema, plan.settings, plan.seed, catalogue.candidate_ids, folder, order
         )
 
     def expand(self, rows: beam.PCollection) -> Any:

@@ -25,7 +25,7 @@ def setting_problems(
     """
     problems = []
     if isinstance(source, FilesSource):
-        problems += _without_timestamps(source, settings, has_window)
+        problems += _without_times(source, settings, has_window)
         if needs is not None and needs.distinct_ratings and _has_equal_ratings(source):
             problems.append(
                 "train.loss: mse learns ratings, but source.columns.rating is not set, so every "
@@ -81,18 +81,28 @@ def candidate_problems(candidates: int, needs: TableNeeds) -> list[str]:
     ]
 
 
-def _without_timestamps(source: FilesSource, settings: IngestConfig, has_window: bool) -> list[str]:
+def _without_times(source: FilesSource, settings: IngestConfig, has_window: bool) -> list[str]:
+    needing_time = {
+        "ingest.split=temporal": settings.split == "temporal",
+        "data_until": has_window,
+        "ingest.time_columns": bool(settings.time_columns),
+    }
+    if source.has_sequences:
+        needing = [setting for setting, needs in needing_time.items() if needs]
+        return [
+            f"{' and '.join(needing)}: the log has no times, as source.formats.interactions.format "
+            "is sequences, but the order of each user's items. Use the split leave_last_out or "
+            "random, and no data window and time columns."
+        ] * bool(needing)
     if source.columns.timestamp is not None:
         return []
-    needing = {
-        f"ingest.split={settings.split}": settings.split in ("temporal", "leave_last_out"),
-        "data_until": has_window,
+    needing_order = {
+        "ingest.split=leave_last_out": settings.split == "leave_last_out",
         "ingest.history_length": settings.history_length is not None,
-        "ingest.time_columns": bool(settings.time_columns),
     }
     return [
         f"{setting} needs timestamps, but source.columns.timestamp is not set."
-        for setting, needs in needing.items()
+        for setting, needs in (needing_time | needing_order).items()
         if needs
     ]
 

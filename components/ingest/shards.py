@@ -1,6 +1,6 @@
 """A shard: all rows of some users, from the raw log's order to the files of the tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,14 +12,13 @@ from components.ingest.config import IngestConfig
 from components.ingest.context import add_context
 from components.ingest.counts import Counts, lowest
 from components.ingest.rejects import rejects_of
-from components.ingest.sources.log import FILE, ROW, Rejected
+from components.ingest.sources.log import Rejected
 from components.ingest.splitting import TRAIN, assign_splits, hash_ids
 from components.shared.contracts.tables import CANDIDATE_INDEX, SPLITS, Schema, write_table
 
 DUPLICATE = "duplicate"
 REPEATED = "repeated interaction, in histories only"
 
-_FILE_RANK = "_file_rank"
 _REJECTS_AT_ONCE = 65_536
 
 
@@ -54,6 +53,7 @@ class WriteShard(beam.DoFn):
         seed: The seed of the random splits.
         candidate_ids: `(candidates,)`, in the order of the candidates table.
         folder: The folder of the tables.
+        order: Orders the rows of a shard by user and time; see `shard_order`.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class WriteShard(beam.DoFn):
         seed: int,
         candidate_ids: pa.Array,
         folder: Path,
+        order: Callable[[pa.Table, Schema, str], pa.Table],
     ):
         self._schema = schema
         self._settings = settings
@@ -70,6 +71,7 @@ class WriteShard(beam.DoFn):
         self._candidate_ids = candidate_ids
         self._candidate_hashes = hash_ids(candidate_ids)
         self._folder = folder
+        self._order = order
 
     def process(
         self, shard: tuple[int, Iterable[pa.Table]], boundaries: tuple[float, float] | None
@@ -77,7 +79,7 @@ class WriteShard(beam.DoFn):
         """Write a shard; yield its counts, and its duplicates as `rejects`."""
         number, parts = shard
         schema, settings = self._schema, self._settings
-        rows = _ordered(parts, schema, settings.ties)
+        rows = self._order(pa.concat_tables(parts), schema, settings.ties)
         if settings.duplicates == "reject":
             stays = pa.array(_is_latest(rows, schema.role("query_id").name))
             for batch in _duplicates(rows.filter(pc.invert(stays))):
@@ -144,28 +146,6 @@ class WriteShard(beam.DoFn):
                 extent = pc.min_max(part[timestamp]).as_py()
                 counts.times[split] = extent["min"], extent["max"]
         return counts
-
-
-def _ordered(parts: Iterable[pa.Table], schema: Schema, ties: str) -> pa.Table:
-    """Join a shard's tables, and order rows by user and time.
-
-    Of one time, rows are in the order of their files and rows; with `ties: hash`, those
-    of one candidate are.
-    """
-    rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-    columns = [schema.role("query_id").name, schema.role("timestamp").name]
-    columns += [CANDIDATE_INDEX] if ties == "hash" else []
-    columns += [_FILE_RANK, ROW]
-    ranked = rows.append_column(_FILE_RANK, _file_rank(rows))
-    ordered = ranked.sort_by([(column, "ascending") for column in columns])
-    return ordered.drop_columns(_FILE_RANK)
-
-
-def _file_rank(rows: pa.Table) -> pa.Array:
-    """Return the rank of each row's file by name; Arrow cannot sort by a dictionary."""
-    files = rows[FILE].combine_chunks()
-    ranks = np.argsort(np.argsort(files.dictionary.to_numpy(zero_copy_only=False)))
-    return pa.array(ranks[files.indices.to_numpy()].astype(np.int32))
 
 
 def _duplicates(rows: pa.Table) -> Iterator[pa.RecordBatch]:

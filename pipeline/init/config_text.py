@@ -12,6 +12,7 @@ from pipeline.init.words import event_weight
 
 _FEW_ROWS, _MANY_ROWS = 200_000, 5_000_000
 _FEW_TIMES = 20
+_HISTORY_LENGTH = 20
 _MOST_REJECTS = 0.01  # the default of ingest.max_reject_share
 
 
@@ -116,6 +117,8 @@ def _columns(roles: Roles) -> Iterator[str]:
         "event": roles.event,
     }
     for role, column in described.items():
+        if column is None and roles.has_sequences:
+            continue
         if column is None:
             if role in ("rating", "timestamp"):
                 missing = {"rating": "every interaction counts the same", "timestamp": "no order"}
@@ -172,7 +175,11 @@ def _against(roles: Roles) -> list[str]:
 def _ingest(roles: Roles) -> Iterator[str]:
     log = roles.log
     yield "ingest:"
-    if roles.timestamp is None:
+    if roles.has_sequences:
+        yield "  # Each user's last item is held out: a model is used on what comes next."
+        yield "  split: leave_last_out"
+        yield f"  history_length: {_HISTORY_LENGTH}"
+    elif roles.timestamp is None:
         yield "  # There are no times, so rows are held out at random."
         yield "  split: random"
     elif log.distinct(roles.timestamp) < _FEW_TIMES:

@@ -7,6 +7,7 @@ from components.adapt.columns import name_problem
 from components.ingest.config import TimestampUnit
 from components.ingest.sources.column_names import reserved_names
 from components.ingest.times import PER_SECOND, UNIT_NAMES, iso
+from components.shared.contracts.derived_columns import HISTORY
 from components.shared.features.config import Side
 from pipeline.init.roles import Roles
 from pipeline.init.table_look import TableLook, depends_on
@@ -110,6 +111,9 @@ def suggest_features(roles: Roles) -> tuple[Suggested, Suggested]:
     )
     query.features[roles.query_id] = {"type": "id"}
     query.notes[roles.query_id] = describe(roles.log, roles.query_id)
+    if roles.has_sequences:
+        query.features[HISTORY] = {"type": "history"}
+        query.notes[HISTORY] = "the user's last items"
     candidate.features[roles.candidate_id] = {"type": "id"}
     candidate.notes[roles.candidate_id] = describe(roles.log, roles.candidate_id)
     for catalogue in roles.catalogues:

@@ -33,6 +33,8 @@ _NO_RATING = {
 def find_interaction_columns(roles: Roles) -> None:
     """Find the log's ratings, times and kinds of events, by their names and by values."""
     log = roles.log
+    if roles.has_sequences:
+        return
     _find_time(roles)
     numbers = _numbers(roles)
     ratings = [name for name in numbers if log.distinct(name) <= _MOST_RATINGS]

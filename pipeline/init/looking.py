@@ -19,6 +19,9 @@ from components.ingest.sources.joining import concat
 from components.ingest.sources.layout import Layout, look_at
 from components.ingest.sources.log import FILE, ROW
 from components.ingest.sources.reading import FilePart, parts_of, read_part
+from components.ingest.sources.sequences import looks_like_sequences
+from components.ingest.sources.text_encoding import find_encoding, sample_of
+from components.ingest.sources.text_stream import compression_of
 from components.shared.contracts.data_profile import ColumnProfile
 from components.shared.profiling.column_summary import ColumnSummary, merge_summaries
 from components.shared.profiling.table_summary import TableSummary
@@ -32,6 +35,12 @@ SAMPLE_ROWS = 100_000
 _BATCH_ROWS = 131_072
 # A column of JSON with more values than this of another type than the others is not read.
 _MOST_MISFITS = 0.005
+_FORMATS = {
+    "csv": "delimited text",
+    "jsonl": "JSON Lines",
+    "parquet": "Parquet",
+    "sequences": "a user and the user's items on each line",
+}
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,7 @@ def _tables_of(path: str, local: str) -> Iterator[_Table]:
     """Divide the files of a path into tables, by their columns."""
     groups: dict[tuple[str, ...], list[Layout]] = {}
     for file in find_files(local):
-        layout = look_at(file)
+        layout = look_at(file, _form(file))
         groups.setdefault((layout.format, *sorted(layout.columns)), []).append(layout)
     if len(groups) == 1:
         yield _Table(path, local, next(iter(groups.values())))
@@ -141,6 +150,17 @@ def _tables_of(path: str, local: str) -> Iterator[_Table]:
     for layouts in groups.values():
         inside = _inside(local, [layout.file for layout in layouts])
         yield _Table(_joined_path(path, inside), _joined_path(local, inside), layouts)
+
+
+def _form(file: FoundFile) -> FileFormat | None:
+    """Return the form of a file, if it is one that has to be told."""
+    with open(file.path, "rb") as opened_file:
+        if opened_file.read(4) in (b"PAR1", b"PARE"):
+            return None
+    compression = compression_of(file.path, file.name)
+    encoding, _ = find_encoding(file.path, file.name, compression, None)
+    sample = sample_of(file.path, file.name, compression, encoding)
+    return FileFormat(format="sequences") if looks_like_sequences(sample) else None
 
 
 def _joined_path(folder: str, inside: str | None) -> str:
@@ -177,6 +197,8 @@ def _inside(folder: str, files: list[FoundFile]) -> str | None:
 
 def _told(layout: Layout) -> FileFormat:
     """Return what a config has to say about files, because nothing in them says it."""
+    if layout.format == "sequences":
+        return FileFormat(format="sequences")
     numbered = tuple(f"column_{number}" for number in range(1, len(layout.names) + 1))
     if layout.format == "csv" and layout.names == numbered:
         return FileFormat(header=False)
@@ -185,7 +207,7 @@ def _told(layout: Layout) -> FileFormat:
 
 def _notes(layouts: list[Layout]) -> tuple[str, ...]:
     first = layouts[0]
-    found = [{"csv": "delimited text", "jsonl": "JSON Lines", "parquet": "Parquet"}[first.format]]
+    found = [_FORMATS[first.format]]
     if len(layouts) > 1:
         found.append(f"{len(layouts)} files")
     if first.text is not None and first.text.encoding.lower().replace("-", "") != "utf8":

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from components.adapt.columns import column_problems
 from components.ingest.config import FilesSource
+from components.ingest.context import with_context
 from components.ingest.sources.files import plan_files
 from components.shared.features.config import Side
 from components.shared.runtime.errors import InputError, in_one_message
@@ -42,11 +43,12 @@ def check(text: str, local: Mapping[str, str]) -> None:
     )
     try:
         _, plan = plan_files(source, config.table_needs)
+        schema = with_context(plan.schema, config.ingest)
     except InputError as error:
         raise InputError(_refusal(str(error))) from error
     sides: dict[Side, list[str]] = {
-        "query": column_problems(config.features.query, plan.schema.query, "query"),
-        "candidate": column_problems(config.features.candidate, plan.schema.candidate, "candidate"),
+        "query": column_problems(config.features.query, schema.query, "query"),
+        "candidate": column_problems(config.features.candidate, schema.candidate, "candidate"),
     }
     problems = [*plan.problems, *sides["query"], *sides["candidate"]]
     if problems:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from components.ingest.config import POSITION
 from pipeline.init.table_look import TableLook
 
 
@@ -46,7 +47,13 @@ class Roles:
     unused: dict[str, str] = field(default_factory=dict)
 
     @property
+    def has_sequences(self) -> bool:
+        """Whether the log has the order of each user's items, and no times."""
+        return self.log.format.format == "sequences"
+
+    @property
     def taken(self) -> set[str]:
         """The log's columns that have a meaning."""
         names = (self.query_id, self.candidate_id, self.rating, self.timestamp, self.event)
-        return {name for name in names if name is not None}
+        order = {POSITION} if self.has_sequences else set()
+        return order | {name for name in names if name is not None}

@@ -10,6 +10,7 @@ from components.ingest.config import FileFormat
 from components.ingest.sources.file_search import FoundFile
 from components.ingest.sources.json_lines import json_columns
 from components.ingest.sources.parquet_files import parquet_columns
+from components.ingest.sources.sequences import sequence_names
 from components.ingest.sources.text_encoding import find_encoding, sample_of
 from components.ingest.sources.text_layout import TextLayout, look_at_text
 from components.ingest.sources.text_stream import Compression, compression_of
@@ -26,9 +27,9 @@ class Layout:
     Args:
         file: The file.
         format: Its format.
-        columns: Its columns in order, with their types; text of `csv` and of folder
-            names is `string`, unless a typed header says otherwise.
-        names: The columns' names by position, for `csv`; the same as `columns` unless
+        columns: Its columns in order, with their types; text of `csv`, of `sequences` and
+            of folder names is `string`, unless a typed header says otherwise.
+        names: The columns' names by position, for these; the same as `columns` unless
             a name occurs twice.
         text: How its text is written; None for `parquet`.
         compression: Its compression, of text.
@@ -69,6 +70,8 @@ class Layout:
         """Return whether a column is text without a type, which takes the type of its use."""
         if column in self.file.partitions:
             return True
+        if self.format == "sequences":
+            return pa.types.is_string(self.columns.get(column, pa.string()))
         typed = self.text is not None and self.text.types
         return self.format == "csv" and not typed
 
@@ -128,6 +131,14 @@ def look_at(file: FoundFile, how: FileFormat | None = None) -> Layout:
             file, "jsonl", columns | _partition_types(file, columns), tuple(columns),
             TextLayout(encoding=encoding, comment=how.comment), compression,
             list_separator=how.list_separator,
+        )  # fmt: skip
+    if how.format == "sequences":
+        user, item, position = sequence_names(how, file.name)
+        columns = {user: pa.string(), item: pa.string(), position: pa.int64()}
+        return Layout(
+            file, "sequences", columns | _partition_types(file, columns), tuple(columns),
+            TextLayout(encoding, how.delimiter or "", False, int(bool(how.header)), how.comment),
+            compression,
         )  # fmt: skip
     text, names_of_text = look_at_text(sample, file.name, encoding, how)
     columns = {name: text.types.get(name, pa.string()) for name in names_of_text}

@@ -15,6 +15,7 @@ from components.ingest.sources.json_lines import JsonParser
 from components.ingest.sources.layout import Layout, TableLayout
 from components.ingest.sources.log import Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
+from components.ingest.sources.sequences import SequenceParser
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
 from components.shared.contracts.tables import DType
 from components.shared.runtime.arrow import one_array
@@ -145,10 +146,13 @@ def _read_parquet(part: FilePart, columns: list[str], batch_rows: int) -> Iterat
 def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
     text = layout.text
     assert text is not None
-    parser: DelimitedParser | JsonParser
+    parser: DelimitedParser | JsonParser | SequenceParser
     if layout.format == "csv":
         parser = DelimitedParser(layout.names, columns, text)
         nothing = pa.table({name: pa.array([], pa.string()) for name in columns})
+    elif layout.format == "sequences":
+        parser = SequenceParser(layout.names, columns, text)
+        nothing = pa.table({name: pa.array([], layout.columns[name]) for name in columns})
     else:
         types = {layout.aliases.get(name, name): layout.columns[name] for name in columns}
         parser = JsonParser(types, text.comment, text.encoding)
@@ -185,8 +189,8 @@ def _read_text(layout: Layout, columns: list[str]) -> Iterator[Parsed]:
 
 
 def _renamed(table: pa.Table, layout: Layout) -> pa.Table:
-    """Give columns their names in the config; the names of `csv` are those already."""
-    if layout.format == "csv" or not layout.aliases:
+    """Give columns their names in the config; the names of text by position are those already."""
+    if layout.format in ("csv", "sequences") or not layout.aliases:
         return table
     names = {in_file: name for name, in_file in layout.aliases.items()}
     return table.rename_columns([names.get(name, name) for name in table.column_names])

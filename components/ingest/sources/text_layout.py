@@ -32,7 +32,7 @@ class TextLayout:
 
     Args:
         encoding: The encoding.
-        delimiter: What separates the fields of a line.
+        delimiter: What separates the fields of a line; empty for any spaces, of sequences.
         quoted: Whether fields may be quoted with `"`.
         first_lines: Number of lines before the data: comments and header.
         comment: Lines that begin with it are skipped everywhere.

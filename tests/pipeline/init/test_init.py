@@ -53,7 +53,13 @@ def test_the_config_runs_as_it_stands(form: str, tmp_path: Path) -> None:
     output = ["--output", str(tmp_path / "runs")]
     assert main(["run", "--config", str(tmp_path / "made.yaml"), *few, *output]) == 0
     export = str(tmp_path / "runs" / "latest" / "export")
-    known = {"reviews": "A0001", "recbole": "1", "hetrec": "1", "semicolons": "c1"}
+    known = {
+        "reviews": "A0001",
+        "recbole": "1",
+        "hetrec": "1",
+        "semicolons": "c1",
+        "sequences": "1",
+    }
     user = known.get(form, "00000000-0000-0002-0000-000000000000")
     # In a process of its own, as tests have no TensorFlow.
     command = [sys.executable, "-m", "pipeline.cli.main", "recommend", "--user", user]
@@ -89,6 +95,10 @@ def test_the_config_runs_as_it_stands(form: str, tmp_path: Path) -> None:
             "semicolons",
             {"query_id": "client_id", "candidate_id": "produit_id", "rating": "note",
              "timestamp": "date", "title": "name"},
+        ),
+        (
+            "sequences",
+            {"query_id": "user_id", "candidate_id": "item_id", "timestamp": "position"},
         ),
     ],
 )  # fmt: skip
