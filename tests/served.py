@@ -85,7 +85,7 @@ class Reference:
         spec: The features.
         tower: The export's query tower.
         queries: The queries of the test split.
-        raw: Their raw features.
+        raw: Their raw features that are columns of the tables.
         seen: What training and validation have of their users.
     """
 
@@ -103,16 +103,18 @@ class Reference:
 
         spec = FeatureSpec.read(encoded)
         test = read_table(encoded / "interactions" / "test")
-        queries = QuerySet.of(test, spec.query)
+        known = [read_table(encoded / "interactions" / part) for part in ("train", "validation")]
+        candidates = read_table(encoded / "candidates")
+        features = {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate}
+        queries = QuerySet.of(test, spec.query).with_profiles(spec, features, *known)
         _, first = np.unique(queries.row_query, return_index=True)
         raw = read_table(tables / "interactions" / "test").take(pa.array(first))
-        known = [read_table(encoded / "interactions" / part) for part in ("train", "validation")]
         return cls(
             export,
             spec,
             keras.models.load_model(export / "query_tower.keras"),
             queries,
-            raw_inputs(spec.query_inputs, raw),
+            raw_inputs([item for item in spec.query_inputs if not item.is_profile], raw),
             SeenItems.of(queries, *known),
         )
 

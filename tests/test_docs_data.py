@@ -18,7 +18,7 @@ from pipeline.config.pipeline import PipelineConfig
 
 USERS, ITEMS, INTERACTIONS = 40, 30, 400
 EVENTS = ("view", "add_to_cart", "purchase")
-DERIVED = ("history", "hour_of_day", "day_of_week")
+DERIVED = ("history", "profile", "hour_of_day", "day_of_week")
 Row = dict[str, Any]
 Format = dict[str, Any]
 

@@ -100,6 +100,8 @@ def _encoding_obstacle(schema: Schema, spec: FeatureSpec) -> str | None:
     # A cross has no type; what it combines is never a list.
     kinds = {feature.output: type_of(feature) for feature in spec.query}
     for item in spec.query_inputs:
+        if item.is_profile:  # it is no column, and evaluate computes it
+            continue
         kind = kinds.get(item.name)
         takes_list = kind is not None and kind.takes_lists()
         wanted = f"list<{item.dtype}>" if takes_list else item.dtype

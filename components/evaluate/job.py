@@ -72,7 +72,7 @@ def evaluate(
     check(settings, data)
     exported = Exported.read(Path(export))
     comparison = Comparison.of(
-        published, published_test, data.queries, exported.catalogue[CANDIDATE_ID]
+        published, published_test, data.queries, exported.catalogue[CANDIDATE_ID], data.known
     )
     rankings = rank_all(data, settings, exported, comparison)
     results = _results(data, settings, exported, rankings, comparison, models)

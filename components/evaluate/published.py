@@ -7,13 +7,16 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from components.evaluate.measuring import Lists
+from components.shared.contracts.derived_columns import PROFILE
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.tables import CANDIDATE_ID, EMBEDDING, read_table
 from components.shared.registry.published import Published
 from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.profiles import NO_ITEM, user_profiles
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.top_k import NO_CANDIDATE, retrieve_by_protocol
@@ -90,6 +93,7 @@ class Comparison:
         published_test: str | None,
         queries: QuerySet,
         catalogue: pa.ChunkedArray,
+        earlier: pa.Table,
     ) -> "Comparison":
         """Read the published model.
 
@@ -99,6 +103,8 @@ class Comparison:
                 encoded for the published model.
             queries: Today's queries.
             catalogue: The ids of today's candidates.
+            earlier: The encoded interactions before the test split, of which profiles
+                consist.
         """
         version = Published.read(published).version
         if published is None or published_test is None or version is None:
@@ -107,9 +113,7 @@ class Comparison:
         reason = PublishedTest.read(comparison).reason
         if reason is not None:
             return cls(version, reason)
-        candidates = read_table(
-            Path(published) / "export" / "candidates", [CANDIDATE_ID, EMBEDDING]
-        )
+        candidates = read_table(Path(published, "export/candidates"), [CANDIDATE_ID, EMBEDDING])
         known = pc.index_in(one_array(catalogue), value_set=one_array(candidates[CANDIDATE_ID]))
         index = np.flatnonzero(known.is_valid().to_numpy(zero_copy_only=False))
         if not len(index):
@@ -117,10 +121,10 @@ class Comparison:
         rows = known.drop_null().to_numpy(zero_copy_only=False)
         spec = FeatureSpec.read(Path(published) / "features")
         # Its rows are those of today's test split, in the same order.
-        test = read_table(comparison, [feature.name for feature in spec.query])
+        test = read_table(comparison, [feature.name for feature in spec.query_columns])
         _, first = np.unique(queries.row_query, return_index=True)
         features = {}
-        for feature in spec.query:
+        for feature in spec.query_columns:
             values = to_numpy(test[feature.name])
             features[feature.name] = values[first]
             if not np.array_equal(values, values[first][queries.row_query]):
@@ -129,9 +133,11 @@ class Comparison:
                     f"its {feature.name} differs between test rows that are one query for the new "
                     "model",
                 )
-        tower: QueryModel = keras.models.load_model(
-            Path(published) / "export" / "query_tower.keras"
-        )
+        if spec.profile is not None:
+            items = _profile_items(one_array(catalogue), Path(published))
+            profiles = user_profiles(queries.ids, [earlier], items, spec.profile.width)
+            features[spec.profile.name] = profiles
+        tower: QueryModel = keras.models.load_model(Path(published, "export/query_tower.keras"))
         return cls(
             version,
             None,
@@ -142,3 +148,19 @@ class Comparison:
                 len(catalogue),
             ),
         )
+
+
+def _profile_items(ids: pa.Array, published: Path) -> np.ndarray:
+    """Return the index of each of today's items in the published model's profile.
+
+    Args:
+        ids: `(candidates,)`, today's items.
+        published: The output of fetch_published.
+
+    Returns:
+        `(candidates,) int32`; 0 for an item that the model does not know.
+    """
+    path = published / "features" / "vocabularies" / f"{PROFILE}.parquet"
+    tokens = one_array(pq.read_table(path)["token"])
+    index = pc.add(pc.index_in(pc.cast(ids, tokens.type), tokens), 1)
+    return pc.fill_null(index, NO_ITEM).to_numpy(zero_copy_only=False).astype(np.int32)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from components.export.catalogue import Catalogue, suggestion
 from components.export.recommender import Recommendation, Recommender
-from components.shared.contracts.derived_columns import HISTORY
+from components.shared.contracts.derived_columns import PROFILE
 from components.shared.runtime.errors import InputError
 
 _ANONYMOUS = {"string": "anonymous", "int64": "-1", "float32": "-1"}
@@ -42,14 +42,15 @@ class Answer:
     """Recommendations, and what they are based on.
 
     Args:
-        by: `user`: the model, with what is known of the user. `history`: the model,
-            with the liked items as the user's history. `nearest`: the cosine to the
-            mean of the liked items' embeddings.
+        by: `user`: the model, with what is known of the user. `history`, `profile`: the
+            model, with the liked items as this feature of the user (as both features if
+            it has both, named after the profile). `nearest`: the cosine to the mean of
+            the liked items' embeddings.
         items: The items, the best first.
         notes: What the user should know about them, in sentences.
     """
 
-    by: Literal["user", "history", "nearest"]
+    by: Literal["user", "history", "profile", "nearest"]
     items: list[Recommendation]
     notes: list[str]
 
@@ -79,35 +80,39 @@ def _for_liked(recommender: Recommender, catalogue: Catalogue, query: Query, k: 
     ids = [catalogue.id_of(row) for row in rows]
     titles = ", ".join(catalogue.title_of(row) or str(catalogue.id_of(row)) for row in rows)
     note = "" if query.user is None else _unknown_user(recommender, query.user)
-    if recommender.takes_history:
-        if HISTORY in (query.features or {}):
-            raise InputError(f"--liked replaces the history: leave out --feature {HISTORY}.")
+    if replaced := recommender.item_features:
+        for name in replaced:
+            if name in (query.features or {}):
+                raise InputError(f"--liked replaces the {name}: leave out --feature {name}.")
         user = _anonymous(recommender) if query.user is None else query.user
         items = _ask(recommender, query, user, k, ids)
-        way = f"by the model, with {titles} as the user's history"
-        return Answer("history", items, [text for text in (note, way) if text])
+        way = f"by the model, with {titles} as the user's {' and '.join(replaced)}"
+        by: Literal["history", "profile"] = "profile" if PROFILE in replaced else "history"
+        return Answer(by, items, [text for text in (note, way) if text])
     if query.features:
         raise InputError(
-            "--feature: this model has no history feature, so --liked ranks by the items alone. "
-            f"Leave out --feature, or train with the feature {HISTORY} (ingest.history_length)."
+            "--feature: this model has no history or profile feature, so --liked ranks by the "
+            "items alone. Leave out --feature, or train with features.query.profile: {type: "
+            "profile}."
         )
     seen = recommender.seen_by(query.user) if query.user is not None else []
     left_out = catalogue.rows_of(seen) if query.exclude_seen else []
     near = catalogue.nearest(rows, k, left_out, with_rows=not query.exclude_seen)
+    role = "" if query.user is None else "; the user only excludes items"
     way = (
         f"nearest to the mean of the embeddings of {titles}, by cosine, as this model has no "
-        f"history feature{'' if query.user is None else '; the user only excludes items'}"
+        f"history or profile feature{role}"
     )
     items = [Recommendation(item.id, item.title, item.score) for item in near]
     return Answer("nearest", items, [text for text in (note, way) if text])
 
 
 def _ask(
-    recommender: Recommender, query: Query, user: str, k: int, history: Sequence[str | int] = ()
+    recommender: Recommender, query: Query, user: str, k: int, liked: Sequence[str | int] = ()
 ) -> list[Recommendation]:
     try:
         return recommender.recommend(
-            user, k, features=query.features, exclude_seen=query.exclude_seen, history=history
+            user, k, features=query.features, exclude_seen=query.exclude_seen, liked=liked
         )
     except InputError as error:
         close = _close_users(recommender, user) if query.user is not None else ""

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 
+from components.export.profiles import with_profiles
 from components.export.serving import ServingModel
 from components.export.users import latest_users
 from components.shared.contracts.export import ExportInfo
@@ -69,10 +70,12 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
         candidates[TITLE].to_numpy(),
         embeddings,
     )
+    users = latest_users(Path(tables), schema, candidates)
+    users = with_profiles(users, Path(tables), schema, candidates, spec)
     info = _info(spec, schema.role("query_id").name, embeddings, Path(model))
     with written_aside(export) as folder:
         write_table(catalogue, folder / "candidates")
-        write_table(latest_users(Path(tables), schema, candidates), folder / "users")
+        write_table(users, folder / "users")
         query_tower.save(folder / "query_tower.keras")
         serving.save(str(folder / "saved_model"))
         info.write(folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.contracts.derived_columns import DERIVED, HISTORY, time_values
+from components.shared.contracts.derived_columns import DERIVED, HISTORY, PROFILE, time_values
 from components.shared.contracts.export import ExportInfo
 from components.shared.contracts.feature_spec import RawInput
 from components.shared.contracts.missing import missing_value
@@ -79,10 +79,10 @@ def _options(names: Iterable[str]) -> str:
 
 
 def _derived(inputs: Mapping[str, RawInput]) -> dict[str, Any]:
-    """Return the derived features of a user without a log, now."""
+    """Return the derived features of a user without interactions, now."""
     now = np.array([int(datetime.now(UTC).timestamp())])
     times = time_values(now, [name for name in DERIVED if name != HISTORY])
-    values = {HISTORY: [], **{name: int(value[0]) for name, value in times.items()}}
+    values = {HISTORY: [], PROFILE: [], **{name: int(value[0]) for name, value in times.items()}}
     return {name: values[name] for name, item in inputs.items() if item.derived}
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from components.export.raw_query import raw_query
 from components.export.users import SEEN
-from components.shared.contracts.derived_columns import HISTORY
+from components.shared.contracts.derived_columns import HISTORY, PROFILE
 from components.shared.contracts.export import ExportInfo
 from components.shared.contracts.tables import QUERY_ID, read_table
 from components.shared.runtime.errors import InputError
@@ -75,23 +75,23 @@ class Recommender:
         *,
         features: Mapping[str, str] | None = None,
         exclude_seen: bool = True,
-        history: Sequence[str | int] = (),
+        liked: Sequence[str | int] = (),
     ) -> list[Recommendation]:
         """Return the best items for a user, best first.
 
         A user of the log has the latest features from there, unless they are
         given. A feature of an unknown user that is not given is missing, with a
         warning; it is required if the model takes no missing values of it.
-        Those that ingest derives are never required: an unknown user has no
-        history, and the time is now, as it is for every user.
+        Derived features are never required: an unknown user has no items, neither in
+        the history nor in the profile, and the time is now, as it is for every user.
 
         Args:
             user: The user's id.
             k: Number of items.
             features: Raw query features by name, `""` for a missing value.
-            exclude_seen: Whether to leave out the items in the user's log and `history`.
-            history: Ids of items that replace the user's history, the latest first;
-                only for models with this feature.
+            exclude_seen: Whether to leave out the items in the user's log and `liked`.
+            liked: Ids of items that replace those of the user's history and profile,
+                the latest first; only for models with `item_features`.
 
         Returns:
             At most `k` items; fewer if the user has seen more of the catalogue.
@@ -106,8 +106,9 @@ class Recommender:
                 "catalogue."
             )
         known, seen = self._known_user(user)
-        if history:
-            known, seen = {**known, HISTORY: [str(item) for item in history]}, [*seen, *history]
+        if liked:
+            items = [str(item) for item in liked]
+            known, seen = {**known, **dict.fromkeys(self.item_features, items)}, [*seen, *liked]
         query = raw_query(self.info, user, known, features or {})
         outputs = self._ask(query, k, seen if exclude_seen else [])
         rows = zip(*(outputs[name].numpy()[0] for name in ("ids", "titles", "scores")), strict=True)
@@ -122,9 +123,10 @@ class Recommender:
         ]
 
     @property
-    def takes_history(self) -> bool:
-        """Whether the model has a feature for the user's previous items."""
-        return any(item.derived and item.name == HISTORY for item in self.info.query_inputs)
+    def item_features(self) -> list[str]:
+        """The model's features that are the user's items: `history` and `profile`, if any."""
+        derived = {item.name for item in self.info.query_inputs if item.derived}
+        return [name for name in (HISTORY, PROFILE) if name in derived]
 
     @functools.cached_property
     def user_ids(self) -> pa.ChunkedArray:

@@ -17,7 +17,8 @@ class ServingModel(tf.Module):
 
     Signatures:
         serving_default: The raw query features by name, `(batch,)` each or
-            `(batch, width)` for lists, and a scalar `k`.
+            `(batch, width)` for lists, padded with `""`, and a scalar `k`. A profile
+            is the ids of the user's items as strings, in any order.
         excluding: The same, and `exclude`: `(batch, any)` ids to leave out.
             Unknown ids are ignored and can be used as padding.
 

@@ -88,9 +88,9 @@ COMMANDS = (
         LOCAL,
         "Print recommendations from an export, for a user or for liked items.",
         "Asks a run's SavedModel. Items in the user's log are excluded. A user who is not in the "
-        "log is described by --feature or by --liked: a model with a history feature gets the "
-        "liked items as the history; with another model, the items that are nearest to the mean "
-        "of the liked items' embeddings are printed.",
+        "log is described by --feature or by --liked: a model with a history or a profile gets "
+        "the liked items as those of the user, without a new training; with another model, the "
+        "items that are nearest to the mean of the liked items' embeddings are printed.",
     ),
     Command(
         "similar",

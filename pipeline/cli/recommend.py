@@ -44,8 +44,8 @@ def recommend(
         Parameter(
             metavar="NAME=VALUE",
             help="a raw feature of the user; NAME= for a missing value; repeatable. Of an unknown "
-            "user, those that are not given count as missing, the history is empty, and the time "
-            "is now",
+            "user, those that are not given count as missing, the history and the profile "
+            "are empty, and the time is now",
             show_default=False,
         ),
     ] = (),

@@ -264,6 +264,11 @@ def _todays_ids(shops: Shops) -> pa.ChunkedArray:
     return read_table(shops.today.export / "candidates")[CANDIDATE_ID]
 
 
+def _known(shops: Shops) -> pa.Table:
+    folder = shops.today.encoded / "interactions"
+    return pa.concat_tables([read_table(folder / split) for split in ("train", "validation")])
+
+
 def _compare(
     shops: Shops, *, published: Path | None, published_test: Path | None = None
 ) -> Comparison:
@@ -272,6 +277,7 @@ def _compare(
         str(published_test or shops.published_test),
         _queries(shops),
         _todays_ids(shops),
+        _known(shops),
     )
 
 
@@ -287,7 +293,9 @@ def test_with_a_note_without_a_version_nothing_is_compared(shops: Shops, tmp_pat
 
 
 def test_without_an_encoded_test_split_nothing_is_compared(shops: Shops) -> None:
-    comparison = Comparison.of(str(shops.published), None, _queries(shops), _todays_ids(shops))
+    comparison = Comparison.of(
+        str(shops.published), None, _queries(shops), _todays_ids(shops), _known(shops)
+    )
 
     assert comparison == Comparison()
 
@@ -406,7 +414,7 @@ def test_its_lists_match_its_own_export(
     queries = QuerySet.of(test, FeatureSpec.read(shops.today.encoded).query)
     seen = SeenItems.of(queries, *known) if protocol == "filtered" else None
     model = Comparison.of(
-        str(shops.published), str(shops.published_test), queries, _todays_ids(shops)
+        str(shops.published), str(shops.published_test), queries, _todays_ids(shops), _known(shops)
     ).model
     assert model is not None
 
@@ -519,7 +527,11 @@ def test_rows_that_only_the_published_model_distinguishes_cannot_be_compared(
     write_json({"reason": None}, published_test / "published_test.json")
 
     comparison = Comparison.of(
-        str(shops.published), str(published_test), _queries(shops), _todays_ids(shops)
+        str(shops.published),
+        str(published_test),
+        _queries(shops),
+        _todays_ids(shops),
+        _known(shops),
     )
 
     assert comparison.model is None

@@ -83,7 +83,7 @@ def test_without_a_history_feature_the_items_are_those_nearest_to_the_mean(
     found = answer(str(sample_export), Query(liked=[*liked, catalogue.title_of(5)]), 4)
 
     assert found.by == "nearest"
-    assert "no history feature" in found.notes[0]
+    assert "no history or profile feature" in found.notes[0]
     assert [item.id for item in found.items] == [it.id for it in catalogue.nearest([3, 5], 4)]
     kept = answer(str(sample_export), Query(liked=liked, exclude_seen=False), 80)
     assert {item.id for item in kept.items} == {catalogue.id_of(row) for row in range(80)}
