@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.shared.contracts.tables import LABEL, QUERY_ID
+from components.shared.contracts.tables import QUERY_ID
 from components.shared.contracts.training import AutoChoice
 from components.shared.runtime.errors import InputError
 from components.train.config import AUTO, TrainConfig, TrainSettings
@@ -44,6 +44,10 @@ BY_LOSS: dict[str, dict[str, Any]] = {
     "softmax": {"embedding_dimension": 64, "dropout": 0.5, "l2": 0.0},
     "mse": {"embedding_dimension": 32, "dropout": 0.0, "l2": 0.0},
 }
+
+
+# What a model that begins from a published one has to have in common with it.
+AS_PUBLISHED = frozenset({"loss", "embedding_dimension"})
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,9 @@ class LogShape:
             data: The encoded tables.
             positives_above: Count only rows with a label above it; None: all rows.
         """
-        rows = len(data.interactions(positives_above)[LABEL])
         item_types = [feature.type for feature in data.spec.candidate]
         return cls(
-            rows=rows,
+            rows=len(data.labels(positives_above)),
             users=len(data.train[QUERY_ID].unique()),
             candidates=data.candidate_count,
             has_user_id=data.spec.query_id_feature is not None,

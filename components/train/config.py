@@ -117,6 +117,12 @@ class TrainConfig(BaseModel):
             training split: users and items that are only in the validation split stay
             unknown. Not with a warm start, as validation would use rows that the model
             has seen.
+        tune: `small`: after the training, further ones with another value of a setting that
+            is `auto`, as long as there is time; the one that is best on the validation
+            split is taken. How many there are depends on the machine, and so does the
+            model.
+        tune_seconds: The time for those trainings. None is begun if the longest one so far
+            would not fit.
         checkpoint_seconds: Seconds between two saves of the training's state, and so about
             how much work a killed training may lose. State is also saved within an epoch,
             and after an attempt's first validation. 0: save after each epoch.
@@ -150,6 +156,8 @@ class TrainConfig(BaseModel):
     monitor: Metric = Metric("hit_rate", 100, "filtered")
     patience: PatienceOrAuto = AUTO
     refit: bool = False
+    tune: Literal["none", "small"] = "none"
+    tune_seconds: float = Field(600.0, ge=0)
     checkpoint_seconds: float = Field(30.0, ge=0)
 
     def fitted(self, candidates: int) -> Self:

@@ -68,6 +68,15 @@ class EncodedData:
         positive = columns[LABEL] > positives_above
         return {name: values[positive] for name, values in columns.items()}
 
+    def labels(self, positives_above: float | None = None) -> np.ndarray:
+        """Return the labels of the training split, `(rows,) float32`.
+
+        Args:
+            positives_above: Return only labels above it; None: all.
+        """
+        labels = to_numpy(self.train[LABEL])
+        return labels if positives_above is None else labels[labels > positives_above]
+
     @property
     def candidate_count(self) -> int:
         """The number of candidates."""

@@ -6,23 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from components.shared.contracts.step_record import record_step
-from components.shared.contracts.tables import LABEL
-from components.shared.contracts.training import Epoch, History, RefitHistory, Training
+from components.shared.contracts.training import AutoChoice, History, RefitHistory, Training
 from components.shared.registry.published import Published
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import written_aside
 from components.shared.runtime.keras_backend import require_jax
-from components.train.auto import LogShape, chosen, settings_for
-from components.train.build import Recipe
-from components.train.checkpoint import Checkpoint, training_key
+from components.train.auto import AS_PUBLISHED, LogShape, chosen, settings_for
 from components.train.checks import check_gpus, check_labels, check_validation_is_unseen
-from components.train.config import TrainConfig
+from components.train.config import TrainConfig, TrainSettings, stack_name
 from components.train.data import EncodedData
-from components.train.fitting import Fitting, PublishedStart
-from components.train.validation import RetrievalValidation
+from components.train.fitting import PublishedStart
+from components.train.trainer import Trainer
+from components.train.tuning import Search, TrialRecord, tuned, tuned_choices
 
 logger = logging.getLogger(__name__)
 
@@ -71,67 +68,67 @@ def train(
         raise InputError(f"layer_sizes: {layer_sizes} has a number below 1. Use positive numbers.")
     data = EncodedData.read(encoded)
     start = _published_start(base, wanted)
-    shape = LogShape.of(data, wanted.positives_above)
-    published = start.settings if start else None
-    choices = chosen(wanted, shape, published)
-    settings = settings_for(wanted, shape, published)
-    recipe = Recipe(settings, layer_sizes, seed)
-    interactions = data.interactions(settings.positives_above)
-    check_labels(data, settings, interactions[LABEL])
-    for name, choice in choices.items():
-        logger.info(f"{recipe.name}: {name} {choice.value}: {choice.reason}")
-    key = (
-        training_key(
-            encoded, config=settings.model_dump(mode="json"), layer_sizes=layer_sizes, seed=seed,
-            begins_from=start and start.version,
-        ) if checkpoints else ""
-    )  # fmt: skip
-    first_checkpoint, refit_checkpoint = (
-        Checkpoint(checkpoints, name, settings.checkpoint_seconds) for name in (key, f"{key}-refit")
-    )
-    fitting = Fitting(recipe, data, start)
+    settings, choices = _settings(wanted, data, start)
+    check_labels(data, settings, data.labels(settings.positives_above))
+    name = stack_name(layer_sizes)
+    for setting, choice in choices.items():
+        logger.info(f"{name}: {setting} {choice.value}: {choice.reason}")
+    trainer = Trainer(data, layer_sizes, seed, start, checkpoints)
+    search = Search(settings, _tunable(choices, start), settings.tune_seconds)
+    record = TrialRecord(checkpoints, trainer.key(settings))
     with written_aside(model) as folder:
-        validation = RetrievalValidation(data, settings, recipe.name)
         began = time.perf_counter()
-        fit = fitting.fit(interactions, validation, settings.epochs, first_checkpoint)
-        if not settings.refit:
-            validation.restore_best()
+        if settings.tune == "none":
+            trained = trainer.train(settings)
         else:
-            fit.save_final()
-            fit.release()
-            validation.release()
-            fit = fitting.refit(validation.best_epoch, refit_checkpoint)
-            RefitHistory(epochs=fit.history).write(folder)
-        fit_seconds = round(time.perf_counter() - began, 2)
-        fit.retrieval_model.query_model.save(folder / "query_tower.keras")
-        fit.retrieval_model.candidate_model.save(folder / "candidate_tower.keras")
-        History(epochs=validation.history).write(folder)
+            trained = tuned(trainer, search, record, name)
+            choices = tuned_choices(choices, search.best)
+        History(epochs=trained.history).write(folder)
+        towers = trained.towers
+        if towers is None:
+            towers = trainer.refit(trained.settings, trained.best_epoch)
+            RefitHistory(epochs=towers.history).write(folder)
+        towers.query.save(folder / "query_tower.keras")
+        towers.candidate.save(folder / "candidate_tower.keras")
         training = Training(
-            layer_sizes=recipe.name,
+            layer_sizes=name,
             monitor=settings.monitor,
-            validation=validation.best,
-            best_epoch=validation.best_epoch,
-            epochs=len(validation.history),
+            validation=trained.best,
+            best_epoch=trained.best_epoch,
+            epochs=len(trained.history),
             refit=settings.refit,
-            fit_seconds=fit_seconds,
-            samples_per_second=_samples_per_second(len(interactions[LABEL]), validation.history),
+            fit_seconds=round(time.perf_counter() - began, 2),
+            samples_per_second=trained.samples_per_second,
             device=f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
             begins_from=start.version if start else "",
             seed=seed,
-            config=settings.model_dump(mode="json"),
+            config=trained.settings.model_dump(mode="json"),
             auto=choices,
+            trials=search.trials,
         )
         training.write(folder)
         arguments = {"config": config, "layer_sizes": layer_sizes, "seed": seed, "gpus": gpus}
         record_step(folder, "train", arguments, {"encoded": encoded, "base": base})
-    first_checkpoint.discard()
-    if settings.refit:
-        refit_checkpoint.discard()
+    trainer.forget_others()
+    record.discard()
     logger.info(
-        f"{recipe.name}: best {training.monitor} {training.validation:.4f} in epoch "
+        f"{name}: best {training.monitor} {training.validation:.4f} in epoch "
         f"{training.best_epoch}; {training.samples_per_second:,} samples/s"
     )
     return training.summary
+
+
+def _settings(
+    wanted: TrainConfig, data: EncodedData, start: PublishedStart | None
+) -> tuple[TrainSettings, dict[str, AutoChoice]]:
+    shape = LogShape.of(data, wanted.positives_above)
+    published = start.settings if start else None
+    return settings_for(wanted, shape, published), chosen(wanted, shape, published)
+
+
+def _tunable(choices: dict[str, AutoChoice], start: PublishedStart | None) -> set[str]:
+    """Return the settings that tuning may change: not those that a published model decides."""
+    return set(choices) - (AS_PUBLISHED if start else frozenset())
 
 
 def _published_start(base: str | None, config: TrainConfig) -> PublishedStart | None:
@@ -142,10 +139,3 @@ def _published_start(base: str | None, config: TrainConfig) -> PublishedStart | 
     published = Training.read(Path(base) / "model")
     check_validation_is_unseen(config.refit, published.refit, version)
     return PublishedStart(version, base, published.config)
-
-
-def _samples_per_second(rows: int, history: list[Epoch]) -> int:
-    steady = history[1:] or history[:1]  # the first epoch compiles
-    seconds = float(np.median([epoch.seconds for epoch in steady]))
-    # 0 if only a validation was left to this attempt.
-    return round(rows / max(seconds, 1e-4))

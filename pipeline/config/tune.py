@@ -17,8 +17,8 @@ from components.train.config import LayerSizes, TrainConfig, TrainSettings
 
 LAYER_SIZES = "layer_sizes"
 _TRAIN = "train."
-# Trials are compared by train.monitor, and are never refitted.
-_FIXED = ("monitor", "refit")
+# Trials are compared by train.monitor, and are neither refitted nor tuned by themselves.
+_FIXED = ("monitor", "refit", "tune", "tune_seconds")
 
 
 class Choices(BaseModel):

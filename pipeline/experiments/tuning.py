@@ -102,7 +102,8 @@ def _tried(
     experiments.encoded(config)  # an error in the data ends the search
     try:
         # The validation metric is that of the first training, so a refit would be wasted.
-        tried = with_settings(config, {**settings, "train.refit": False})
+        once = {"train.refit": False, "train.tune": "none"}
+        tried = with_settings(config, {**settings, **once})
         models = [
             experiments.trained(tried, tried.layer_stacks[0], tried.seed + n)
             for n in range(config.tune.seeds)

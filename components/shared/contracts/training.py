@@ -1,5 +1,6 @@
 """A trained model's `training.json`, `history.json` and `refit_history.json`."""
 
+import math
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,32 @@ class AutoChoice(BaseModel):
     reason: str
 
 
+class Trial(BaseModel):
+    """A training of a search for better settings.
+
+    Args:
+        changes: Its settings that differ from those of the first training.
+        validation: The monitored metric in the best epoch; None if it could not be
+            trained.
+        best_epoch: The best epoch, from 1; 0 if it could not be trained.
+        seconds: Its time.
+        problem: Why it could not be trained; empty if it was.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    changes: dict[str, Any]
+    validation: float | None = Field(None, allow_inf_nan=False)
+    best_epoch: int = 0
+    seconds: float
+    problem: str = ""
+
+    @property
+    def value(self) -> float:
+        """The value by which trials are ranked."""
+        return -math.inf if self.validation is None else self.validation
+
+
 class Training(JsonFile):
     """How a model was trained, and what it reached on the validation split.
 
@@ -32,7 +59,7 @@ class Training(JsonFile):
         best_epoch: The best epoch, from 1.
         epochs: Epochs trained.
         refit: Whether the model was trained again on the training and validation splits.
-        fit_seconds: Time of all epochs and validations, refit included.
+        fit_seconds: Time of all epochs and validations, tuning and refit included.
         samples_per_second: Training rows per second, the median over the epochs after
             the first, which compiles.
         device: JAX's backend and the kind of device: `gpu: NVIDIA H100`.
@@ -41,6 +68,7 @@ class Training(JsonFile):
         seed: The seed of the weights and of the order of rows.
         config: The `TrainSettings`: the values that the model was trained by.
         auto: The settings among them that were `auto`.
+        trials: The trainings of `tune`, in order; empty without it.
 
     Example:
     ```python
@@ -70,11 +98,12 @@ class Training(JsonFile):
     config: dict[str, Any]
     # Absent from models that were trained before `auto` existed.
     auto: dict[str, AutoChoice] = Field({})
+    trials: list[Trial] = Field([])
 
     @property
     def summary(self) -> dict[str, Any]:
         """What the UI shows of the training: all but seed, settings and format."""
-        return self.model_dump(mode="json", exclude={"format", "seed", "config", "auto"})
+        return self.model_dump(mode="json", exclude={"format", "seed", "config", "auto", "trials"})
 
 
 class Epoch(BaseModel):

@@ -24,7 +24,7 @@ def test_training_json_keeps_its_keys_and_adds_the_format(tmp_path: Path) -> Non
     assert list(written) == [
         "format", "layer_sizes", "monitor", "validation", "best_epoch", "epochs", "refit",
         "fit_seconds", "samples_per_second", "device", "begins_from", "seed", "config",
-        "auto",
+        "auto", "trials",
     ]  # fmt: skip
     assert (written["format"], written["monitor"]) == (1, "mrr_at_5_raw")
     assert Training.read(tmp_path) == training
@@ -32,7 +32,7 @@ def test_training_json_keeps_its_keys_and_adds_the_format(tmp_path: Path) -> Non
 
 def test_a_training_json_from_before_refit_and_warm_start_is_read(tmp_path: Path) -> None:
     content = made_training().model_dump(
-        mode="json", exclude={"format", "refit", "begins_from", "auto"}
+        mode="json", exclude={"format", "refit", "begins_from", "auto", "trials"}
     )
     (tmp_path / "training.json").write_text(json.dumps(content))
 
@@ -46,7 +46,7 @@ def test_a_training_json_from_before_refit_and_warm_start_is_read(tmp_path: Path
 def test_the_summary_is_flat_and_leaves_out_seed_and_config() -> None:
     summary = made_training(seed=3, config={"epochs": 3}).summary
 
-    assert not {"format", "seed", "config", "auto"} & set(summary)
+    assert not {"format", "seed", "config", "auto", "trials"} & set(summary)
     assert all(isinstance(value, str | int | float) for value in summary.values())
 
 
