@@ -10,7 +10,7 @@ from pipeline.init.table_look import TableLook, repeats
 from pipeline.init.times import time_shares, time_unit
 from pipeline.init.words import event_weight
 
-_FEW_ROWS, _MANY_ROWS = 200_000, 5_000_000
+_MANY_ROWS = 5_000_000
 _FEW_TIMES = 20
 _HISTORY_LENGTH = 20
 _MOST_REJECTS = 0.01  # the default of ingest.max_reject_share
@@ -279,24 +279,13 @@ def _is_yes_or_no(roles: Roles) -> bool:
 
 
 def _train(roles: Roles) -> Iterator[str]:
-    rows, items = roles.log.rows, roles.log.distinct(roles.candidate_id)
     yield "train:"
-    yield "  loss: softmax"
-    if rows <= _FEW_ROWS and items <= 50_000:
-        yield "  negatives: catalogue  # all items compete, as there are few"
-        yield "  batch_size: 256"
-        yield "  epochs: 30"
-    else:
-        yield "  negatives: in_batch"
-        yield f"  batch_size: {1024 if rows <= _MANY_ROWS else 4096}"
-        yield f"  epochs: {20 if rows <= _MANY_ROWS else 5}"
+    yield "  # What is not set here follows the data: loss, dimension, batches, epochs and others."
+    yield "  tune: small  # a few more trainings, within 10 minutes, look for better values"
+    yield "  refit: true  # the best model is trained again on the training and validation splits"
     if _is_yes_or_no(roles):
         yield "  positives_above: 0.5"
-    yield "  sample_weight: none"
-    yield "  id_dropout: 0.05  # trains the embedding of ids that are unknown, as new users' are"
-    yield "  validation_frequency: 2"
-    yield "  patience: 3"
-    yield "layer_stacks: [[], [32]]"
+    yield "layer_stacks: [[]]  # no dense layers; [[], [64]] also trains one layer of 64 units"
 
 
 def _flow(values: Mapping[str, Any]) -> str:

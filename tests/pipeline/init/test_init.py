@@ -46,10 +46,18 @@ def test_every_row_is_used(form: str, tmp_path: Path) -> None:
     assert (statistics.users, statistics.candidates) == (USERS, ITEMS)
 
 
+def test_training_follows_the_data_and_tunes_for_a_while(form: str, tmp_path: Path) -> None:
+    config = initialized(tmp_path, form)
+
+    assert (config.train.tune, config.train.refit) == ("small", True)
+    assert config.train.loss == config.train.epochs == config.train.embedding_dimension == "auto"
+    assert config.layer_stacks == [[]]
+
+
 @pytest.mark.slow
 def test_the_config_runs_as_it_stands(form: str, tmp_path: Path) -> None:
     initialized(tmp_path, form)
-    few = ["--set", "train.epochs=1", "--set", "layer_stacks=[[]]"]
+    few = ["--set", "train.epochs=1", "--set", "train.tune=none"]
     output = ["--output", str(tmp_path / "runs")]
     assert main(["run", "--config", str(tmp_path / "made.yaml"), *few, *output]) == 0
     export = str(tmp_path / "runs" / "latest" / "export")
