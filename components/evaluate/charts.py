@@ -36,6 +36,7 @@ _DASHES = ("-", "--", ":", "-.")
 # Colour, marker and dashes of each baseline's line.
 _BASELINE_LINES: dict[Ranker, tuple[str, str, str]] = {
     "most_popular": (_POPULAR, "s", "--"),
+    "recent_popular": (_SERIES[4], "o", "-."),
     "most_liked": (_SERIES[5], "v", ":"),
     "ease": (_SERIES[1], "^", "-."),
     "ials": (_SERIES[2], "D", "--"),

@@ -31,7 +31,9 @@ class EvaluateConfig(BaseModel):
             `components.evaluate.baselines`. `most_popular` must be among them.
         ease_max_candidates: The largest catalogue for which `ease` is measured:
             its memory grows with the square of the catalogue, its time with the
-            cube.
+            cube. It is left out as well if there is not enough memory.
+        tuning_seconds: The time budget for tuning `ease`, and that for `ials`: after
+            it, no further settings are tried. The first ones always are.
         ials_max_interactions: The largest number of interactions for which
             `ials` is measured: tuning fits it many times.
         bootstrap_samples: Number of bootstrap resamples for the 95% intervals.
@@ -52,7 +54,8 @@ class EvaluateConfig(BaseModel):
     ks: list[Annotated[int, Field(ge=1)]] = Field(list(CUTOFFS), min_length=1)
     headline: Metric = Metric("hit_rate", 100, "filtered")
     baselines: list[Baseline] = list(BASELINES)
-    ease_max_candidates: int = Field(10_000, ge=0)
+    ease_max_candidates: int = Field(20_000, ge=0)
+    tuning_seconds: float = Field(300.0, ge=0)
     ials_max_interactions: int = Field(5_000_000, ge=0)
     bootstrap_samples: int = Field(1000, ge=100)
     margin: float = Field(0.0, ge=0)

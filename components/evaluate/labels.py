@@ -2,7 +2,7 @@
 
 import math
 
-from components.shared.contracts.evaluation import Interval, TunedEase, TunedIals
+from components.shared.contracts.evaluation import Interval, Tuned, TunedRecent
 from components.shared.contracts.metric import TOP_100_ACCURACY, Metric
 
 MISSING = "\N{EN DASH}"
@@ -65,14 +65,20 @@ def device(name: str) -> str:
     return backend if backend == kind else name
 
 
-def settings(tuned: TunedEase | TunedIals) -> str:
+def settings(tuned: Tuned) -> str:
     """Return the settings that were chosen for a baseline."""
-    chosen = {name: value for name, value in tuned if name not in ("validation", "tried")}
-    values = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float | int) else f"{name} by {value}"
-        for name, value in chosen.items()
-    )
-    return f"{values}; {tuned.validation:.4f} on validation, the best of {tuned.tried}"
+    if isinstance(tuned, TunedRecent):
+        values = "all times" if tuned.days is None else f"the last {tuned.days} days"
+    else:
+        chosen = {
+            name: value for name, value in tuned if name not in ("validation", "tried", "cut")
+        }
+        values = ", ".join(
+            f"{name} {value:g}" if isinstance(value, float | int) else f"{name} by {value}"
+            for name, value in chosen.items()
+        )
+    cut = "; evaluate.tuning_seconds ended the search" if tuned.cut else ""
+    return f"{values}; {tuned.validation:.4f} on validation, the best of {tuned.tried}{cut}"
 
 
 def _is_number(value: float | None) -> bool:

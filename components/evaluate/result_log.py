@@ -7,8 +7,7 @@ from components.shared.contracts.evaluation import (
     ByProtocol,
     Evaluation,
     Metrics,
-    TunedEase,
-    TunedIals,
+    Tuned,
 )
 from components.shared.contracts.metric import Metric
 from components.shared.contracts.rankers import MOST_POPULAR
@@ -53,6 +52,6 @@ def _by_protocol(measured: ByProtocol[Metrics], metric: Metric) -> str:
     return f"raw {measured.raw[metric]:.4f}, filtered {measured.filtered[metric]:.4f}"
 
 
-def _settings(tuned: TunedEase | TunedIals) -> Iterable[str]:
+def _settings(tuned: Tuned) -> Iterable[str]:
     for name, value in tuned:
         yield f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

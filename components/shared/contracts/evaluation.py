@@ -89,16 +89,30 @@ class IalsSettings(_Part):
     iterations: int
 
 
+class RecentSettings(_Part):
+    """The setting of recent-popular that the validation split chose.
+
+    Args:
+        days: Only interactions of this many days before the boundary count; None:
+            all of them.
+    """
+
+    days: int | None
+
+
 class _Tuned(_Part):
     """How well the chosen settings did.
 
     Args:
         validation: The headline metric on the validation split.
         tried: Number of settings that were compared.
+        cut: Whether the time budget ended the search before it was done.
     """
 
     validation: float
     tried: int
+    # Omitted at its default, so that a file from before it stays the same.
+    cut: bool = Field(False, exclude_if=lambda cut: not cut)
 
 
 class TunedEase(_Tuned, EaseSettings):
@@ -109,6 +123,13 @@ class TunedIals(_Tuned, IalsSettings):
     """The settings of iALS that did best on the validation split."""
 
 
+class TunedRecent(_Tuned, RecentSettings):
+    """The setting of recent-popular that did best on the validation split."""
+
+
+Tuned = TunedEase | TunedIals | TunedRecent
+
+
 class BaselineNotes(_Part):
     """How the baselines came about.
 
@@ -117,7 +138,7 @@ class BaselineNotes(_Part):
         left_out: Each requested baseline that was not measured, and the reason.
     """
 
-    settings: dict[Baseline, TunedEase | TunedIals]
+    settings: dict[Baseline, Tuned]
     left_out: dict[Baseline, str]
 
 
@@ -126,6 +147,7 @@ class _ValuePerRanker(_Part):
 
     model: float
     most_popular: float
+    recent_popular: float | None = Field(None, exclude_if=lambda value: value is None)
     most_liked: float | None = Field(None, exclude_if=lambda value: value is None)
     ease: float | None = Field(None, exclude_if=lambda value: value is None)
     ials: float | None = Field(None, exclude_if=lambda value: value is None)

@@ -11,16 +11,16 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_array
 
-from components.evaluate import user_items
+from components.evaluate import baselines, user_items
 from components.evaluate.baselines import Baselines, baseline_lists
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.ease import ease_weights, fitted_ease, gram
 from components.evaluate.ials import fit_ials
 from components.evaluate.popularity import most_frequent
+from components.evaluate.recent import recent_counts
 from components.evaluate.test_data import TestData as Data  # pytest would collect that name
-from components.evaluate.tuning import EASE_GRID, IALS_GRID
 from components.evaluate.user_items import Fitted, UserItems
-from components.shared.contracts.evaluation import EaseSettings, IalsSettings, TunedEase, TunedIals
+from components.shared.contracts.evaluation import IalsSettings, TunedEase, TunedIals, TunedRecent
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.metric import PROTOCOLS, Metric, Protocol
 from components.shared.contracts.rankers import Baseline
@@ -31,6 +31,7 @@ from components.shared.contracts.tables import (
     QUERY_ID,
     TIMESTAMP,
     TITLE,
+    read_table,
     write_table,
 )
 from components.shared.retrieval.metrics import ranking_metrics
@@ -348,6 +349,7 @@ def test_lists_have_the_best_scores_of_the_model_fitted_to_both_splits(
     world: World, found: Baselines, name: Baseline
 ) -> None:
     data, chosen = world.data, found.notes.settings[name]
+    assert not isinstance(chosen, TunedRecent)
     matrix = UserItems.of(data.known, ITEMS)
     weighted = matrix.weighted(chosen.weighting)
     if isinstance(chosen, TunedEase):
@@ -438,7 +440,7 @@ def test_the_validation_split_influences_the_settings(found: Baselines, tmp_path
 
 @pytest.mark.parametrize("headline", ["hit_rate_at_10_filtered", "ndcg_at_30_raw"])
 @pytest.mark.parametrize("name", ["ease", "ials"])
-def test_the_settings_are_the_best_of_the_grid_on_validation(
+def test_the_value_of_the_settings_is_that_of_a_fit_to_the_training_split(
     tmp_path: Path, name: Baseline, headline: str
 ) -> None:
     """With the validation split as the test split, and only the training split before it."""
@@ -447,55 +449,133 @@ def test_the_settings_are_the_best_of_the_grid_on_validation(
     as_test = _write(tmp_path / "as_test", {**parts, "test": parts["validation"]}).data
     as_test = replace(as_test, known=as_test.known.slice(0, as_test.train_rows))
     metric = Metric.parse(headline)
-    matrix = UserItems.of(as_test.known, ITEMS)
-    values = []
-    grid: list[EaseSettings] | list[IalsSettings] = EASE_GRID if name == "ease" else IALS_GRID
-    for settings in grid:
-        weighted = matrix.weighted(settings.weighting)
-        if isinstance(settings, EaseSettings):
-            fitted = fitted_ease(weighted, ease_weights(gram(weighted), settings.l2))
-        else:
-            fitted = fit_ials(weighted, settings)
-        assert metric.protocol is not None
-        instead = {metric.protocol: np.zeros((len(as_test.queries), metric.cutoff), np.int32)}
-        lists = matrix.rank(fitted, as_test.queries.ids, instead)
-        ranks = as_test.targets.ranks(lists[metric.protocol])
-        measures = ranking_metrics(ranks, as_test.targets.query, metric.cutoff)
-        values.append(measures[metric.measure])
-
     names = ["most_popular", name]
-    found = world.lists(ks=[metric.cutoff], headline=headline, baselines=names)
 
-    best = vars(grid[int(np.argmax(values))])
-    tuned = TunedEase if name == "ease" else TunedIals
-    assert found.notes.settings[name] == tuned(**best, validation=max(values), tried=len(grid))
-    assert len(set(values)) > 1
+    chosen = world.lists(ks=[metric.cutoff], headline=headline, baselines=names)
+
+    settings = chosen.notes.settings[name]
+    matrix = UserItems.of(as_test.known, ITEMS)
+    if isinstance(settings, TunedEase):
+        weighted = matrix.weighted(settings.weighting)
+        fitted = fitted_ease(weighted, ease_weights(gram(weighted), settings.l2))
+    else:
+        assert isinstance(settings, TunedIals)
+        fitted = fit_ials(matrix.weighted(settings.weighting), settings)
+    assert metric.protocol is not None
+    instead = {metric.protocol: np.zeros((len(as_test.queries), metric.cutoff), np.int32)}
+    lists = matrix.rank(fitted, as_test.queries.ids, instead)
+    ranks = as_test.targets.ranks(lists[metric.protocol])
+    measures = ranking_metrics(ranks, as_test.targets.query, metric.cutoff)
+    assert settings.validation == measures[metric.measure]
+    assert settings.tried > 3
+    assert not settings.cut
 
 
-def test_equal_labels_are_not_tried_as_a_weighting(tmp_path: Path) -> None:
+def test_equal_labels_are_not_tried_as_a_weighting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     world = _write(tmp_path, _planted(label=1.0))
 
-    settings = world.lists().notes.settings
+    with caplog.at_level(logging.INFO, "components"):
+        settings = world.lists().notes.settings
 
-    assert settings["ease"].weighting == "equal"
-    assert settings["ials"].weighting == "count"
-    assert settings["ease"].tried == len(EASE_GRID) / 2
-    assert settings["ials"].tried == len(IALS_GRID) / 2
+    assert settings["ease"].tried < 10  # not the whole grid
+    assert not [line for line in caplog.messages if "weighting='label'" in line]
 
 
-def test_each_tuning_step_is_logged_when_a_line_is_due(
+def test_without_time_the_first_settings_are_tried_and_the_result_says_so(world: World) -> None:
+    settings = world.lists(tuning_seconds=0).notes.settings
+
+    ease, ials = settings["ease"], settings["ials"]
+    assert [(tuned.tried, tuned.cut) for tuned in (ease, ials)] == [(1, True)] * 2
+    assert isinstance(ease, TunedEase)
+    assert ease.l2 == 200
+
+
+def test_each_try_is_logged_with_its_value(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Pace, "is_due", lambda pace: True)
 
     with caplog.at_level(logging.INFO, "components"):
-        world.lists()
+        settings = world.lists().notes.settings
 
-    for label, steps in (("EASE", len(EASE_GRID)), ("iALS", len(IALS_GRID))):
+    names: dict[str, Baseline] = {"EASE": "ease", "iALS": "ials"}
+    for label, name in names.items():
         lines = [line for line in caplog.messages if line.startswith(f"{label}: tuning")]
-        assert lines == [f"{label}: tuning {number}/{steps}" for number in range(1, steps + 1)]
+        assert len(lines) == settings[name].tried
+        assert any(f": {settings[name].validation:.4f} (" in line for line in lines)
     assert "most-popular: ranked 93 test queries" in caplog.messages
     assert "iALS: iteration 10/10" in caplog.messages
+
+
+# --- Recent popularity ----------------------------------------------------------------------------
+
+DAY = 24 * 60 * 60
+
+
+def _moving(folder: Path) -> World:
+    """A log by time in which another item is popular every ten days, and four always are a bit."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for day in range(85):
+        for user in rng.choice(USERS, 12, replace=False):
+            fashion = 4 + (day + 5) // 10 if rng.random() < 0.5 else int(rng.integers(4))
+            rows.append((int(user), fashion, 1.0, day * DAY))
+    cuts = {
+        "train": (0, 80),
+        "validation": (80, 82),
+        "test": (82, 85),
+    }
+    world = _write(folder, {split: [(u, i, x, 0) for u, i, x, t in rows if low <= t // DAY < high]
+                            for split, (low, high) in cuts.items()})  # fmt: skip
+    for split, (low, high) in cuts.items():
+        table = read_table(folder / "interactions" / split)
+        times = pa.array([t for *_, t in rows if low <= t // DAY < high], pa.int64())
+        position = table.schema.get_field_index(TIMESTAMP)
+        write_table(table.set_column(position, TIMESTAMP, times), folder / "interactions" / split)
+    return world
+
+
+def test_recent_popularity_counts_the_days_before_the_boundary() -> None:
+    known = pa.table(
+        {
+            CANDIDATE_INDEX: pa.array([0, 0, 0, 1, 1, 2], pa.int32()),
+            TIMESTAMP: pa.array([0, 0, 8 * DAY, 9 * DAY, 9 * DAY + 1, 10 * DAY], pa.int64()),
+        }
+    )
+
+    def order(days: int | None) -> list[int]:
+        return np.argsort(-recent_counts(known, 4, days), kind="stable").tolist()
+
+    assert order(None) == [0, 1, 2, 3]
+    assert order(1) == [1, 2, 0, 3]  # of item 1, one; the count of all times orders equal ones
+    assert order(7) == [1, 0, 2, 3]
+
+
+def test_the_days_are_tuned_on_validation_and_beat_popularity_of_all_times(tmp_path: Path) -> None:
+    world = _moving(tmp_path)
+
+    found = world.lists(
+        k=1, ks=[1], headline="hit_rate_at_1_raw", baselines=["most_popular", "recent_popular"]
+    )
+
+    tuned = found.notes.settings["recent_popular"]
+    assert isinstance(tuned, TunedRecent)
+    assert tuned.days in (1, 3, 7, 14)
+    assert tuned.tried == 6  # all times; 1, 3, 7, 14 and 30 days of the 80 in training
+    rates = {
+        name: float((world.data.targets.ranks(lists["raw"]) < 1).mean())
+        for name, lists in found.lists.items()
+    }
+    assert rates["recent_popular"] > rates["most_popular"]
+
+
+def test_recent_popularity_is_left_out_without_times(world: World) -> None:
+    found = world.lists(baselines=["most_popular", "recent_popular"])
+
+    assert list(found.lists) == ["most_popular"]
+    assert "the log has no times" in found.notes.left_out["recent_popular"]
 
 
 def test_nothing_can_be_tuned_without_a_relevant_validation_row(tmp_path: Path) -> None:
@@ -538,6 +618,17 @@ def test_ials_is_left_out_for_a_large_log_with_a_way_to_include_it(world: World)
     assert "Raise that setting" in large.notes.left_out["ials"]
     assert list(enough.lists) == ["most_popular", "ials"]
     assert enough.notes.left_out == {}
+
+
+def test_ease_is_left_out_where_memory_is_too_small(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "available_memory", lambda: 16 * ITEMS**2 - 1)
+
+    small = world.lists(baselines=["most_popular", "ease"])
+
+    assert list(small.lists) == ["most_popular"]
+    assert "GiB of memory, but 0.0 GiB are available" in small.notes.left_out["ease"]
 
 
 def test_most_liked_is_left_out_if_every_interaction_is_relevant(tmp_path: Path) -> None:

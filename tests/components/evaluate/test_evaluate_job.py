@@ -378,7 +378,7 @@ def test_the_outputs_agree(sample_run: Run, sample_results: Evaluation) -> None:
         for ranker in sample_results.rankers
         for name, value in sample_run.metrics(protocol, ranker).items()
     }
-    assert len(flat) == 2 * 5 * 2 * 5  # protocols, rankers, ks, measures
+    assert len(flat) == 2 * 6 * 2 * 5  # protocols, rankers, ks, measures
     assert report.lstrip().lower().startswith("<!doctype html>")
     headline = sample_results.headline
     assert flat["model_hit_rate_at_20_filtered"] == headline.model
@@ -490,12 +490,12 @@ def test_users_without_history_are_a_separate_slice(made_run: Run) -> None:
 def test_baselines_are_measured_beside_the_model(
     sample_run: Run, sample_results: Evaluation
 ) -> None:
-    names = ["most_popular", "most_liked", "ease", "ials"]
+    names = ["most_popular", "recent_popular", "most_liked", "ease", "ials"]
 
     for protocol in PROTOCOLS:
         assert list(sample_results.metrics.by(protocol)) == ["model", *names]
     assert list(sample_results.headline.intervals.leads) == names
-    assert list(sample_results.baselines.settings) == ["ease", "ials"]
+    assert list(sample_results.baselines.settings) == ["recent_popular", "ease", "ials"]
     assert sample_results.baselines.left_out == {}
     for part in sample_results.slices:
         assert list(part.values) == ["model", *names]
@@ -515,7 +515,7 @@ def test_results_log_and_report_say_which_baselines_are_left_out(
     run = _of_made(made, tmp_path)(config)
 
     left_out = run.results.baselines.left_out
-    assert list(left_out) == ["most_liked", "ease"]
+    assert list(left_out) == ["recent_popular", "most_liked", "ease"]
     assert f"{ITEMS} candidates, more than evaluate.ease_max_candidates (119)" in left_out["ease"]
     log, page = capsys.readouterr().out, (tmp_path / "report.html").read_text()
     for name, label in (("most_liked", "most-liked"), ("ease", "EASE")):

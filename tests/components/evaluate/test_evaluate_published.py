@@ -342,7 +342,7 @@ def test_one_item_in_common_is_enough_to_be_measured(shops: Shops, tmp_path: Pat
     model = _compare(shops, published=one).model
 
     assert model is not None
-    found = model.retrieve(3, None)
+    found = model.retrieve(3, _seen([[]] * len(_queries(shops))))["raw"]
     assert found.tolist() == [[TODAYS_ITEMS.index(KEPT[4]), -1, -1]] * len(_queries(shops))
 
 
@@ -412,13 +412,13 @@ def test_its_lists_match_its_own_export(
     test = read_table(shops.today.encoded / "interactions" / "test")
     known = [read_table(shops.today.encoded / "interactions" / s) for s in ("train", "validation")]
     queries = QuerySet.of(test, FeatureSpec.read(shops.today.encoded).query)
-    seen = SeenItems.of(queries, *known) if protocol == "filtered" else None
+    seen = SeenItems.of(queries, *known)
     model = Comparison.of(
         str(shops.published), str(shops.published_test), queries, _todays_ids(shops), _known(shops)
     ).model
     assert model is not None
 
-    found = model.retrieve(k, seen)
+    found = model.retrieve(k, seen)[protocol]
 
     ids, history = _todays_ids(shops).to_pylist(), _history(shops)
     assert len(found) == len(served) > 50
@@ -549,7 +549,14 @@ def test_the_published_model_is_measured_like_the_others(shops: Shops, shop_run:
     for protocol in PROTOCOLS:
         metrics = results.metrics.by(protocol)
         # Every interaction counts as relevant: most-liked would be most-popular.
-        assert list(metrics) == ["model", "most_popular", "ease", "ials", "published"]
+        assert list(metrics) == [
+            "model",
+            "most_popular",
+            "recent_popular",
+            "ease",
+            "ials",
+            "published",
+        ]
         assert metrics["published"].keys() == metrics["model"].keys()
         for metric, value in metrics["published"].items():
             assert flat[f"published_{metric}_{protocol}"] == value
@@ -625,7 +632,14 @@ def test_the_log_has_every_ranker_and_the_verdict(
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[evaluate]")]
-    assert run.results.rankers == ["model", "most_popular", "ease", "ials", "published"]
+    assert run.results.rankers == [
+        "model",
+        "most_popular",
+        "recent_popular",
+        "ease",
+        "ials",
+        "published",
+    ]
     for who in run.results.rankers:
         raw, filtered = (run.results.metrics.by(protocol)[who][HIT_RATE] for protocol in PROTOCOLS)
         assert f"[evaluate] {who}: hit_rate_at_20 raw {raw:.4f}, filtered {filtered:.4f}" in lines

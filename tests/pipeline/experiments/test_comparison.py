@@ -365,7 +365,7 @@ def test_a_search_and_a_comparison_share_their_trainings(
         row["validation"] for row in trials
     ]
     assert {row.name for row in rows} == {
-        "most_popular", "most_liked", "ease", "ials", "layers none"
+        "most_popular", "recent_popular", "most_liked", "ease", "ials", "layers none"
     }  # fmt: skip
     measured = [read_json(path)["metrics"] for path in kept.glob("metrics-*/metrics.json")]
     for row in models.values():
