@@ -71,7 +71,8 @@ def raw_inputs(items: list[RawInput], rows: pa.Table) -> dict[str, Any]:
     for item in items:
         values = rows[item.name].to_pylist()
         if item.width > 1:
-            values = [[*row, *[""] * item.width][: item.width] for row in values]
+            padding: list[Any] = [0.0 if item.dtype == "float32" else ""] * item.width
+            values = [[*row, *padding][: item.width] for row in values]
         inputs[item.name] = [item.dtype, values]
     return inputs
 

@@ -80,6 +80,7 @@ def _values(types: dict[str, str], number: int, separator: str) -> Row:
     made = {
         "id": number,
         "text": f"name {number}",
+        "vector": separator.join(("0.5", f"{number / ITEMS}", "-1")),
         "multi_categorical": separator.join((f"a{number % 3}", f"b{number % 5}")),
     }
     return {

@@ -103,15 +103,16 @@ def type_problem(feature: Feature, column: Column, side: Side) -> str | None:
         f"features.{side}.{column.name}: type {feature.type} needs a column of "
         f"{' or '.join(feature.column_types)}, but {column.name} is {column.dtype}. Types for it "
         f"are {', '.join(_types_for(column.dtype, side))}."
-        + (_how_to_declare_a_list(column.name, side) if takes_joined else "")
+        + (_how_to_declare_a_list(column.name, feature, side) if takes_joined else "")
     )
 
 
-def _how_to_declare_a_list(name: str, side: Side) -> str:
+def _how_to_declare_a_list(name: str, feature: Feature, side: Side) -> str:
     table = "interactions" if side == "query" else "candidates"
     return (
-        f" If the files have lists as text, such as a|b, set source.dtypes.{name} to list<string>, "
-        f"and source.formats.{table}.list_separator if the separator is not |."
+        f" If the files have lists as text, such as a|b, set source.dtypes.{name} to "
+        f"{feature.column_types[0]}, and source.formats.{table}.list_separator if the separator is "
+        "not |."
     )
 
 

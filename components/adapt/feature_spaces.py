@@ -85,6 +85,8 @@ def build_side(features: dict[str, AdaptedFeature], crosses: list[Cross], name: 
 
 def _empty_row(features: Mapping[str, AdaptedFeature]) -> dict[str, Any]:
     return {
-        name: np.array([[""]], object) if adapted.feature.dtype == "string" else np.zeros((1, 1))
+        name: np.array([[""]], object)
+        if adapted.feature.dtype == "string"
+        else np.zeros((1, adapted.encoded.width if adapted.encoded.type == "vector" else 1))
         for name, adapted in features.items()
     }

@@ -18,7 +18,7 @@ from components.shared.contracts.derived_columns import PROFILE
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.split import Split
 from components.shared.contracts.step_record import record_step
-from components.shared.contracts.tables import SPLITS, Column, Schema
+from components.shared.contracts.tables import SPLITS, Column, Schema, value_type
 from components.shared.features.config import FeaturesConfig, Side
 from components.shared.features.encoding import EncodeTable, Encoding
 from components.shared.features.feature_type import FeatureData, ItemIds
@@ -201,8 +201,8 @@ def _inputs(
     return [
         RawInput(
             name=name,
-            dtype="string" if column.dtype == "list<string>" else column.dtype,
-            width=widths[name] if column.dtype == "list<string>" else 1,
+            dtype=value_type(column.dtype),
+            width=widths[name] if column.dtype.startswith("list<") else 1,
             labels=column.labels,
             derived=column.derived,
             optional=features[name].need.missing == "keep" and column.role != "query_id",

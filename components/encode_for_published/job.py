@@ -17,7 +17,7 @@ from components.shared.contracts.feature_spec import FeatureSpec, RawInput
 from components.shared.contracts.published_test import PublishedTest
 from components.shared.contracts.split import Split
 from components.shared.contracts.step_record import record_step
-from components.shared.contracts.tables import Column, Schema, table_files
+from components.shared.contracts.tables import VECTOR, Column, Schema, table_files
 from components.shared.features.encoding_config import EncodingConfig
 from components.shared.features.statistics import is_missing
 from components.shared.features.types import type_of
@@ -138,6 +138,8 @@ def _column_obstacle(item: RawInput, column: Column | None, wanted: str) -> str 
         return f"it takes {item.name}, which the log no longer has"
     if column.derived and not item.derived:
         return f"it takes {item.name} from the log, but ingest derives it now"
+    if column.dtype == wanted == VECTOR and column.width != item.width:
+        return f"it takes {item.name} of {item.width} numbers, but the log has {column.width}"
     if column.dtype != wanted:
         return f"it takes {item.name} as {wanted}, but the log has it as {column.dtype}"
     return None

@@ -96,7 +96,9 @@ def _checked(info: ExportInfo, item: RawInput, value: Any) -> Any:
 
 def _values(item: RawInput) -> str:
     labels = "; ".join(f"{number} is {label}" for number, label in (item.labels or {}).items())
-    return f"{item.name} is {item.dtype}. {labels}".rstrip()
+    is_vector = item.is_list and item.dtype == "float32"
+    kind = f"{item.width} numbers, joined by |" if is_vector else item.dtype
+    return f"{item.name} is {kind}. {labels}".rstrip()
 
 
 def _typed(item: RawInput, value: Any) -> Any:
@@ -107,6 +109,8 @@ def _typed(item: RawInput, value: Any) -> Any:
     """
     if item.dtype == "string":
         return _texts(item, value) if item.is_list else _text(value)
+    if item.is_list:
+        return _vector(item, value)
     if item.optional and _is_missing_number(value):
         return missing_value(item.dtype)
     number = int(value) if item.dtype == "int64" else float(value)
@@ -124,6 +128,15 @@ def _is_missing_number(value: Any) -> bool:
 def _texts(item: RawInput, value: Any) -> list[str]:
     values = value.split("|") if isinstance(value, str) else value
     return [text or "" for text in [*values, *[""] * item.width][: item.width]]
+
+
+def _vector(item: RawInput, value: Any) -> list[float]:
+    if not len(value):
+        return [0.0] * item.width  # missing
+    numbers = [float(number) for number in (value.split("|") if isinstance(value, str) else value)]
+    if len(numbers) != item.width or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"not {item.width} numbers")
+    return numbers
 
 
 def _text(value: Any) -> str:

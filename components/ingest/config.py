@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from components.shared.contracts.tables import DType
+
 TimeColumn = Literal["hour_of_day", "day_of_week", "month_of_year"]
 
 
@@ -154,8 +156,9 @@ class FilesSource(BaseModel):
         users: A table of the users, likewise. Without it, the log's columns describe
             the user.
         columns: The meaning of the columns.
-        dtypes: Types of columns: `string`, `int64`, `float32`, or `list<string>`. By
-            default, those of the files, or in text those that the features take.
+        dtypes: Types of columns: `string`, `int64`, `float32`, `list<string>`, or
+            `list<float32>` for vectors. By default, those of the files, or in text those
+            that the features take.
         formats: How the files of `interactions`, `candidates` and `users` are written;
             by default, this is found by looking at them.
         item_values: Without a catalogue, which row of the log gives an item's title and
@@ -170,7 +173,7 @@ class FilesSource(BaseModel):
     candidates: str | list[str] | None = None
     users: str | None = None
     columns: FileColumns
-    dtypes: dict[str, Literal["string", "int64", "float32", "list<string>"]] = {}
+    dtypes: dict[str, DType] = {}
     formats: dict[TableName, FileFormat] = {}
     item_values: Literal["latest", "first"] = "latest"
     feedback: Feedback = Feedback()

@@ -23,6 +23,7 @@ from components.ingest.times import (
     plain_numbers,
 )
 from components.ingest.validation import Rules
+from components.ingest.vectors import with_widths
 from components.ingest.window import DataWindow
 from components.shared.contracts.derived_columns import DERIVED
 from components.shared.contracts.table_needs import ColumnNeed, TableNeeds
@@ -61,7 +62,8 @@ def look(
         )
     if log.files is not None:
         problems += setting_problems(log.files, settings, not window.is_open, needs)
-    schema = needed_columns(log.schema, needs)
+    schema, no_vectors = with_widths(log, needed_columns(log.schema, needs))
+    problems += no_vectors
     derived = schema
     try:
         derived = with_context(schema, settings)

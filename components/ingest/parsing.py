@@ -6,20 +6,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.shared.contracts.tables import Column, DType
+from components.shared.contracts.tables import VECTOR, Column, DType
 from components.shared.runtime.arrow import one_array
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.number_text import numbers_in
 
 _INTEGER = r"^[+-]?\d{1,19}(\.0*)?$"
+_NUMBERS = pa.list_(pa.float32())
 _LARGEST = str(np.iinfo(np.int64).max)  # 19 digits
 
-EXPECTED: dict[DType, str] = {
+_EXPECTED: dict[DType, str] = {
     "string": "UTF-8 text",
     "int64": "an integer of 64 bits",
     "float32": "a finite number",
     "list<string>": "a list of UTF-8 texts",
 }
+
+
+def expected(column: Column) -> str:
+    """Return what the values of a column have to be."""
+    if column.dtype == VECTOR:
+        return f"a list of {column.width or 'finite'} numbers"
+    return _EXPECTED[column.dtype]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ def parse(values: pa.ChunkedArray, column: Column, separator: str) -> Parsed:
             return _texts(array)
         if column.dtype == "list<string>":
             return _lists(array, separator)
+        if column.dtype == VECTOR:
+            return _vectors(array, separator, column.width)
         text, missing = _as_text(array) if is_text(array.type) else (array, pc.is_null(array))
         missing = pc.or_(missing, _blank(text) if is_text(text.type) else _nan(text))
         return Parsed(parse_numbers(text, column.arrow_type), missing)
@@ -159,14 +169,51 @@ def _lists(array: pa.Array, separator: str) -> Parsed:
     missing = pc.is_null(array)
     if pa.types.is_null(kind):
         return Parsed(pa.nulls(len(array), pa.list_(pa.string())), missing)
+    return Parsed(_with_elements(_plain(array), trim=False), missing)
+
+
+def _vectors(array: pa.Array, separator: str, width: int | None) -> Parsed:
+    """Convert lists of numbers, or text that joins them, to lists of `float32`.
+
+    Args:
+        array: The lists; text may be in brackets.
+        separator: What separates the numbers in text.
+        width: How many numbers a list has to have; any number by default.
+    """
+    if is_text(array.type):
+        text, missing = _as_text(array)
+        lists = split_text(without_brackets(text), separator)
+    else:
+        missing = pc.is_null(array)
+        lists = pa.nulls(len(array), _NUMBERS) if pa.types.is_null(array.type) else _plain(array)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    missing = pc.or_(missing, pc.and_(pc.equal(lengths, 0), pc.is_valid(lists)))
+    elements = plain(lists.flatten())
+    numbers = parse_numbers(elements, pa.float32())
+    wrong = pc.is_null(numbers).to_numpy(zero_copy_only=False)
+    parent = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    damaged = pa.array(np.bincount(parent[wrong], minlength=len(lists)) > 0)
+    if width is not None:
+        damaged = pc.or_(damaged, pc.not_equal(lengths, width))
+    mask = pc.or_(pc.or_(damaged, missing), pc.is_null(lists))
+    return Parsed(pa.ListArray.from_arrays(_offsets(lists), numbers, mask=mask), missing)
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Return lists of any Arrow type as `list`.
+
+    Raises:
+        pa.ArrowNotImplementedError: If they are no lists.
+    """
+    kind = array.type
     if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
         # pyarrow 25's cast of a list view to a list gives an invalid array.
-        array = pa.array(array.to_pylist(), pa.list_(kind.value_type))
-    elif pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
-        array = pc.cast(array, pa.list_(kind.value_type))
-    elif not pa.types.is_list(kind):
+        return pa.array(array.to_pylist(), pa.list_(kind.value_type))
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+        return pc.cast(array, pa.list_(kind.value_type))
+    if not pa.types.is_list(kind):
         raise pa.ArrowNotImplementedError("not a list")
-    return Parsed(_with_elements(array, trim=False), missing)
+    return array
 
 
 def split_text(text: pa.Array, separator: str) -> pa.Array:
@@ -180,6 +227,11 @@ def split_text(text: pa.Array, separator: str) -> pa.Array:
         `(rows,)` lists of strings, empty where the text is blank; null where it is null.
     """
     return _with_elements(pc.split_pattern(text, separator), trim=True)
+
+
+def without_brackets(text: pa.Array) -> pa.Array:
+    """Return text without the brackets and spaces at its ends."""
+    return pc.utf8_trim(text, "[]() \t")
 
 
 def _with_elements(lists: pa.Array, trim: bool) -> pa.Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.ingest.parsing import EXPECTED, Parsed, parse
+from components.ingest.parsing import Parsed, expected, parse
 from components.ingest.rejects import BUT_IS, quoted, rejects_of, shown_values
 from components.ingest.sources.log import FILE, ROW
 from components.ingest.times import EXPECTED_TIME, SECONDS, Times, parse_times
@@ -132,7 +132,7 @@ def _checked(
     if policy != "keep":
         reasons.add(missing, f"missing {column.name}")
     wrong = pc.and_not(pc.is_null(values), missing)
-    reasons.add_showing(wrong, f"{column.name} must be {EXPECTED[column.dtype]}", one_array(raw))
+    reasons.add_showing(wrong, f"{column.name} must be {expected(column)}", one_array(raw))
     if policy == "keep" and missing.true_count:
         values = pc.if_else(
             missing, pa.scalar(missing_value(column.dtype), column.arrow_type), values

@@ -7,6 +7,7 @@ from components.adapt.columns import name_problem
 from components.ingest.config import TimestampUnit
 from components.ingest.sources.column_names import reserved_names
 from components.ingest.times import PER_SECOND, UNIT_NAMES, iso
+from components.shared.contracts.data_profile import ColumnProfile
 from components.shared.contracts.derived_columns import HISTORY
 from components.shared.features.config import Side
 from pipeline.init.roles import Roles
@@ -77,6 +78,8 @@ class Suggested:
     def _feature(self, table: TableLook, name: str) -> dict[str, object] | None:
         column, distinct = table.columns[name], table.distinct(name)
         if column.kind == "list":
+            if _is_vector(column):
+                return {"type": "vector"}
             return {"type": "multi_categorical", **_limit(distinct)}
         if column.numbers is not None:
             is_code = has_word(name, CODE) and column.numbers.whole
@@ -230,6 +233,17 @@ def describe(table: TableLook, name: str) -> str:
     if column.missing:
         parts.append(f"{column.missing_share:.1%} missing")
     return ", ".join(parts)
+
+
+def _is_vector(column: ColumnProfile) -> bool:
+    """Return whether lists hold numbers with decimals, the same number of them in each row."""
+    values = round(column.mean_length * column.rows)
+    return (
+        column.numbers is not None
+        and not column.numbers.whole
+        and column.longest > 1
+        and values == column.present * column.longest
+    )
 
 
 def _day(time: float, unit: TimestampUnit) -> str:

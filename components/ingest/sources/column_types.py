@@ -14,13 +14,13 @@ Kind = Literal["text", "integer", "large integer", "number", "time", "list", "no
 # What each kind can become with nothing lost, in order of preference. Text that is not a number
 # is not lost: the row is rejected.
 _BECOMES: dict[Kind, tuple[DType, ...]] = {
-    "text": ("string", "list<string>", "int64", "float32"),
+    "text": ("string", "list<string>", "int64", "float32", "list<float32>"),
     "integer": ("int64", "float32", "string"),
     "large integer": ("string", "int64", "float32"),
     "number": ("float32", "int64"),
     "time": ("string",),
-    "list": ("list<string>",),
-    "nothing": ("string", "int64", "float32", "list<string>"),
+    "list": ("list<string>", "list<float32>"),
+    "nothing": ("string", "int64", "float32", "list<string>", "list<float32>"),
     "other": (),
 }
 
@@ -168,12 +168,12 @@ class ColumnTypes:
         else:
             asks = f"an id must be {' or '.join(wanted)}"
         if kind == "list":
-            advice = "use it in a feature that takes lists, e.g. multi_categorical"
+            advice = "use it in a feature that takes lists, e.g. multi_categorical or vector"
         elif kind == "other" or kind == "time":
             advice = (
                 "convert it to a string, a number or a list of strings, or leave the feature out"
             )
-        elif list(wanted) == ["list<string>"]:
+        elif all(dtype.startswith("list<") for dtype in wanted):
             advice = (
                 "store lists, or text whose values are joined with list_separator of "
                 "source.formats (| by default)"

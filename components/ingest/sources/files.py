@@ -190,7 +190,7 @@ def _with_declared_keys(config: FilesSource, needs: TableNeeds | None, tables: T
         if table.files[0].format != "jsonl":
             return table
         more = {
-            name: pa.list_(pa.string()) if config.dtypes[name] == "list<string>" else pa.string()
+            name: pa.list_(pa.string()) if config.dtypes[name].startswith("list<") else pa.string()
             for name in wanted
         }
         return TableLayout(

@@ -8,7 +8,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from components.ingest.parsing import is_text, plain, split_text, unchecked
+from components.ingest.parsing import is_text, plain, split_text, unchecked, without_brackets
 from components.ingest.sources.bad_records import BadRecord, Parsed, rejects_of_text
 from components.ingest.sources.delimited import DelimitedParser, too_long
 from components.ingest.sources.json_lines import JsonParser
@@ -17,7 +17,7 @@ from components.ingest.sources.log import Rejected, with_row_numbers
 from components.ingest.sources.parquet_files import read_row_group, row_groups
 from components.ingest.sources.sequences import SequenceParser
 from components.ingest.sources.text_stream import MAX_LINE_BYTES, TooLong, opened, utf8_lines
-from components.shared.contracts.tables import DType
+from components.shared.contracts.tables import VECTOR, DType
 from components.shared.runtime.arrow import one_array
 
 BATCH_ROWS = 65_536
@@ -210,15 +210,15 @@ def _with_all_columns(
                 array = unchecked(array)  # pyarrow 25 has few functions for views
         else:
             array = pa.nulls(rows)
-        if dtype == "list<string>":
-            array = _split(array, layout.separator(name))
+        if dtype in ("list<string>", VECTOR):
+            array = _split(array, layout.separator(name), in_brackets=dtype == VECTOR)
         columns[name] = array
     if not columns:
         return pa.Table.from_struct_array(pa.array([{}] * rows, pa.struct([])))
     return pa.table(columns)
 
 
-def _split(array: pa.Array, separator: str) -> pa.Array:
+def _split(array: pa.Array, separator: str, in_brackets: bool) -> pa.Array:
     """Split text into lists: of bytes if any of it is not UTF-8, so that its rows are rejected.
 
     Lists, and a damaged column, which checking the rows refuses, stay as they are.
@@ -236,7 +236,7 @@ def _split(array: pa.Array, separator: str) -> pa.Array:
         lists = [value if value is None else value.split(separator.encode()) for value in texts]
         trimmed = [v if v is None else [e.strip() for e in v if e.strip()] for v in lists]
         return pa.array(trimmed, pa.list_(pa.binary()))
-    return split_text(text, separator)
+    return split_text(without_brackets(text) if in_brackets else text, separator)
 
 
 class ReadFiles(beam.PTransform):

@@ -3,7 +3,7 @@
 Tables have no nulls, because Keras's preprocessing layers take none. A missing value is
 
     string          ""
-    list<string>    an empty list
+    list<…>         an empty list
     float32         NaN
     int64           `MISSING_INTEGER`, the least 64-bit integer
 """
@@ -30,6 +30,7 @@ def missing_value(dtype: DType) -> Any:
     values: dict[DType, Any] = {
         "string": "",
         "list<string>": [],
+        "list<float32>": [],
         "float32": math.nan,
         "int64": MISSING_INTEGER,
     }

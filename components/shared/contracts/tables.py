@@ -106,7 +106,10 @@ REJECTS_SCHEMA = pa.schema(
 )
 
 
-DType = Literal["string", "int64", "float32", "list<string>"]
+VECTOR: Literal["list<float32>"] = "list<float32>"
+
+
+DType = Literal["string", "int64", "float32", "list<string>", "list<float32>"]
 
 
 IdDType = Literal["string", "int64"]
@@ -120,7 +123,21 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "int64": pa.int64(),
     "float32": pa.float32(),
     "list<string>": pa.list_(pa.string()),
+    "list<float32>": pa.list_(pa.float32()),
 }
+
+
+def value_type(dtype: DType) -> Literal["string", "int64", "float32"]:
+    """Return the type of the values of a column: for lists, that of their elements.
+
+    Example:
+    ```python
+    assert value_type("list<string>") == "string"
+    ```
+    """
+    if dtype == "list<string>":
+        return "string"
+    return "float32" if dtype == "list<float32>" else dtype
 
 
 class Column(BaseModel):

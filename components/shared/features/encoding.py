@@ -187,11 +187,11 @@ def raw_array(column: pa.ChunkedArray, width: int) -> np.ndarray:
     """Convert a raw column to the array that a FeatureSpace takes.
 
     Args:
-        column: Strings, numbers, or lists of strings.
+        column: Strings, numbers, or lists of strings or of numbers.
         width: For lists, the number of values that are kept of a row.
 
     Returns:
-        `(rows, 1)`, or `(rows, width)` strings padded with `""`.
+        `(rows, 1)`, or `(rows, width)`: strings padded with `""`, numbers with 0.
     """
     array = column.combine_chunks()
     if not pa.types.is_list(array.type):
@@ -201,7 +201,11 @@ def raw_array(column: pa.ChunkedArray, width: int) -> np.ndarray:
     row = np.repeat(np.arange(len(array)), lengths)
     position = np.arange(len(row)) - np.repeat(offsets[:-1] - offsets[0], lengths)
     kept = position < width
-    padded = np.full((len(array), width), "", dtype=object)
-    values = pc.fill_null(array.flatten(), "").to_numpy(zero_copy_only=False)
+    if pa.types.is_floating(array.type.value_type):
+        padded = np.zeros((len(array), width), np.float32)
+        values = array.flatten().to_numpy(zero_copy_only=False)
+    else:
+        padded = np.full((len(array), width), "", dtype=object)
+        values = pc.fill_null(array.flatten(), "").to_numpy(zero_copy_only=False)
     padded[row[kept], position[kept]] = values[kept]
     return padded

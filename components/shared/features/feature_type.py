@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from components.shared.contracts.feature_spec import EncodedFeature
 from components.shared.contracts.missing import MISSING_INTEGER
 from components.shared.contracts.table_needs import ColumnNeed
-from components.shared.contracts.tables import Column, DType
+from components.shared.contracts.tables import Column, DType, value_type
 from components.shared.features.published_feature import PublishedFeature, grown_vocabulary
 from components.shared.features.statistics import ColumnStatistics, vocabulary
 from components.shared.runtime.errors import InputError
@@ -147,7 +147,7 @@ class FeatureType(BaseModel):
     @classmethod
     def takes_lists(cls) -> bool:
         """Return whether its columns are lists."""
-        return all(types == ("list<string>",) for types in cls.COLUMN_TYPES.values())
+        return all(types[0].startswith("list<") for types in cls.COLUMN_TYPES.values())
 
     @property
     def column_types(self) -> Sequence[DType]:
@@ -225,7 +225,7 @@ class FeatureType(BaseModel):
         return AdaptedFeature(
             keras.utils.FeatureSpace.feature(
                 # Not FeatureSpace's own integer presets: they cut ids to 32 bits.
-                dtype="string" if data.column.dtype == "list<string>" else data.column.dtype,
+                dtype=value_type(data.column.dtype),
                 preprocessor=layer,
                 output_mode="int" if encoded.dtype == "int32" else "float",
             ),

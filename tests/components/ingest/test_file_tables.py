@@ -234,7 +234,7 @@ def test_a_typed_column_becomes_what_a_feature_takes(
     ("values", "wanted", "says"),
     [
         ([["a"]], ["string"], "has the type list<element: string>, but the feature f takes string. "
-         "To fix this, use it in a feature that takes lists, e.g. multi_categorical."),
+         "To fix this, use it in a feature that takes lists, e.g. multi_categorical or vector."),
         ([1], ["list<string>"], "has the type int64, but the feature f takes list<string>. To fix "
          "this, store lists, or text whose values are joined with list_separator of "
          "source.formats (| by default)."),

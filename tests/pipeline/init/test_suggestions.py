@@ -30,6 +30,8 @@ def written(*tables: TableLook) -> tuple[str, PipelineConfig]:
     [
         ([["red", "blue"], ["red"]] * 20, "multi_categorical"),
         (["red|blue", "red"] * 20, "multi_categorical"),
+        ([[item / 7, -0.5] for item in range(39)] + [None], "vector"),
+        ([[item, 1] for item in range(40)], "multi_categorical"),
         (["red", "blue"] * 20, "string_categorical"),
         ([1, 2] * 20, "integer_categorical"),
         (["1", "2"] * 20, "string_categorical"),

@@ -20,6 +20,7 @@ from components.shared.features.types.number import Float
 from components.shared.features.types.profile import Profile
 from components.shared.features.types.rescaled import FloatRescaled
 from components.shared.features.types.text import Text
+from components.shared.features.types.vector import Vector
 
 Feature = (
     Id
@@ -33,6 +34,7 @@ Feature = (
     | MultiCategorical
     | History
     | Profile
+    | Vector
 )
 
 FEATURE_TYPES: dict[str, type[FeatureType]] = {

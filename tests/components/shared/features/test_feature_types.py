@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from components.shared.contracts.feature_spec import EncodedFeature
-from components.shared.contracts.tables import Column
+from components.shared.contracts.tables import Column, value_type
 from components.shared.features.feature_type import (
     AdaptedFeature,
     FeatureData,
@@ -23,6 +23,7 @@ VALUES: dict[str, list[Any]] = {
     "int64": [3, 1, 3, 2],
     "float32": [0.5, 1.5, 0.5, 2.5],
     "list<string>": [["a", "b"], [], ["a"], ["c"]],
+    "list<float32>": [[0.5, 1.5], [], [3.0, 4.0], [0.0, 0.0]],
 }
 SETTINGS = {"num_bins": 3}
 
@@ -50,7 +51,7 @@ def adapted(type_name: str, dtype: Any) -> dict[str, Any]:
     [encoded] = side.encoded
     raw = RawInput(
         name="x",
-        dtype="string" if dtype == "list<string>" else dtype,
+        dtype=value_type(dtype),
         width=encoded.width if feature.takes_lists() else 1,
     )
     columns = encode(side.space, pa.table({"x": rows}), [raw], [encoded])
