@@ -169,7 +169,7 @@ class _Rules:
                 value="cosine", reason="the last epochs settle what the first ones found"
             ),
             "patience": lambda: AutoChoice(
-                value=PATIENCE, reason="validations without improvement are unlikely to end"
+                value=PATIENCE, reason="so many validations without improvement end it"
             ),
         }
         for name, rule in rules.items():
