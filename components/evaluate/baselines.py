@@ -32,16 +32,11 @@ from components.evaluate.search import Found
 from components.evaluate.test_data import TestData
 from components.evaluate.tuning import Validation
 from components.evaluate.user_items import Fitted, UserItems
-from components.shared.contracts.evaluation import (
-    BaselineNotes,
-    Tuned,
-    TunedEase,
-    TunedIals,
-    TunedRecent,
-)
+from components.shared.contracts.evaluation import BaselineNotes
 from components.shared.contracts.metric import PROTOCOLS
 from components.shared.contracts.rankers import BASELINE_LABELS, Baseline
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL
+from components.shared.contracts.tuned import Tuned, TunedEase, TunedIals, TunedRecent
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.memory import available_memory
 

@@ -1,7 +1,7 @@
 """The settings of evaluate."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -37,9 +37,12 @@ class EvaluateConfig(BaseModel):
         ials_max_interactions: The largest number of interactions for which
             `ials` is measured: tuning fits it many times.
         bootstrap_samples: Number of bootstrap resamples for the 95% intervals.
-        margin: The lead over most-popular, in the headline metric, that makes
-            the model good enough. The lower end of the lead's 95% interval has
-            to reach it, and be above 0.
+        must_beat: The baselines whose value in the headline metric the model has to
+            exceed to be good enough; `strongest` is the one with the greatest value
+            on the test split. The default leaves out those that are not among
+            `baselines`. One that cannot be measured is not required.
+        margin: The lead that is required over each of them, as a share of its value:
+            the lower end of the lead's 95% interval has to reach it, and be above 0.
         compare_with_published: Whether the model must also hold against the
             published model, on the same test split.
         published_margin: The lead over the published model, in the headline
@@ -58,7 +61,10 @@ class EvaluateConfig(BaseModel):
     tuning_seconds: float = Field(300.0, ge=0)
     ials_max_interactions: int = Field(5_000_000, ge=0)
     bootstrap_samples: int = Field(1000, ge=100)
-    margin: float = Field(0.0, ge=0)
+    must_beat: list[Baseline | Literal["strongest"]] = Field(
+        ["most_popular", "recent_popular"], min_length=1
+    )
+    margin: float = Field(0.02, ge=0)
     compare_with_published: bool = True
     published_margin: float = 0.0
     example_users: int = Field(4, ge=0)
@@ -104,13 +110,22 @@ class EvaluateConfig(BaseModel):
             raise ValueError(f"headline {self.headline} needs {cutoff} among ks {self.ks}")
         return self
 
+    @model_validator(mode="after")
+    def _what_it_must_beat_is_measured(self) -> "EvaluateConfig":
+        missing = [who for who in self.must_beat if who not in ("strongest", *self.baselines)]
+        if missing and "must_beat" in self.model_fields_set:
+            raise ValueError(
+                f"must_beat names {missing[0]}, which is not among baselines {self.baselines}. Add "
+                "it there, or remove it here"
+            )
+        self.must_beat = [who for who in self.must_beat if who not in missing]
+        return self
+
     @field_validator("baselines")
     @classmethod
     def _most_popular_is_among_them(cls, names: list[Baseline]) -> list[Baseline]:
         if "most_popular" not in names:
-            raise ValueError(
-                "most_popular is missing: a model is good enough by its lead over it. Add it"
-            )
+            raise ValueError("most_popular is missing: ease and ials fall back on it. Add it")
         if len(set(names)) < len(names):
             raise ValueError(f"{names} names a baseline twice. Name each once")
         return names

@@ -20,7 +20,7 @@ import numpy as np
 from components.evaluate.search import Found, Point, Search
 from components.evaluate.tuning import Validation
 from components.evaluate.user_items import Fitted, UserItems
-from components.shared.contracts.evaluation import EaseSettings
+from components.shared.contracts.tuned import EaseSettings
 
 _WEIGHTINGS = ("equal", "label")
 _PENALTIES = (

@@ -24,7 +24,7 @@ import numpy as np
 from components.evaluate.search import Found, Point, Search
 from components.evaluate.tuning import Validation
 from components.evaluate.user_items import Fitted
-from components.shared.contracts.evaluation import IalsSettings
+from components.shared.contracts.tuned import IalsSettings
 from components.shared.runtime.pace import Pace
 
 logger = logging.getLogger(__name__)

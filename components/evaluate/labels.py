@@ -2,8 +2,9 @@
 
 import math
 
-from components.shared.contracts.evaluation import Interval, Tuned, TunedRecent
+from components.shared.contracts.evaluation import Interval
 from components.shared.contracts.metric import TOP_100_ACCURACY, Metric
+from components.shared.contracts.tuned import Tuned, TunedRecent
 
 MISSING = "\N{EN DASH}"
 MEASURE_LABELS = {

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from components.evaluate.search import Found
 from components.evaluate.tuning import Validation
-from components.shared.contracts.evaluation import RecentSettings
 from components.shared.contracts.tables import CANDIDATE_INDEX, TIMESTAMP
+from components.shared.contracts.tuned import RecentSettings
 from components.shared.runtime.arrow import to_numpy
 
 DAYS = (1, 3, 7, 14, 30, 90, 180, 365)

@@ -10,6 +10,7 @@ from components.shared.contracts.drift import Drift
 from components.shared.contracts.evaluation import Evaluation, Slice
 from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric
 from components.shared.contracts.rankers import BASELINE_LABELS, MODEL
+from components.shared.contracts.standing import needed, required, standing
 
 _TEMPLATE = "report.html.j2"
 _FILTERS = {
@@ -52,6 +53,9 @@ def render_report(evaluation: Evaluation, drift: Drift | None = None) -> str:
     baselines = evaluation.baseline_labels
     left_out = evaluation.baselines.left_out
     # Some settings count when a chart is made, some when it is saved.
+    headline = evaluation.headline
+    needed_by, needed_value = needed(headline)
+    metric = f"{labels.metric_label(headline.metric)} ({headline.protocol})"
     with chart_style():
         charts_of_metrics = {
             protocol: metric_charts(protocol, metrics[protocol], evaluation.ks)
@@ -62,7 +66,11 @@ def render_report(evaluation: Evaluation, drift: Drift | None = None) -> str:
         evaluation=evaluation,
         drift=drift if drift is not None and drift.compared else None,
         data=evaluation.data,
-        headline=evaluation.headline,
+        headline=headline,
+        standing=standing(headline, metric),
+        required=required(headline),
+        needed_by=BASELINE_LABELS[needed_by],
+        over_baselines=needed_value,
         depths=evaluation.depths,
         metrics=metrics,
         protocols=PROTOCOLS,

@@ -3,22 +3,20 @@
 import logging
 from collections.abc import Iterable
 
-from components.shared.contracts.evaluation import (
-    ByProtocol,
-    Evaluation,
-    Metrics,
-    Tuned,
-)
+from components.shared.contracts.evaluation import ByProtocol, Evaluation, Metrics
 from components.shared.contracts.metric import Metric
-from components.shared.contracts.rankers import MOST_POPULAR
+from components.shared.contracts.rankers import BASELINE_LABELS
+from components.shared.contracts.standing import required, standing
+from components.shared.contracts.tuned import Tuned
 
 logger = logging.getLogger(__name__)
 
 
 def log_results(evaluation: Evaluation) -> None:
-    """Log the headline metric of every model, the leads, and the verdict."""
+    """Log how the model stands, then the metrics, the leads, and the verdict."""
     headline = evaluation.headline
     metric = headline.metric
+    logger.info(standing(headline))
     for depth in evaluation.depths:
         mark = " (exported)" if depth.exported else ""
         logger.info(f"{depth.layer_sizes}: {metric} {_by_protocol(depth.test, metric)}{mark}")
@@ -38,12 +36,12 @@ def log_results(evaluation: Evaluation) -> None:
             f"95% interval {low:+.4f} to {high:+.4f}"
         )
     if headline.good_enough:
-        low, high = headline.intervals.leads[MOST_POPULAR].interval
-        logger.info(
-            f"good enough: {metric} {headline.protocol} is {headline.lead:+.4f} from "
-            f"most-popular, 95% interval {low:+.4f} to {high:+.4f}; the margin is "
-            f"{headline.margin:g}"
+        leads = ", ".join(
+            f"{headline.intervals.leads[who].value:+.4f} from {BASELINE_LABELS[who]}"
+            for who in headline.must_beat
         )
+        logger.info(f"good enough: {metric} {headline.protocol} is {leads}")
+    logger.info(required(headline))
     for reason in headline.reasons:
         logger.info(f"not good enough: {reason}")
 

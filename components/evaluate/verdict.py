@@ -3,7 +3,15 @@
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.published import Comparison
 from components.shared.contracts.evaluation import ByProtocol, Headline, Intervals, Metrics
-from components.shared.contracts.rankers import MODEL, MOST_POPULAR, PUBLISHED, Ranker
+from components.shared.contracts.rankers import (
+    BASELINE_LABELS,
+    BASELINES,
+    MODEL,
+    MOST_POPULAR,
+    PUBLISHED,
+    Baseline,
+    Ranker,
+)
 
 # Margins are no binary fractions: 0.3 - 0.1 is less than 0.2.
 _SLACK = 1e-12
@@ -17,8 +25,9 @@ def verdict(
 ) -> Headline:
     """Compare the headline metric of the model with that of the other rankers.
 
-    The model has to exceed most-popular by the margin, and not by chance: the
-    lower end of the lead's 95% interval counts. The other baselines do not count.
+    The model has to exceed each baseline of `must_beat` by the margin, and not by
+    chance: the lower end of the lead's 95% interval counts. A baseline that could
+    not be measured is not required.
 
     If a model is published, the model must also reach its value on the same test
     split, so that a worse model never replaces a better one; if the two cannot be
@@ -34,10 +43,11 @@ def verdict(
     """
     metric = settings.headline.by(None)
     values = {who: of[metric] for who, of in metrics.by(settings.protocol).items()}
+    must_beat = _must_beat(settings, values)
     reasons = [
         reason
         for reason in (
-            _behind_most_popular(settings, values, intervals),
+            *(_behind(who, settings, values, intervals) for who in must_beat),
             _behind_published(settings, values, comparison),
         )
         if reason is not None
@@ -49,6 +59,10 @@ def verdict(
             **values,
             "lead": values[MODEL] - values[MOST_POPULAR],
             "intervals": intervals,
+            "must_beat": must_beat,
+            "not_measured": [
+                who for who in settings.must_beat if who != "strongest" and who not in values
+            ],
             "margin": settings.margin,
             "published_margin": settings.published_margin,
             "published_version": comparison.version,
@@ -63,17 +77,28 @@ def _named(settings: EvaluateConfig) -> str:
     return f"{settings.headline.by(None)} {settings.protocol}"
 
 
-def _behind_most_popular(
-    settings: EvaluateConfig, values: dict[Ranker, float], intervals: Intervals
+def _must_beat(settings: EvaluateConfig, values: dict[Ranker, float]) -> list[Baseline]:
+    measured: list[Baseline] = [who for who in BASELINES if who in values]
+    strongest = max(measured, key=lambda who: values[who])
+    return [
+        who
+        for who in measured
+        if who in settings.must_beat or ("strongest" in settings.must_beat and who == strongest)
+    ]
+
+
+def _behind(
+    who: Baseline, settings: EvaluateConfig, values: dict[Ranker, float], intervals: Intervals
 ) -> str | None:
-    low, high = intervals.leads[MOST_POPULAR].interval
-    if low > 0 and low >= settings.margin - _SLACK:
+    low, high = intervals.leads[who].interval
+    margin = settings.margin * values[who]
+    if low > 0 and low >= margin - _SLACK:
         return None
-    lead = values[MODEL] - values[MOST_POPULAR]
+    lead = values[MODEL] - values[who]
     return (
-        f"{_named(settings)} is {values[MODEL]:.4f}, {lead:+.4f} from most-popular "
-        f"({values[MOST_POPULAR]:.4f}), 95% interval {low:+.4f} to {high:+.4f}; its lower "
-        f"end must be above 0 and reach the margin; the margin is {settings.margin:g}"
+        f"{_named(settings)} is {values[MODEL]:.4f}, {lead:+.4f} from {BASELINE_LABELS[who]} "
+        f"({values[who]:.4f}), 95% interval {low:+.4f} to {high:+.4f}; its lower end must be above "
+        f"0 and reach the margin, {100 * settings.margin:g}% of that value ({margin:+.4f})"
     )
 
 

@@ -8,11 +8,11 @@ from components.shared.contracts.publication import Publication
 from components.shared.contracts.rankers import (
     BASELINE_LABELS,
     MODEL,
-    MOST_POPULAR,
     PUBLISHED,
     Ranker,
 )
 from components.shared.contracts.run import StepTime
+from components.shared.contracts.standing import required, standing
 from pipeline.local.results import RunResult
 
 
@@ -140,16 +140,18 @@ def _times(steps: list[StepTime], seconds: float) -> str:
 def _verdict(evaluation: Evaluation) -> str:
     headline = evaluation.headline
     word = "GOOD ENOUGH" if headline.good_enough else "NOT GOOD ENOUGH"
-    interval = _interval(headline.intervals.leads[MOST_POPULAR].interval, sign="+")
-    line = (
-        f"{word}: {headline.metric} {headline.protocol} is {headline.model:.4f}, "
-        f"{headline.lead:+.4f} from most-popular's {headline.most_popular:.4f} "
-        f"(95% interval {interval}, margin {headline.margin:g})"
+    leads = ", ".join(
+        f"{headline.intervals.leads[who].value:+.4f} from {BASELINE_LABELS[who]}'s "
+        f"{headline.values[who]:.4f} (95% interval "
+        f"{_interval(headline.intervals.leads[who].interval, sign='+')})"
+        for who in headline.must_beat
     )
+    line = f"{word}: {headline.metric} {headline.protocol} is {headline.model:.4f}, {leads}"
     if headline.published is not None:
         lead = headline.model - headline.published
         line += f" and {lead:+.4f} from the published model's {headline.published:.4f}"
-    return "\n".join([line, *(f"  {reason}" for reason in headline.reasons)])
+    reasons = (f"  {reason}" for reason in headline.reasons)
+    return "\n".join([standing(headline), required(headline), line, *reasons])
 
 
 def _publication(publication: Publication) -> str:

@@ -1,13 +1,20 @@
 """`evaluation.json`: every number that evaluate measured, and the verdict."""
 
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.shared.contracts.json_file import JsonFile
 from components.shared.contracts.metric import PROTOCOLS, AnyMetric, Metric, Protocol
-from components.shared.contracts.rankers import BASELINE_LABELS, RANKERS, Baseline, Ranker
+from components.shared.contracts.rankers import (
+    BASELINE_LABELS,
+    BASELINES,
+    RANKERS,
+    Baseline,
+    Ranker,
+)
 from components.shared.contracts.training import Epoch
+from components.shared.contracts.tuned import Tuned
 
 Metrics = dict[AnyMetric, float]  # by metric, without a protocol
 Interval = tuple[float, float]  # the lower and the upper end
@@ -55,79 +62,6 @@ class DataCounts(_Part):
     relevant: int
     relevant_above: float | None = None
     candidates: int
-
-
-class EaseSettings(_Part):
-    """Settings of EASE that the validation split chose among.
-
-    Args:
-        weighting: What a pair of user and item counts: `equal` (1) or `label`
-            (its mean label).
-        l2: The penalty.
-    """
-
-    weighting: Literal["equal", "label"]
-    l2: float
-
-
-class IalsSettings(_Part):
-    """Settings of iALS that the validation split chose among.
-
-    Args:
-        weighting: What a pair of user and item counts: `count` (its
-            interactions) or `label` (its mean label).
-        factors: Length of the vectors.
-        regularization: The penalty.
-        alpha: Weight of an interaction.
-        iterations: Number of alternations between users and items.
-    """
-
-    weighting: Literal["count", "label"]
-    factors: int
-    regularization: float
-    alpha: float
-    iterations: int
-
-
-class RecentSettings(_Part):
-    """The setting of recent-popular that the validation split chose.
-
-    Args:
-        days: Only interactions of this many days before the boundary count; None:
-            all of them.
-    """
-
-    days: int | None
-
-
-class _Tuned(_Part):
-    """How well the chosen settings did.
-
-    Args:
-        validation: The headline metric on the validation split.
-        tried: Number of settings that were compared.
-        cut: Whether the time budget ended the search before it was done.
-    """
-
-    validation: float
-    tried: int
-    # Omitted at its default, so that a file from before it stays the same.
-    cut: bool = Field(False, exclude_if=lambda cut: not cut)
-
-
-class TunedEase(_Tuned, EaseSettings):
-    """The settings of EASE that did best on the validation split."""
-
-
-class TunedIals(_Tuned, IalsSettings):
-    """The settings of iALS that did best on the validation split."""
-
-
-class TunedRecent(_Tuned, RecentSettings):
-    """The setting of recent-popular that did best on the validation split."""
-
-
-Tuned = TunedEase | TunedIals | TunedRecent
 
 
 class BaselineNotes(_Part):
@@ -276,7 +210,10 @@ class Headline(_ValuePerRanker):
         protocol: The headline's protocol.
         lead: The model's lead over most-popular.
         intervals: The intervals of the values and of the leads.
-        margin: The lead over most-popular that is required.
+        must_beat: The baselines that the model has to beat.
+        not_measured: Baselines that it would have to beat, but that could not be
+            measured.
+        margin: The lead over them that is required, as a share of their value.
         published_margin: The lead over the published model that is required.
         published_version: The published version; None if there is none.
         compared: Whether the published model was measured and counts.
@@ -288,12 +225,23 @@ class Headline(_ValuePerRanker):
     protocol: Protocol
     lead: float
     intervals: Intervals
+    # Omitted at their defaults, which are those of files from before these fields.
+    must_beat: list[Baseline] = Field(
+        ["most_popular"], exclude_if=lambda names: names == ["most_popular"]
+    )
+    not_measured: list[Baseline] = Field([], exclude_if=lambda names: not names)
     margin: float
     published_margin: float
     published_version: str | None
     compared: bool
     good_enough: bool
     reasons: list[str]
+
+    @property
+    def strongest(self) -> Baseline:
+        """The baseline with the greatest value, the first among equals."""
+        measured = {who: self.values[who] for who in BASELINES if who in self.values}
+        return max(measured, key=lambda who: measured[who])
 
 
 class Evaluation(JsonFile):

@@ -20,7 +20,6 @@ from components.evaluate.popularity import most_frequent
 from components.evaluate.recent import recent_counts
 from components.evaluate.test_data import TestData as Data  # pytest would collect that name
 from components.evaluate.user_items import Fitted, UserItems
-from components.shared.contracts.evaluation import IalsSettings, TunedEase, TunedIals, TunedRecent
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
 from components.shared.contracts.metric import PROTOCOLS, Metric, Protocol
 from components.shared.contracts.rankers import Baseline
@@ -34,6 +33,7 @@ from components.shared.contracts.tables import (
     read_table,
     write_table,
 )
+from components.shared.contracts.tuned import IalsSettings, TunedEase, TunedIals, TunedRecent
 from components.shared.retrieval.metrics import ranking_metrics
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.runtime.arrow import to_numpy

@@ -603,9 +603,9 @@ def test_the_lower_end_of_the_lead_has_to_reach_the_margin(
     lead = sample_results.headline.intervals.leads["most_popular"]
     low, high = lead.interval
     assert low < lead.value < high
-    margin = low + more
+    margin = low / sample_results.headline.most_popular + more
 
-    run = of_sample(tmp_path)({**EVALUATE, "margin": margin})
+    run = of_sample(tmp_path)({**EVALUATE, "margin": margin, "must_beat": ["most_popular"]})
 
     assert run.summary["good_enough"] is good_enough
     assert run.results.headline.good_enough is good_enough
@@ -654,6 +654,11 @@ def test_a_model_that_ranks_by_popularity_is_not_good_enough(made: Path, tmp_pat
         ({**EVALUATE, "bootstrap_samples": 99}, "bootstrap_samples"),
         ({**EVALUATE, "baselines": ["ease"]}, "most_popular is missing"),
         ({**EVALUATE, "baselines": []}, "most_popular is missing"),
+        (
+            {**EVALUATE, "baselines": ["most_popular"], "must_beat": ["ease"]},
+            "must_beat names ease, which is not among baselines",
+        ),
+        ({**EVALUATE, "must_beat": []}, "must_beat"),
         ({**EVALUATE, "baselines": ["most_popular", "ease", "ease"]}, "names a baseline twice"),
         ({**EVALUATE, "baselines": ["most_popular", "random"]}, "baselines"),
         ({**EVALUATE, "ease_max_candidates": -1}, "ease_max_candidates"),

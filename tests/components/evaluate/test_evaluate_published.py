@@ -645,6 +645,7 @@ def test_the_log_has_every_ranker_and_the_verdict(
         assert f"[evaluate] {who}: hit_rate_at_20 raw {raw:.4f}, filtered {filtered:.4f}" in lines
     (told,) = [line for line in lines if "good enough" in line]
     assert told.startswith("[evaluate] good enough: hit_rate_at_20 filtered is +")
+    assert any(line.startswith("[evaluate] The towers ") for line in lines)
 
 
 def test_log_results_and_report_say_why_a_model_loses(
@@ -732,7 +733,10 @@ def _mark(html: str) -> str:
 def test_the_mark_ignores_a_published_model_that_does_not_count(
     shops: Shops, tmp_path: Path
 ) -> None:
-    config = {**SHOP_EVALUATE, "published_margin": 0.5, "compare_with_published": False}
+    config = {
+        **SHOP_EVALUATE, "published_margin": 0.5, "compare_with_published": False, "margin": 0.0,
+        "must_beat": ["most_popular"],
+    }  # fmt: skip
 
     run = Evaluated(tmp_path, shops.today, shops.published, shops.published_test, config)
 

@@ -10,6 +10,7 @@ from components.evaluate.verdict import verdict
 from components.shared.contracts.evaluation import ByProtocol, Headline, Intervals, Lead, Metrics
 from components.shared.contracts.metric import Metric
 from components.shared.contracts.rankers import Ranker
+from components.shared.contracts.standing import required, standing
 
 VERSION = "shop-0123456789ab"
 NOTHING, MEASURED = Comparison(), Comparison(VERSION)
@@ -23,18 +24,21 @@ def _verdict(
     *,
     comparison: Comparison | None = None,
     low: float | None = None,
+    more: dict[Ranker, float] | None = None,
     **settings: Any,
 ) -> Headline:
     """The verdict on a headline; every other number would change it.
 
-    By default the interval of the lead begins at the lead.
+    By default the interval of the lead begins at the lead; over the baselines in `more`,
+    it does in any case.
     """
     if comparison is None:
         comparison = NOTHING if published is None else MEASURED
-    headline: dict[Ranker, float] = {"model": model, "most_popular": most_popular}
+    more = more or {}
+    headline: dict[Ranker, float] = {"model": model, "most_popular": most_popular, **more}
     if published is not None:
         headline["published"] = published
-    others: dict[Ranker, float] = {"model": 0.0, "most_popular": 1.0, "published": 1.0}
+    others: dict[Ranker, float] = {who: float(who != "model") for who in headline}
     raw, filtered = (
         {
             ranker: {
@@ -49,6 +53,8 @@ def _verdict(
     lead = model - most_popular
     interval = (lead if low is None else low, lead + 0.01)
     leads: dict[Ranker, Lead] = {"most_popular": Lead(value=lead, interval=interval)}
+    for who, value in more.items():
+        leads[who] = Lead(value=model - value, interval=(model - value, 1.0))
     if published is not None:
         # Far below 0: this interval does not count.
         leads["published"] = Lead(value=model - published, interval=(-1.0, 1.0))
@@ -70,9 +76,9 @@ def _verdict(
         (0.2, 0.2, 0.0, False),  # no better than counting
         (0.2 + 1e-9, 0.2, 0.0, True),
         (0.1, 0.2, 0.0, False),
-        (0.3, 0.1, 0.2, True),  # though 0.3 - 0.1 < 0.2 in binary fractions
-        (0.3, 0.1, 0.2 + 1e-9, False),
-        (0.3 - 1e-9, 0.1, 0.2, False),
+        (0.3, 0.1, 2.0, True),  # though 0.3 - 0.1 < 0.2 in binary fractions
+        (0.3, 0.1, 2.0 + 1e-8, False),
+        (0.3 - 1e-9, 0.1, 2.0, False),
         (0.0, 0.0, 0.0, False),
         (1.0, 0.0, 1.0, True),
         (1e-13, 0.0, 0.0, True),  # the slack is for the margin, not for the lead
@@ -91,13 +97,13 @@ def test_the_lead_over_most_popular_has_to_be_above_zero_and_reach_the_margin(
 @pytest.mark.parametrize(
     ("low", "margin", "good_enough"),
     [
-        (0.05, 0.05, True),
-        (0.05 - 1e-9, 0.05, False),
-        (0.05 - 1e-13, 0.05, True),  # the slack of sums of floats
+        (0.05, 0.25, True),  # a quarter of 0.2
+        (0.05 - 1e-9, 0.25, False),
+        (0.05 - 1e-13, 0.25, True),  # the slack of sums of floats
         (1e-9, 0.0, True),
         (0.0, 0.0, False),  # it may be chance
         (-0.01, 0.0, False),
-        (-0.01, 0.05, False),
+        (-0.01, 0.25, False),
     ],
 )
 def test_the_lower_end_of_the_interval_decides_not_the_lead(
@@ -136,11 +142,12 @@ def test_the_model_must_reach_the_published_model_plus_the_margin(
 
 
 def test_a_reason_names_the_metric_the_values_and_the_margin() -> None:
-    given = _verdict(0.25, 0.2, low=0.03, margin=0.1)
+    given = _verdict(0.25, 0.2, low=0.03, margin=0.2)
 
     assert given.reasons == [
         "ndcg_at_20 filtered is 0.2500, +0.0500 from most-popular (0.2000), 95% interval +0.0300 "
-        "to +0.0600; its lower end must be above 0 and reach the margin; the margin is 0.1"
+        "to +0.0600; its lower end must be above 0 and reach the margin, 20% of that value "
+        "(+0.0400)"
     ]
 
 
@@ -148,7 +155,7 @@ def test_a_reason_says_how_far_the_model_is_behind_most_popular() -> None:
     (reason,) = _verdict(0.15, 0.2).reasons
 
     assert "0.1500, -0.0500 from most-popular (0.2000), 95% interval -0.0500 to" in reason
-    assert reason.endswith("the margin is 0")
+    assert reason.endswith("reach the margin, 2% of that value (+0.0040)")
 
 
 def test_a_reason_names_the_published_version_and_its_value() -> None:
@@ -202,6 +209,59 @@ def test_without_the_comparison_only_most_popular_counts(
     assert "most-popular" in reason
 
 
+def test_an_interval_that_barely_leaves_zero_is_not_enough_by_default() -> None:
+    assert _verdict(0.3, 0.2, low=0.001).good_enough is False
+    assert _verdict(0.3, 0.2, low=0.004).good_enough is True  # 2% of 0.2
+
+
+def test_recent_popularity_must_be_beaten_as_well_where_it_is_measured() -> None:
+    stronger = _verdict(0.3, 0.2, more={"recent_popular": 0.35, "ials": 0.4})
+    weaker = _verdict(0.3, 0.2, more={"recent_popular": 0.25, "ials": 0.4})
+    missing = _verdict(0.3, 0.2, more={"ials": 0.4})
+
+    (reason,) = stronger.reasons
+    assert "-0.0500 from recent-popular (0.3500)" in reason
+    assert weaker.good_enough is True
+    assert weaker.must_beat == ["most_popular", "recent_popular"]
+    assert missing.good_enough is True
+    assert (missing.must_beat, missing.not_measured) == (["most_popular"], ["recent_popular"])
+    assert required(missing).endswith("Recent-popular was not measured, so not required.")
+    assert "most-popular and recent-popular: the lower end" in required(weaker)
+
+
+def test_the_strongest_baseline_can_be_required() -> None:
+    given = _verdict(0.3, 0.2, more={"ease": 0.35, "ials": 0.25}, must_beat=["strongest"])
+
+    assert given.must_beat == ["ease"]
+    assert given.not_measured == []
+    (reason,) = given.reasons
+    assert "from EASE (0.3500)" in reason
+
+
+def test_baselines_that_are_not_measured_are_not_required_by_default() -> None:
+    settings = EvaluateConfig(baselines=["most_popular", "ials"])
+
+    assert settings.must_beat == ["most_popular"]
+    assert EvaluateConfig.model_validate(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize(
+    ("model", "low", "outcome", "hint"),
+    [
+        (0.5, 0.1, "beat the strongest baseline, most-popular: ndcg_at_20 filtered is", False),
+        (0.3, -0.01, "do not beat the strongest baseline, most-popular, beyond chance", True),
+        (0.1, -0.2, "lose to the strongest baseline, most-popular: ndcg_at_20", True),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_how_the_towers_stand_and_what_to_try(
+    model: float, low: float, outcome: str, hint: bool
+) -> None:
+    said = standing(_verdict(model, 0.3, low=low))
+
+    assert said.startswith(f"The towers {outcome}")
+    assert ("train.loss" in said and "profile" in said and "train.tune: small" in said) is hint
+
+
 def test_the_published_margin_counts_only_if_a_model_is_published() -> None:
     assert _verdict(0.3, 0.2, published_margin=0.5).good_enough is True
     assert _verdict(0.3, 0.2, 0.0, published_margin=0.5).good_enough is False
@@ -227,6 +287,7 @@ def test_the_headline_has_these_keys_and_values_in_json() -> None:
                 "published": {"value": 0.125, "interval": [-1.0, 1.0]},
             },
         },
+        "not_measured": ["recent_popular"],
         "margin": 0.125,
         "published_margin": 0.0625,
         "published_version": VERSION,

@@ -70,6 +70,7 @@ def test_show_prints_all_about_a_run(capsys: pytest.CaptureFixture[str]) -> None
     for words in (
         f"tiny ({folder / 'config.yaml'})", "80 training, 10 validation, 10 test rows", "20 items",
         "careful", "most-popular", "ingest", "1.5", "GOOD ENOUGH: hit_rate_at_10 filtered",
+        "The towers do not beat the strongest baseline, EASE, beyond chance",
         "nothing was published: publish.location is not set", f"results  {folder}",
     ):  # fmt: skip
         assert words in text
