@@ -13,6 +13,9 @@ MEASURE_LABELS = {
     "ndcg": "NDCG",
     "mrr": "MRR",
     "coverage": "coverage",
+    "novelty": "novelty",
+    "debiased_hit_rate": "debiased hit rate",
+    "debiased_ndcg": "debiased NDCG",
 }
 
 

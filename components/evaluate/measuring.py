@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.evaluate.config import EvaluateConfig
+from components.evaluate.popularity_bias import novelty
 from components.evaluate.test_data import TestData
 from components.shared.contracts.evaluation import ByProtocol, Metrics
 from components.shared.contracts.metric import PROTOCOLS, TOP_100_ACCURACY, Metric, Protocol
@@ -79,9 +80,10 @@ def measure(data: TestData, retrieved: np.ndarray, ranks: np.ndarray, ks: list[i
         ks: Cut-offs, each at most `length`.
 
     Returns:
-        `hit_rate`, `recall`, `ndcg`, `mrr` and `coverage` at each cut-off.
-        `components.shared.retrieval.metrics` defines them; coverage is the share
-        of the catalogue that is in at least one list. `top_100_accuracy` as
+        `hit_rate`, `recall`, `ndcg`, `mrr`, `coverage`, `novelty`, `debiased_hit_rate`
+        and `debiased_ndcg` at each cut-off. `components.shared.retrieval.metrics` and
+        `components.evaluate.popularity_bias` define them; coverage is the share of
+        the catalogue that is in at least one list. `top_100_accuracy` as
         well, if the lists are long enough and the keras.io example counts any
         pair.
 
@@ -95,6 +97,11 @@ def measure(data: TestData, retrieved: np.ndarray, ranks: np.ndarray, ks: list[i
     }
     for k in ks:
         metrics[Metric("coverage", k)] = _coverage(retrieved[:, :k], data.candidates)
+        metrics[Metric("novelty", k)] = novelty(retrieved[:, :k], data.item_novelty)
+        kept = data.debiased
+        on_kept = ranking_metrics(ranks[kept], data.targets.query[kept], k)
+        for measure in ("hit_rate", "ndcg"):
+            metrics[Metric(f"debiased_{measure}", k)] = on_kept[measure]
     if len(data.example_targets) and retrieved.shape[1] >= TOP_100_ACCURACY.cutoff:
         ranks = data.example_targets.ranks(retrieved)
         metrics[TOP_100_ACCURACY] = float((ranks < TOP_100_ACCURACY.cutoff).mean())

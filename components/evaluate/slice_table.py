@@ -1,8 +1,10 @@
 """The hit rate of every ranker in every slice of the test split."""
 
+from itertools import chain
+
 import numpy as np
 
-from components.evaluate.slices import slices
+from components.evaluate.slices import item_slices, slices
 from components.evaluate.test_data import TestData
 from components.shared.contracts import evaluation
 from components.shared.contracts.rankers import Ranker
@@ -18,6 +20,9 @@ def slice_table(
         ranks: By ranker, `(targets,) int64`: 0 for the best place.
         cutoff: The cut-off of the hit rate.
     """
+    parts = slices(
+        data.folder, data.spec, data.queries, data.targets, data.seen.counts, data.popularity
+    )
     return [
         evaluation.Slice.model_validate(
             {
@@ -27,7 +32,5 @@ def slice_table(
                 **{who: float((rank[part.targets] < cutoff).mean()) for who, rank in ranks.items()},
             }
         )
-        for part in slices(
-            data.folder, data.spec, data.queries, data.targets, data.seen.counts, data.popularity
-        )
+        for part in chain(item_slices(data.training_popularity, data.targets), parts)
     ]

@@ -1,6 +1,6 @@
 """Slices of the test split that are measured separately."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,21 +64,36 @@ def slices(
             )
 
 
+def item_slices(training_popularity: np.ndarray, targets: Targets) -> Iterator[Slice]:
+    """Cut the targets by the training interactions of their items; the first part is cold.
+
+    Args:
+        training_popularity: `(candidates,)`, each item's number of interactions in the
+            training split.
+        targets: The relevant pairs of the test split.
+    """
+    parts = (("cold (none)", 0, 0), ("1 to 4", 1, 4), ("5 to 19", 5, 19), ("20 to 99", 20, 99),
+             ("100 or more", 100, np.inf))  # fmt: skip
+    yield from _kept(
+        _by_number("item's training interactions", parts, training_popularity[targets.candidate])
+    )
+
+
 def _kept(parts: Iterator[Slice]) -> Iterator[Slice]:
     return (part for part in parts if part.targets.sum() >= _LEAST_TARGETS)
 
 
 def _by_history(interactions: np.ndarray) -> Iterator[Slice]:
-    for value, least, most in (
-        ("cold (none)", 0, 0),
-        ("1 to 9", 1, 9),
-        ("10 to 49", 10, 49),
-        ("50 to 199", 50, 199),
-        ("200 or more", 200, np.inf),
-    ):
-        yield Slice(
-            "user's earlier interactions", value, (interactions >= least) & (interactions <= most)
-        )
+    parts = (("cold (none)", 0, 0), ("1 to 9", 1, 9), ("10 to 49", 10, 49), ("50 to 199", 50, 199),
+             ("200 or more", 200, np.inf))  # fmt: skip
+    return _by_number("user's earlier interactions", parts, interactions)
+
+
+def _by_number(
+    by: str, parts: Sequence[tuple[str, float, float]], numbers: np.ndarray
+) -> Iterator[Slice]:
+    for value, least, most in parts:
+        yield Slice(by, value, (numbers >= least) & (numbers <= most))
 
 
 def _by_popularity(popularity: np.ndarray, candidate: np.ndarray) -> Iterator[Slice]:

@@ -1,11 +1,13 @@
 """The test split, and the interactions before it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from components.evaluate.popularity_bias import debiased, item_novelty
 from components.shared.contracts.evaluation import DataCounts
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.metric import Protocol
@@ -19,7 +21,7 @@ from components.shared.contracts.tables import (
 from components.shared.retrieval.query_set import QuerySet
 from components.shared.retrieval.seen_items import SeenItems
 from components.shared.retrieval.targets import Targets
-from components.shared.runtime.arrow import to_numpy
+from components.shared.runtime.arrow import one_array, to_numpy
 
 # The keras.io example counts ratings whose label is above 0.9.
 EXAMPLE_LABEL = 0.9
@@ -89,6 +91,25 @@ class TestData:
     def popularity(self) -> np.ndarray:
         """`(candidates,) int64`, each item's number of interactions before the test split."""
         return np.bincount(to_numpy(self.known[CANDIDATE_INDEX]), minlength=self.candidates)
+
+    @cached_property
+    def item_novelty(self) -> np.ndarray:
+        """`(candidates,) float64`, how few users had each item before the test split."""
+        users = one_array(self.known[QUERY_ID]).dictionary_encode().indices
+        items = to_numpy(self.known[CANDIDATE_INDEX])
+        return item_novelty(to_numpy(users).astype(np.int64), items, self.candidates)
+
+    @cached_property
+    def debiased(self) -> np.ndarray:
+        """`(targets,) bool`, the targets on which debiased metrics are computed."""
+        user = self.queries.ids.dictionary_encode().indices.to_numpy().astype(np.int64)
+        return debiased(self.targets, user)
+
+    @property
+    def training_popularity(self) -> np.ndarray:
+        """`(candidates,) int64`, each item's number of interactions in the training split."""
+        items = to_numpy(self.known[CANDIDATE_INDEX].slice(0, self.train_rows))
+        return np.bincount(items, minlength=self.candidates)
 
     @property
     def known_targets(self) -> int:

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.shared.contracts.metric import RANK_MEASURES, TOP_100_ACCURACY, Metric
+from components.shared.contracts.metric import (
+    FURTHER_MEASURES,
+    RANK_MEASURES,
+    TOP_100_ACCURACY,
+    Metric,
+)
 from components.shared.runtime.errors import InputError
 from pipeline.config.loading import load_config
 from pipeline.config.pipeline import PipelineConfig
@@ -76,8 +81,9 @@ def plan(request: Request) -> list[Variant]:
     for metric in request.metrics:
         if not any(_is_measured(metric, variant.config.evaluate.ks) for variant in variants):
             raise InputError(
-                f"--metric {metric}: it is not measured. Metrics are hit_rate, recall, ndcg, mrr "
-                "and coverage, then _at_ and one of evaluate.ks, then _raw or _filtered."
+                f"--metric {metric}: it is not measured. Metrics are "
+                f"{', '.join(RANK_MEASURES + FURTHER_MEASURES)}, then _at_ and one of evaluate.ks, "
+                "then _raw or _filtered."
             )
     return variants
 

@@ -11,7 +11,9 @@ Protocol = Literal["raw", "filtered"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 # The measures that are defined by the ranks of relevant items.
 RANK_MEASURES = ("hit_rate", "recall", "ndcg", "mrr")
-# Those of them that are means over queries; the hit rate is a share of interactions.
+# Measured as well: of the lists alone, and on relevant items of which popular ones count less.
+FURTHER_MEASURES = ("coverage", "novelty", "debiased_hit_rate", "debiased_ndcg")
+# Those of RANK_MEASURES that are means over queries; the hit rate is a share of interactions.
 QUERY_MEANS = ("recall", "ndcg", "mrr")
 # The measure of the keras.io example, whose name has its cut-off in it.
 _TOP_100_ACCURACY = "top_100_accuracy"
@@ -19,7 +21,7 @@ _TOP_100_ACCURACY = "top_100_accuracy"
 CUTOFFS = (10, 50, 100)
 _NAME = re.compile(
     rf"(?P<cold>cold_)?"
-    rf"((?P<measure>{'|'.join(RANK_MEASURES)}|coverage)_at_(?P<cutoff>[1-9]\d*)"
+    rf"((?P<measure>{'|'.join(RANK_MEASURES + FURTHER_MEASURES)})_at_(?P<cutoff>[1-9]\d*)"
     rf"|{_TOP_100_ACCURACY})"
     rf"(_(?P<protocol>{'|'.join(PROTOCOLS)}))?"
 )
@@ -54,7 +56,7 @@ class Metric:
     any metric, see `AnyMetric`.
 
     Args:
-        measure: One of `RANK_MEASURES`, `coverage` or `top_100_accuracy`.
+        measure: One of `RANK_MEASURES` or `FURTHER_MEASURES`, or `top_100_accuracy`.
         cutoff: Length of the lists that are measured, the k of recall@k.
         protocol: `raw`: all items are ranked. `filtered`: the user's items of
             earlier splits are left out. None if the name leaves it open.

@@ -378,7 +378,7 @@ def test_the_outputs_agree(sample_run: Run, sample_results: Evaluation) -> None:
         for ranker in sample_results.rankers
         for name, value in sample_run.metrics(protocol, ranker).items()
     }
-    assert len(flat) == 2 * 6 * 2 * 5  # protocols, rankers, ks, measures
+    assert len(flat) == 2 * 6 * 2 * 8  # protocols, rankers, ks, measures
     assert report.lstrip().lower().startswith("<!doctype html>")
     headline = sample_results.headline
     assert flat["model_hit_rate_at_20_filtered"] == headline.model
@@ -476,7 +476,11 @@ def test_users_without_history_are_a_separate_slice(made_run: Run) -> None:
     }
     relevant = [pair for pair in made_run.relevant(None) if pair[0] in cold]
 
-    (part,) = [part for part in made_run.results.slices if part.value == "cold (none)"]
+    (part,) = [
+        part
+        for part in made_run.results.slices
+        if (part.by, part.value) == ("user's earlier interactions", "cold (none)")
+    ]
 
     assert len(cold) == COLD
     assert part.relevant == len(relevant) == 10 * COLD

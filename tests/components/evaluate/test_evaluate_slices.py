@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from components.evaluate import slices as slices_module
-from components.evaluate.slices import Slice, slices, value_names
+from components.evaluate.slices import Slice, item_slices, slices, value_names
 from components.shared.contracts.feature_spec import FeatureSpec
 from components.shared.contracts.tables import CANDIDATE_INDEX, read_table
 from components.shared.retrieval.query_set import QuerySet
@@ -141,3 +141,18 @@ def test_a_feature_without_bin_boundaries_has_one_value(
     uncut = age.model_copy(update={"bin_boundaries": []})
 
     assert value_names(sample_encoded, spec, uncut) == ["all"]
+
+
+@pytest.mark.usefixtures("every_value")
+def test_items_without_a_training_interaction_are_cold() -> None:
+    targets = Targets(np.zeros(6, np.int64), np.arange(6, dtype=np.int32))
+
+    parts = list(item_slices(np.array([0, 3, 5, 0, 99, 100]), targets))
+
+    assert [(part.value, np.flatnonzero(part.targets).tolist()) for part in parts] == [
+        ("cold (none)", [0, 3]),
+        ("1 to 4", [1]),
+        ("5 to 19", [2]),
+        ("20 to 99", [4]),
+        ("100 or more", [5]),
+    ]

@@ -12,6 +12,7 @@ from components.shared.contracts.metric import TOP_100_ACCURACY, AnyMetric, Metr
         ("hit_rate_at_100_filtered", Metric("hit_rate", 100, "filtered")),
         ("ndcg_at_10_raw", Metric("ndcg", 10, "raw")),
         ("coverage_at_50", Metric("coverage", 50)),
+        ("debiased_ndcg_at_50_raw", Metric("debiased_ndcg", 50, "raw")),
         ("cold_recall_at_5_filtered", Metric("recall", 5, "filtered", cold=True)),
         ("top_100_accuracy", TOP_100_ACCURACY),
         ("top_100_accuracy_raw", TOP_100_ACCURACY.by("raw")),
