@@ -1,9 +1,12 @@
 """The rules by which settings that are `auto` follow the data.
 
-- `loss`: `softmax`.
+- `loss`: `quadratic` from 20 training rows a user on, else `softmax`.
 - `negatives`: `catalogue` up to 20,000 candidates, `in_batch` above.
-- `embedding_dimension`, `dropout`, `l2`: 64, 0.5, 0 with softmax; 32, 0, 0 with mse, as in the
-  keras.io example.
+- `embedding_dimension`, `dropout`, `l2`: 64, 0.5, 0 with softmax; 128, 0.2, 3e-5 with quadratic;
+  32, 0, 0 with mse, as in the keras.io example.
+- `item_bias`: if items have an id, except with mse.
+- `profile_embeddings`: `own` with quadratic, else `shared`: short profiles train few embeddings.
+- `profile_dropout`: 0.5 with softmax, else 0.
 - `id_dropout`: 0.1 if users have an id and no profile, or items have an id and other features; else
   0.
 - `batch_size`: 256 rows up to 50,000 training rows, 1,024 up to 500,000, 2,048 up to 5 million,
@@ -40,14 +43,17 @@ STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 10, 40
 LEARNING_RATES = {"adam": 0.003, "adagrad": 0.05, "sgd": 0.01}
 PATIENCE = 5
 ID_DROPOUT = 0.1
+PROFILE_DROPOUT = 0.5
 BY_LOSS: dict[str, dict[str, Any]] = {
     "softmax": {"embedding_dimension": 64, "dropout": 0.5, "l2": 0.0},
+    "quadratic": {"embedding_dimension": 128, "dropout": 0.2, "l2": 3e-5},
     "mse": {"embedding_dimension": 32, "dropout": 0.0, "l2": 0.0},
 }
+QUADRATIC_ROWS_PER_USER = 20
 
 
 # What a model that begins from a published one has to have in common with it.
-AS_PUBLISHED = frozenset({"loss", "embedding_dimension"})
+AS_PUBLISHED = frozenset({"loss", "embedding_dimension", "item_bias", "profile_embeddings"})
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,8 @@ class LogShape:
             users=len(data.train[QUERY_ID].unique()),
             candidates=data.candidate_count,
             has_user_id=data.spec.query_id_feature is not None,
-            has_profile=any(feature.type == "profile" for feature in data.spec.query),
-            has_item_id="id" in item_types,
+            has_profile=data.spec.profile is not None,
+            has_item_id=data.spec.candidate_id_feature is not None,
             has_item_features=any(kind != "id" for kind in item_types),
         )
 
@@ -159,6 +165,9 @@ class _Rules:
             "loss": self._loss,
             "negatives": self._negatives,
             "embedding_dimension": self._dimension,
+            "item_bias": self._item_bias,
+            "profile_embeddings": self._profile_embeddings,
+            "profile_dropout": self._profile_dropout,
             "dropout": lambda: self._by_loss("dropout"),
             "l2": lambda: self._by_loss("l2"),
             "id_dropout": self._id_dropout,
@@ -182,7 +191,12 @@ class _Rules:
     def _loss(self) -> AutoChoice:
         if self._published.get("loss") in BY_LOSS.keys() - {"mse"}:
             return _as_published(self._published["loss"])
-        return AutoChoice(value="softmax", reason="it learns from who interacted with what")
+        config, mean = self._config, self._shape.rows_per_user
+        if config.uniform_negatives or config.hard_negatives or config.rows_per_query > 1:
+            return AutoChoice(value="softmax", reason="the setting of its negatives is set")
+        if mean >= QUADRATIC_ROWS_PER_USER:
+            return AutoChoice(value="quadratic", reason=f"users have {mean:,.0f} rows, many")
+        return AutoChoice(value="softmax", reason=f"users have {mean:,.1f} rows, few")
 
     def _negatives(self) -> AutoChoice | None:
         if self._value("loss") != "softmax":
@@ -221,6 +235,31 @@ class _Rules:
                 value=0.0, reason="an unknown id does not have to stand for a user or an item"
             )
         return AutoChoice(value=ID_DROPOUT, reason=reason)
+
+    def _item_bias(self) -> AutoChoice:
+        if self._published:
+            return _as_published(bool(self._published.get("item_bias")))
+        if not self._shape.has_item_id:
+            return AutoChoice(value=False, reason="items have no id among their features")
+        if self._value("loss") == "mse":
+            return AutoChoice(value=False, reason="goes with loss mse")
+        return AutoChoice(value=True, reason="ranks by popularity for an unknown user")
+
+    def _profile_embeddings(self) -> AutoChoice | None:
+        if not self._shape.has_profile:
+            return None
+        if "profile_embeddings" in self._published:
+            return _as_published(self._published["profile_embeddings"])
+        loss = self._value("loss")
+        value = "own" if loss == "quadratic" else "shared"
+        return AutoChoice(value=value, reason=f"goes with loss {loss}")
+
+    def _profile_dropout(self) -> AutoChoice | None:
+        if not self._shape.has_profile:
+            return None
+        loss = self._value("loss")
+        value = PROFILE_DROPOUT if loss == "softmax" else 0.0
+        return AutoChoice(value=value, reason=f"goes with loss {loss}")
 
     @property
     def _rows_per_group(self) -> float:

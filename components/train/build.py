@@ -6,12 +6,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.shared.contracts.tables import LABEL
+from components.shared.contracts.feature_spec import EncodedFeature
+from components.shared.contracts.tables import CANDIDATE_INDEX
 from components.shared.retrieval.embedding_tables import shared_embeddings
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.train.config import TrainSettings, stack_name
 from components.train.data import EncodedData
-from components.train.retrieval_model import RetrievalModel
+from components.train.retrieval_model import SHARE, RetrievalModel
+from components.train.training_rows import TrainingRows
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,18 @@ class Recipe:
         return stack_name(self.layer_sizes)
 
 
-def build_model(
-    recipe: Recipe, data: EncodedData, interactions: dict[str, np.ndarray]
-) -> RetrievalModel:
+def build_model(recipe: Recipe, data: EncodedData, rows: TrainingRows) -> RetrievalModel:
     """Build and compile the model; the same seed gives the same weights.
 
     Args:
         recipe: Layers, settings and seed.
         data: The encoded tables.
-        interactions: The rows, or groups of rows, to train on.
+        rows: The rows to train on.
     """
     settings = recipe.settings
     keras.utils.set_random_seed(recipe.seed)
+    item_id = data.spec.candidate_id_feature
+    query = _query_features(data, settings)
     options: dict[str, Any] = {
         "layer_sizes": recipe.layer_sizes,
         "embedding_dimension": settings.embedding_dimension,
@@ -53,25 +55,76 @@ def build_model(
         "l2": settings.l2,
         "dropout": settings.dropout,
         "id_dropout": settings.id_dropout,
+        "item_bias": item_id if settings.item_bias else None,
         "shared": shared_embeddings(
-            data.spec.query, data.spec.candidate, settings.embedding_dimension, settings.l2
+            query, data.spec.candidate, settings.embedding_dimension, settings.l2
         ),
+    }
+    query_options: dict[str, Any] = {
+        "profile_power": settings.profile_power,
+        "history_blocks": (
+            settings.history_blocks if settings.history_encoder == "transformer" else 0
+        ),
+        "history_heads": settings.history_heads,
     }
     # With a single seed, a row would lose its user and its item together.
     seeds = [int(word) for word in np.random.SeedSequence(recipe.seed).generate_state(3)]
-    model = RetrievalModel(
-        QueryModel(data.spec.query, **options, seed=seeds[0], name="query_tower"),
-        CandidateModel(data.spec.candidate, **options, seed=seeds[1], name="candidate_tower"),
-        interactions,
-        data.candidates,
-        settings,
-        seeds[2],
+    query_model = QueryModel(query, **options, **query_options, seed=seeds[0], name="query_tower")
+    candidate_model = CandidateModel(
+        data.spec.candidate, **options, seed=seeds[1], name="candidate_tower"
     )
-    rows = len(interactions[LABEL])
-    steps = rows // min(settings.batch_size, rows)
+    if candidate_model.bias is not None and item_id is not None:
+        begin_bias(candidate_model.bias, data.candidates[item_id], rows.columns, settings)
+    model = RetrievalModel(
+        query_model, candidate_model, rows.columns, data.candidates, settings, seeds[2],
+        rows.profiles, item_id,
+    )  # fmt: skip
     # jit_compile is on by default on JAX; the model computes its loss itself.
-    model.compile(optimizer=_optimizer(settings, steps))
+    model.compile(optimizer=_optimizer(settings, len(rows.batches(recipe.seed))))
     return model
+
+
+def _query_features(data: EncodedData, settings: TrainSettings) -> list[EncodedFeature]:
+    """Return the query tower's features; a profile may use the candidate tower's embeddings."""
+    if settings.profile_embeddings == "own":
+        return data.spec.query
+    shared = {"shared_with": data.spec.candidate_id_feature}
+    return [
+        feature.model_copy(update=shared) if feature.is_profile else feature
+        for feature in data.spec.query
+    ]
+
+
+def begin_bias(
+    bias: keras.layers.Embedding,
+    item_id: np.ndarray,
+    columns: dict[str, np.ndarray],
+    settings: TrainSettings,
+) -> None:
+    """Set the items' biases to what a model without any feature would learn.
+
+    For the softmax, this is the log of an item's frequency; for the quadratic loss, the
+    score b that minimises n (b - 1)^2 + a (q - n) b^2 for n rows of q queries, and the
+    weight a of pairs that were not observed.
+
+    Args:
+        bias: The table of biases.
+        item_id: `(candidates,) int32`, each candidate's index in it.
+        columns: The rows to train on.
+        settings: The loss.
+    """
+    rows = np.bincount(columns[CANDIDATE_INDEX], minlength=len(item_id)).astype(np.float64)
+    if settings.loss == "mse":
+        return
+    if settings.loss == "softmax":
+        value = settings.temperature * (np.log1p(rows) - np.log1p(rows).mean())
+        unknown = value.min()
+    else:
+        others = np.maximum(columns[SHARE].sum() - rows, 0)
+        value, unknown = rows / np.maximum(rows + settings.unobserved_weight * others, 1e-9), 0.0
+    table = np.full((bias.input_dim, 1), unknown, np.float32)
+    table[item_id, 0] = value
+    bias.embeddings.assign(table)
 
 
 def _optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:

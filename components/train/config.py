@@ -67,13 +67,38 @@ class TrainConfig(BaseModel):
         normalize_embeddings: Whether towers return vectors of length 1, so that a score
             is a cosine. Needs a temperature well below 1.
         loss: `mse`: a pair's score against its label. `softmax`: cross-entropy of the
-            row's item among other items.
+            row's item among other items. `quadratic`: a score is 1 for an item of the
+            query and 0 for any item of the catalogue, as in iALS; it sees all items at
+            the cost of one (`components.train.losses.quadratic_loss`).
         negatives: The other items of `softmax`. `in_batch`: the items of the other rows
             in the batch. `catalogue`: all candidates.
         rows_per_query: With negatives `catalogue`, the number of training rows of the same
             query that share a softmax. This saves most of the work if users have many rows
             and their features do not change from row to row. `batch_size` then counts
             such groups.
+        unobserved_weight: With the loss `quadratic`, the weight of each item of the
+            catalogue against that of an item of the query.
+        gramian_block: With the loss `quadratic`, the number of candidates that a training
+            step draws to estimate the sum over the catalogue; all by default. Worth it
+            if candidates are many and their features expensive.
+        item_bias: Whether each item has a learned scalar that is added to its scores,
+            which begins at its popularity. It is what an unknown user is served by.
+        profile_embeddings: `own`: a profile has an embedding table of its own. `shared`: it
+            uses the candidate tower's embeddings of the items' ids.
+        profile_power: A profile is the sum of its items' embeddings, divided by this
+            power of their number: 1 for the mean.
+        profile_dropout: The share of a profile's items that a training step drops; it
+            then predicts those. 0: it predicts each item from all items, which suits
+            long profiles.
+        history_encoder: `mean`: a history is the mean of its items' embeddings.
+            `transformer`: it is encoded by causal self-attention, and a training step
+            takes users' whole sequences, whose every item is predicted from those before
+            it.
+        history_blocks: The number of attention blocks of the transformer.
+        history_heads: The attention heads of each block; a divisor of
+            `embedding_dimension`.
+        recency_half_life: The age in days, before the last training row, at which a row
+            counts half; by default, all rows count the same.
         temperature: Scores are divided by it before the softmax.
         logq_correction: Whether the log of an item's share of the training rows is
             subtracted from its score as an in-batch negative. Without it, popular items,
@@ -132,9 +157,19 @@ class TrainConfig(BaseModel):
 
     embedding_dimension: OrAuto[Count] = AUTO
     normalize_embeddings: bool = False
-    loss: Literal["mse", "softmax", "auto"] = AUTO
+    loss: Literal["mse", "softmax", "quadratic", "auto"] = AUTO
     negatives: Literal["in_batch", "catalogue", "auto"] = AUTO
     rows_per_query: int = Field(1, ge=1)
+    unobserved_weight: float = Field(0.2, gt=0)
+    gramian_block: int | None = Field(None, ge=1)
+    item_bias: OrAuto[bool] = AUTO
+    profile_embeddings: Literal["own", "shared", "auto"] = AUTO
+    profile_power: float = Field(0.5, ge=0, le=1)
+    profile_dropout: OrAuto[Share] = AUTO
+    history_encoder: Literal["mean", "transformer"] = "mean"
+    history_blocks: int = Field(1, ge=1)
+    history_heads: int = Field(1, ge=1)
+    recency_half_life: float | None = Field(None, gt=0)
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
     mask_accidental_hits: bool = True
@@ -199,10 +234,15 @@ class TrainConfig(BaseModel):
                 )
             if self.hard_negatives is not None:
                 raise ValueError("hard_negatives needs rows_per_query 1")
+        dimension = self.embedding_dimension
+        if dimension != AUTO and self.history_heads > 1 and dimension % self.history_heads:
+            raise ValueError(
+                f"history_heads {self.history_heads} must divide embedding_dimension {dimension}"
+            )
         if self.sample_weight_power != 1 and self.sample_weight != "label":
             raise ValueError("sample_weight_power needs sample_weight label")
         if self.hard_negatives is not None and not softmax:
-            raise ValueError("hard_negatives needs loss softmax; mse has no negatives")
+            raise ValueError(f"hard_negatives needs loss softmax; {self.loss} draws no negatives")
         return self
 
 
@@ -214,8 +254,11 @@ class TrainSettings(TrainConfig):
     """
 
     embedding_dimension: Count = 32
-    loss: Literal["mse", "softmax"] = "softmax"
+    loss: Literal["mse", "softmax", "quadratic"] = "softmax"
     negatives: Literal["in_batch", "catalogue"] = "in_batch"
+    item_bias: bool = False
+    profile_embeddings: Literal["own", "shared"] = "own"
+    profile_dropout: Share = 0.0
     dropout: Share = 0.0
     id_dropout: Share = 0.0
     l2: Penalty = 0.0

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.shared.contracts.feature_spec import FeatureSpec
-from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, read_table
+from components.shared.contracts.tables import LABEL, read_table
 from components.shared.runtime.arrow import to_numpy
 
 
@@ -45,29 +45,6 @@ class EncodedData:
             {feature.name: to_numpy(candidates[feature.name]) for feature in spec.candidate},
         )
 
-    def interactions(
-        self, positives_above: float | None = None, *, with_validation: bool = False
-    ) -> dict[str, np.ndarray]:
-        """Return the model's columns of the training split.
-
-        Args:
-            positives_above: Return only rows with a label above it; None: all rows.
-            with_validation: Whether to append the rows of the validation split.
-
-        Returns:
-            Query features, `candidate_index` and `label` by name, `(rows,)` or
-            `(rows, width)`.
-        """
-        names = [*(feature.name for feature in self.spec.query), CANDIDATE_INDEX, LABEL]
-        rows = self.train.select(names)
-        if with_validation:
-            rows = pa.concat_tables([rows, self.validation.select(names)])
-        columns = {name: to_numpy(rows[name]) for name in names}
-        if positives_above is None:
-            return columns
-        positive = columns[LABEL] > positives_above
-        return {name: values[positive] for name, values in columns.items()}
-
     def labels(self, positives_above: float | None = None) -> np.ndarray:
         """Return the labels of the training split, `(rows,) float32`.
 
@@ -81,45 +58,6 @@ class EncodedData:
     def candidate_count(self) -> int:
         """The number of candidates."""
         return len(next(iter(self.candidates.values())))
-
-
-def grouped_by_query(interactions: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    """Group rows with the same query features.
-
-    Args:
-        interactions: Query features, `candidate_index` and `label` of each row.
-        size: The largest number of rows in a group; a query with more rows has several
-            groups.
-
-    Returns:
-        Query features of each group, `(groups,)` or `(groups, width)`; `candidate_index`
-        and `label`, `(groups, size)`, padded with -1 and 0.
-    """
-    item, label = interactions[CANDIDATE_INDEX], interactions[LABEL]
-    features = {
-        name: values
-        for name, values in interactions.items()
-        if name not in (CANDIDATE_INDEX, LABEL)
-    }
-    keys = [values.reshape(len(values), -1).view(np.int32) for values in features.values()]
-    _, query, counts = np.unique(
-        np.concatenate(keys, axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    order = np.argsort(query.reshape(-1), kind="stable")
-    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    column = place % size
-    group = np.cumsum(column == 0) - 1
-    groups = group[-1] + 1
-    items = np.full((groups, size), -1, item.dtype)
-    labels = np.zeros((groups, size), label.dtype)
-    items[group, column] = item[order]
-    labels[group, column] = label[order]
-    first = order[column == 0]
-    return {
-        **{name: values[first] for name, values in features.items()},
-        CANDIDATE_INDEX: items,
-        LABEL: labels,
-    }
 
 
 class RowBatches(keras.utils.PyDataset):
@@ -154,8 +92,11 @@ class RowBatches(keras.utils.PyDataset):
         return self._rows // self._batch_size
 
     def __getitem__(self, step: int) -> tuple[np.ndarray]:
+        return (self._batch(step),)
+
+    def _batch(self, step: int) -> np.ndarray:
         first = step * self._batch_size
-        return (self._order[first : first + self._batch_size],)
+        return self._order[first : first + self._batch_size]
 
 
 class RestOfEpoch(keras.utils.PyDataset):

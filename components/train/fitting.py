@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 
 from components.shared.contracts.tables import LABEL
 from components.train.build import Recipe, build_model
 from components.train.checkpoint import Checkpoint
 from components.train.checks import check_labels
-from components.train.data import EncodedData, RowBatches, grouped_by_query
+from components.train.data import EncodedData
 from components.train.epoch_notes import EpochNotes
 from components.train.resumable_fit import ResumableFit
 from components.train.retrieval_model import RetrievalModel
+from components.train.training_rows import TrainingRows
 from components.train.warm_start import begin_from
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Fitting:
 
     def fit(
         self,
-        interactions: dict[str, np.ndarray],
+        rows: TrainingRows,
         notes: EpochNotes,
         epochs: int,
         checkpoint: Checkpoint,
@@ -60,7 +60,7 @@ class Fitting:
         """Build a model and fit it, or continue the fit of a previous attempt.
 
         Args:
-            interactions: The rows to train on.
+            rows: The rows to train on.
             notes: Takes the history, and validates if it is a `RetrievalValidation`.
             epochs: The number of epochs.
             checkpoint: The place of the training's state.
@@ -71,22 +71,17 @@ class Fitting:
         Raises:
             SystemExit: With status 143, after SIGTERM.
         """
-        settings = self.recipe.settings
-        rows = len(interactions[LABEL])
-        if settings.rows_per_query > 1:
-            interactions = grouped_by_query(interactions, settings.rows_per_query)
-        groups = len(interactions[LABEL])
-        model = build_model(self.recipe, self.data, interactions)
+        model = build_model(self.recipe, self.data, rows)
         if self.start is not None:
             self._begin_from(self.start, model)
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        batches = rows.batches(self.recipe.seed)
         logger.info(
-            f"{self.recipe.name}: {weights:,} weights, {rows:,} rows"
-            + (f" in {groups:,} groups" if groups < rows else "")
-            + f", batches of {min(settings.batch_size, groups):,}, on {jax.default_backend()} "
+            f"{self.recipe.name}: {weights:,} weights, {len(rows):,} rows"
+            + (f" in {len(rows.groups):,} groups" if rows.groups is not None else "")
+            + f", {len(batches):,} steps per epoch, on {jax.default_backend()} "
             f"({jax.devices()[0].device_kind})"
         )
-        batches = RowBatches(groups, settings.batch_size, self.recipe.seed)
         fit = ResumableFit(model, batches, notes, epochs, checkpoint)
         fit.run()
         return fit
@@ -106,12 +101,12 @@ class Fitting:
             SystemExit: With status 143, after SIGTERM.
         """
         settings = self.recipe.settings
-        interactions = self.data.interactions(settings.positives_above, with_validation=True)
-        check_labels(self.data, settings, interactions[LABEL])
+        rows = TrainingRows.read(self.data, settings, with_validation=True)
+        check_labels(self.data, settings, rows.columns[LABEL])
         logger.info(
             f"{self.recipe.name}: refit on the training and validation splits, {epochs} epochs"
         )
-        return self.fit(interactions, EpochNotes(settings.learning_rate), epochs, checkpoint)
+        return self.fit(rows, EpochNotes(settings.learning_rate), epochs, checkpoint)
 
     def _begin_from(self, start: PublishedStart, model: RetrievalModel) -> None:
         begun = begin_from(model.query_model, model.candidate_model, self.data.folder, start.folder)

@@ -71,7 +71,7 @@ class ResumableFit(keras.callbacks.Callback):
         towers = (self.retrieval_model.query_model, self.retrieval_model.candidate_model)
         return [
             *(variable for tower in towers for variable in tower.variables),
-            self.retrieval_model.seeds.state,
+            *self.retrieval_model.state,
         ]
 
     @property

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.shared.contracts.tables import LABEL
 from components.shared.contracts.training import Epoch
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.train.build import Recipe
@@ -15,6 +14,7 @@ from components.train.config import NONE, TrainSettings
 from components.train.data import EncodedData
 from components.train.fitting import Fitting, PublishedStart
 from components.train.resumable_fit import ResumableFit
+from components.train.training_rows import TrainingRows
 from components.train.validation import RetrievalValidation
 
 logger = logging.getLogger(__name__)
@@ -109,10 +109,10 @@ class Trainer:
             SystemExit: With status 143, after SIGTERM.
         """
         began = time.perf_counter()
-        interactions = self._data.interactions(settings.positives_above)
+        rows = TrainingRows.read(self._data, settings)
         fitting = self._fitting(settings)
         validation = RetrievalValidation(self._data, settings, fitting.recipe.name)
-        fit = fitting.fit(interactions, validation, settings.epochs, self._state(settings))
+        fit = fitting.fit(rows, validation, settings.epochs, self._state(settings))
         if settings.refit or settings.tune != NONE:
             fit.save_final()  # other trainings follow, and may be killed
         towers = None
@@ -123,7 +123,7 @@ class Trainer:
         validation.release()
         return Trained(
             settings, towers, validation.history, validation.best, validation.best_epoch,
-            len(interactions[LABEL]), round(time.perf_counter() - began, 2),
+            len(rows), round(time.perf_counter() - began, 2),
         )  # fmt: skip
 
     def refit(self, settings: TrainSettings, epochs: int) -> Towers:

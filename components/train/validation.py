@@ -133,6 +133,7 @@ class RetrievalValidation(EpochNotes):
             self.model.stop_training = True
 
     def _metrics(self) -> dict[str, float]:
+        self.model.fill_new_items()
         query_tower, candidate_tower = self._towers
         queries = embed(query_tower, self._queries.features)
         candidates = embed(candidate_tower, self._candidates)

@@ -1,4 +1,4 @@
-"""The layer that embeds a history of items."""
+"""The layer that embeds a user's items."""
 
 from typing import Any
 
@@ -7,8 +7,10 @@ import keras
 
 @keras.saving.register_keras_serializable("deep_retrieval")
 class MeanEmbedding(keras.layers.Layer):
-    """Averages the embeddings of a padded list of indices.
+    """Sums the embeddings of a padded list of indices, and divides by a power of their number.
 
+    The power is 1 for the mean. With less, users with many items have longer vectors,
+    so that their scores differ more: they are known better.
     A row that holds only padding gets zeros. (`GlobalAveragePooling1D` of Keras
     3.15 divides by zero there and gives NaN.)
 
@@ -22,6 +24,8 @@ class MeanEmbedding(keras.layers.Layer):
         regularizer: Regularizer of the embeddings.
         embedding: A layer whose table to share; by default the layer creates its
             own.
+        power: The power of the number of indices to divide by: 1 for the mean, 0.5 for
+            the sum over the square root.
 
     Example:
     ```python
@@ -39,10 +43,12 @@ class MeanEmbedding(keras.layers.Layer):
         padding_index: int = 0,
         regularizer: Any = None,
         embedding: keras.layers.Embedding | None = None,
+        power: float = 1.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.padding_index = padding_index
+        self.power = power
         if embedding is None:
             embedding = keras.layers.Embedding(
                 cardinality, dimension, embeddings_regularizer=regularizer
@@ -52,7 +58,7 @@ class MeanEmbedding(keras.layers.Layer):
         self.built = True
 
     def call(self, indices: Any) -> Any:
-        """Return the mean embedding of each row.
+        """Embed each row.
 
         Args:
             indices: `(batch, width) int32`.
@@ -61,10 +67,10 @@ class MeanEmbedding(keras.layers.Layer):
             `(batch, dimension) float32`.
         """
         embeddings = self.embedding(indices)
-        counts = keras.ops.not_equal(indices, self.padding_index)
-        weights = keras.ops.cast(counts, embeddings.dtype)[..., None]
-        total = keras.ops.sum(embeddings * weights, axis=-2)
-        return total / keras.ops.maximum(keras.ops.sum(weights, axis=-2), 1.0)
+        kept = keras.ops.cast(keras.ops.not_equal(indices, self.padding_index), embeddings.dtype)
+        count = keras.ops.maximum(keras.ops.sum(kept, axis=-1, keepdims=True), 1.0)
+        total = keras.ops.sum(embeddings * kept[..., None], axis=-2)
+        return total / keras.ops.power(count, self.power)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that a loaded layer needs."""
@@ -73,4 +79,5 @@ class MeanEmbedding(keras.layers.Layer):
             "cardinality": self.embedding.input_dim,
             "dimension": self.embedding.output_dim,
             "padding_index": self.padding_index,
+            "power": self.power,
         }

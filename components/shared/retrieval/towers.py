@@ -4,10 +4,12 @@ from typing import Any
 
 import keras
 
+from components.shared.contracts.derived_columns import HISTORY, PROFILE
 from components.shared.contracts.feature_spec import EncodedFeature
 from components.shared.features.types import holds_ids
 from components.shared.retrieval.embedding_tables import embedding_table, l2_penalty
 from components.shared.retrieval.mean_embedding import MeanEmbedding
+from components.shared.retrieval.sequence_encoder import SequenceEncoder
 
 _PACKAGE = "deep_retrieval"
 
@@ -34,7 +36,15 @@ class _Tower(keras.Model):
             during training, so that unknown users and new items get a trained
             embedding (Volkovs et al., "DropoutNet", NeurIPS 2017). In a history,
             such items are dropped.
-        seed: Seed of both kinds of dropout.
+        profile_power: A profile is the sum of its items' embeddings, divided by this
+            power of their number.
+        history_blocks: Number of attention blocks that encode a history; 0 for the mean
+            of its items.
+        history_heads: Attention heads of each block.
+        item_bias: The candidate feature that is the item's id, for a learned scalar of
+            each item as the last number of the output, which is 1 in the query tower;
+            None for no bias.
+        seed: Seed of all kinds of dropout.
         shared: Embedding tables that both towers use, by candidate feature; see
             `shared_embeddings`. A loaded tower has its own copies.
     """
@@ -48,6 +58,10 @@ class _Tower(keras.Model):
         l2: float = 0.0,
         dropout: float = 0.0,
         id_dropout: float = 0.0,
+        profile_power: float = 0.5,
+        history_blocks: int = 0,
+        history_heads: int = 1,
+        item_bias: str | None = None,
         seed: int = 0,
         shared: dict[str, keras.layers.Embedding] | None = None,
         **kwargs: Any,
@@ -61,9 +75,12 @@ class _Tower(keras.Model):
         self.layer_sizes = list(layer_sizes)
         self.embedding_dimension = embedding_dimension
         self.normalize = normalize
+        self.profile_power = profile_power
+        self.history_blocks, self.history_heads = history_blocks, history_heads
+        self.item_bias = item_bias
 
         self.embeddings: dict[str, keras.layers.Layer] = {
-            feature.name: self._embedding(feature, l2, shared or {})
+            feature.name: self._embedding(feature, l2, shared or {}, seed)
             for feature in self.features
             if feature.cardinality is not None
         }
@@ -87,7 +104,11 @@ class _Tower(keras.Model):
         self.built = True  # the feature spec gives every shape
 
     def _embedding(
-        self, feature: EncodedFeature, l2: float, shared: dict[str, keras.layers.Embedding]
+        self,
+        feature: EncodedFeature,
+        l2: float,
+        shared: dict[str, keras.layers.Embedding],
+        seed: int,
     ) -> keras.layers.Layer:
         assert feature.cardinality is not None  # a feature that is an index
         table = shared.get(feature.shared_with or feature.name)
@@ -95,14 +116,32 @@ class _Tower(keras.Model):
             if table is None:
                 table = embedding_table(feature, self.embedding_dimension, l2)
             return table
-        return MeanEmbedding(
-            feature.cardinality,
-            self.embedding_dimension,
-            feature.padding_index,
-            regularizer=l2_penalty(l2),
-            embedding=table,
-            name=feature.name,
-        )
+        table_options: dict[str, Any] = {
+            "padding_index": feature.padding_index,
+            "regularizer": l2_penalty(l2),
+            "embedding": table,
+            "name": feature.name,
+        }
+        if feature.type == HISTORY and self.history_blocks:
+            return SequenceEncoder(
+                feature.cardinality,
+                self.embedding_dimension,
+                feature.width,
+                self.history_blocks,
+                self.history_heads,
+                self.dropout.rate,
+                seed=seed,
+                **table_options,
+            )
+        if feature.type == PROFILE:
+            table_options["power"] = self.profile_power
+        return MeanEmbedding(feature.cardinality, self.embedding_dimension, **table_options)
+
+    @property
+    def output_dimension(self) -> int:
+        """The width of the tower's output."""
+        dense = self.layer_sizes[-1] if self.layer_sizes else self.embedding_dimension
+        return dense + (self.item_bias is not None)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Embed a batch.
@@ -112,27 +151,58 @@ class _Tower(keras.Model):
             training: Whether features and ids are dropped at random.
 
         Returns:
-            `(batch, layer_sizes[-1]) float32`, or `(batch, embedding_dimension)`.
+            `(batch, dim) float32`: `layer_sizes[-1]`, or `embedding_dimension` without
+            dense layers, and one more with an item bias.
         """
-        parts, numbers = [], []
+        inputs = self._with_dropped_ids(inputs) if training and self.id_dropout else inputs
+        parts = {
+            feature.name: self._part(feature, inputs[feature.name], training)
+            for feature in self.features
+        }
+        outputs = self._joined(parts, training)
+        if self.item_bias is None:
+            return outputs
+        return keras.ops.concatenate([outputs, self._bias(inputs, outputs)], axis=-1)
+
+    def _with_dropped_ids(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = dict(inputs)
         for feature in self.features:
-            values = inputs[feature.name]
-            if training and self.id_dropout and holds_ids(feature):
+            if feature.name in inputs and holds_ids(feature):
+                values = inputs[feature.name]
                 dropped = keras.random.uniform(keras.ops.shape(values), seed=self.id_seeds)
-                values = keras.ops.where(dropped < self.id_dropout, feature.oov_index, values)
-            if feature.cardinality is not None:
-                parts.append(self.embeddings[feature.name](values))
-            elif self.layer_sizes:
-                parts.append(keras.ops.reshape(values, (-1, feature.width)))
-            else:
-                numbers.append(keras.ops.reshape(values, (-1, feature.width)))
-        if self.projection is not None:
-            parts.append(self.projection(keras.ops.concatenate(numbers, axis=-1)))
-        outputs = keras.ops.concatenate(parts, axis=-1) if self.layer_sizes else sum(parts)
+                inputs[feature.name] = keras.ops.where(
+                    dropped < self.id_dropout, feature.oov_index, values
+                )
+        return inputs
+
+    def _part(self, feature: EncodedFeature, values: Any, training: bool) -> Any:
+        """Return a feature's part of the tower's first layer, `(batch, any)`."""
+        if feature.cardinality is None:
+            return keras.ops.reshape(values, (-1, feature.width))
+        layer = self.embeddings[feature.name]
+        if isinstance(layer, SequenceEncoder):
+            return layer(values, training=training)
+        return layer(values)
+
+    def _joined(self, parts: dict[str, Any], training: bool) -> Any:
+        """Pass the features' parts, by name, through the dense layers."""
+        numbers = [f.name for f in self.features if f.cardinality is None]
+        if self.layer_sizes:
+            outputs = keras.ops.concatenate([parts[f.name] for f in self.features], axis=-1)
+        else:
+            added = [parts[f.name] for f in self.features if f.cardinality is not None]
+            if self.projection is not None:
+                joined = keras.ops.concatenate([parts[name] for name in numbers], axis=-1)
+                added.append(self.projection(joined))
+            outputs = sum(added)
         outputs = self.dropout(outputs, training=training)
         for dense in self.dense_layers:
             outputs = dense(outputs)
         return _unit_length(outputs) if self.normalize else outputs
+
+    def _bias(self, inputs: dict[str, Any], outputs: Any) -> Any:
+        """Return the last number of the output, `(batch, 1)`."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that a trained tower needs, without those for training only."""
@@ -141,6 +211,10 @@ class _Tower(keras.Model):
             "layer_sizes": self.layer_sizes,
             "embedding_dimension": self.embedding_dimension,
             "normalize": self.normalize,
+            "profile_power": self.profile_power,
+            "history_blocks": self.history_blocks,
+            "history_heads": self.history_heads,
+            "item_bias": self.item_bias,
             "name": self.name,
         }
 
@@ -149,10 +223,61 @@ class _Tower(keras.Model):
 class QueryModel(_Tower):
     """Turns encoded query features into query embeddings."""
 
+    def sequences(self, inputs: dict[str, Any], items: Any, training: bool = False) -> Any:
+        """Embed each position of users' sequences.
+
+        Args:
+            inputs: Encoded features by name without the history: `(batch, width)` for a
+                profile, which a user's positions share; `(batch * positions,)` or
+                `(batch * positions, width)` for the others.
+            items: `(batch, positions) int32`, the items by their index in a history, the
+                earliest first, padded at the end.
+            training: Whether features and ids are dropped at random.
+
+        Returns:
+            `(batch * positions, dim) float32`: at each position, the query before its
+            item.
+        """
+        inputs = self._with_dropped_ids(inputs) if training and self.id_dropout else inputs
+        positions = items.shape[1]
+        parts = {}
+        for feature in self.features:
+            if feature.type == HISTORY:
+                after = self.embeddings[feature.name].after_each(items, training=training)
+                before = keras.ops.pad(after[:, :-1], ((0, 0), (1, 0), (0, 0)))
+                parts[feature.name] = keras.ops.reshape(before, (-1, self.embedding_dimension))
+                continue
+            part = self._part(feature, inputs[feature.name], training)
+            if feature.type == PROFILE:
+                part = keras.ops.repeat(part, positions, axis=0)
+            parts[feature.name] = part
+        outputs = self._joined(parts, training)
+        if self.item_bias is None:
+            return outputs
+        return keras.ops.concatenate([outputs, self._bias(inputs, outputs)], axis=-1)
+
+    def _bias(self, inputs: dict[str, Any], outputs: Any) -> Any:
+        return keras.ops.ones_like(outputs[:, :1])
+
 
 @keras.saving.register_keras_serializable(_PACKAGE)
 class CandidateModel(_Tower):
     """Turns encoded candidate features into candidate embeddings."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.bias: keras.layers.Embedding | None = None
+        if self.item_bias is not None:
+            by_name = {feature.name: feature for feature in self.features}
+            self.bias = keras.layers.Embedding(
+                by_name[self.item_bias].cardinality, 1, embeddings_initializer="zeros", name="bias"
+            )
+            self.bias.build()
+
+    def _bias(self, inputs: dict[str, Any], outputs: Any) -> Any:
+        assert self.bias is not None
+        assert self.item_bias is not None
+        return self.bias(inputs[self.item_bias])
 
 
 def _unit_length(vectors: Any) -> Any:

@@ -68,15 +68,15 @@ def test_a_profile_is_in_the_spec_but_no_column(
         assert encoded.num_rows == read_table(tables / "interactions" / part).num_rows
 
 
-def test_a_profile_may_be_the_only_query_feature_and_share_the_items_embeddings(
+def test_a_profile_may_be_the_only_query_feature_and_be_shorter(
     tables: Path, tmp_path: Path, in_tensorflow: RunStep
 ) -> None:
-    wanted = {**PROFILE, "max_values": 7, "shares_embeddings": True}
+    wanted = {**PROFILE, "max_values": 7}
 
     spec = adapted(in_tensorflow, tables, tmp_path / "it", wanted)
 
     assert spec.profile is not None
-    assert (spec.profile.width, spec.profile.shared_with) == (7, "item_id")
+    assert spec.profile.width == 7
     assert spec.query_inputs[0].width == 7
     columns = read_table(tmp_path / "it" / "interactions" / "train").column_names
     assert columns == ["query_id", CANDIDATE_INDEX, "timestamp", "label"]

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, read_table
+from components.train.config import TrainSettings
 from components.train.data import EncodedData, RowBatches
+from components.train.training_rows import TrainingRows
 
 
 def _epoch(batches: RowBatches, epoch: int = 0) -> np.ndarray:
@@ -67,7 +69,7 @@ def test_the_model_takes_features_item_and_label_of_the_training_rows(
     data = EncodedData.read(str(sample_encoded))
     train = read_table(sample_encoded / "interactions" / "train")
 
-    columns = data.interactions()
+    columns = TrainingRows.read(data, TrainSettings(loss="mse")).columns
 
     assert set(columns) == {f.name for f in data.spec.query} | {CANDIDATE_INDEX, LABEL}
     for name, values in columns.items():

@@ -20,7 +20,7 @@ from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.files import read_json
 from components.train.config import TrainSettings
-from components.train.data import grouped_by_query
+from components.train.groups import GroupBatches, RowGroups
 from components.train.job import train
 from components.train.losses import SoftmaxLoss
 from components.train.resumable_fit import ResumableFit
@@ -48,117 +48,93 @@ def _interactions(seed: int = 0, rows: int = 300) -> Columns:
     }
 
 
-def _query(columns: Columns, row: int) -> bytes:
-    return b"".join(
-        values[row].tobytes()
-        for name, values in columns.items()
-        if name not in (CANDIDATE_INDEX, LABEL)
-    )
+def _key(columns: Columns) -> np.ndarray:
+    return columns["user"]
 
 
-def _single_rows(columns: Columns) -> list[tuple[bytes, int, float]]:
-    """Query, item and label of each row."""
-    return [
-        (_query(columns, row), int(item), float(label))
-        for row, (item, label) in enumerate(
-            zip(columns[CANDIDATE_INDEX], columns[LABEL], strict=True)
-        )
-    ]
-
-
-def _group_rows(groups: Columns) -> list[tuple[bytes, int, float]]:
-    """Query, item and label of each row of each group."""
-    return [
-        (_query(groups, group), int(item), float(label))
-        for group, (items, labels) in enumerate(
-            zip(groups[CANDIDATE_INDEX], groups[LABEL], strict=True)
-        )
-        for item, label in zip(items, labels, strict=True)
-        if item >= 0
-    ]
+def _groups(key: np.ndarray, size: int, time: np.ndarray | None = None) -> list[list[int]]:
+    """The row numbers of each group."""
+    groups = RowGroups.of(key, size, time)
+    table = groups.padded(np.arange(len(groups)), min(size, len(key)))
+    return [row[row >= 0].tolist() for row in table]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_every_row_is_in_one_group_of_its_query(size: int) -> None:
-    interactions = _interactions()
+def test_every_row_is_in_one_group_of_its_key(size: int) -> None:
+    key = _key(_interactions())
 
-    groups = grouped_by_query(interactions, size)
+    groups = _groups(key, size)
 
-    assert sorted(_group_rows(groups)) == sorted(_single_rows(interactions))
+    assert sorted(row for group in groups for row in group) == list(range(len(key)))
+    assert all(len({int(key[row]) for row in group}) == 1 for group in groups)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_groups_are_as_few_as_their_size_allows(size: int) -> None:
-    interactions = _interactions()
+    key = _key(_interactions())
 
-    groups = grouped_by_query(interactions, size)
+    groups = RowGroups.of(key, size)
 
-    rows_of: dict[bytes, int] = {}
-    for query, _, _ in _single_rows(interactions):
-        rows_of[query] = rows_of.get(query, 0) + 1
-    assert groups[CANDIDATE_INDEX].shape == groups[LABEL].shape
-    assert groups[LABEL].shape == (sum(-(-rows // size) for rows in rows_of.values()), size)
-    assert {len(values) for values in groups.values()} == {len(groups[LABEL])}
+    assert len(groups) == sum(-(-rows // size) for rows in Counter(key.tolist()).values())
+    assert groups.lengths.max() <= size
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_padding_is_at_the_end_of_a_group_and_has_label_zero(size: int) -> None:
-    groups = grouped_by_query(_interactions(), size)
+def test_rows_of_a_key_keep_their_order_or_are_in_order_of_time() -> None:
+    key = np.array([1, 0, 1, 1, 0, 1])
+    time = np.array([50, 7, 40, 50, 6, 10])
 
-    there = groups[CANDIDATE_INDEX] >= 0
-    assert there[:, 0].all()
-    assert (np.sort(~there, axis=1) == ~there).all()
-    assert (groups[CANDIDATE_INDEX][~there] == -1).all()
-    assert (groups[LABEL][~there] == 0).all()
+    assert _groups(key, 3) == [[1, 4], [0, 2, 3], [5]]
+    assert _groups(key, 3, time) == [[4, 1], [5, 2, 0], [3]]
 
 
-def test_rows_of_a_query_keep_their_order() -> None:
-    interactions = _interactions()
+def test_keys_of_several_columns_are_compared_as_a_whole() -> None:
+    key = np.array([[1, 2], [1, 3], [1, 2], [2, 2]])
 
-    groups = grouped_by_query(interactions, 3)
-
-    for query in {query for query, _, _ in _single_rows(interactions)}:
-        assert [row for row in _group_rows(groups) if row[0] == query] == [
-            row for row in _single_rows(interactions) if row[0] == query
-        ]
+    assert _groups(key, 9) == [[0, 2], [1], [3]]
 
 
-def test_types_and_widths_stay_and_the_same_rows_give_the_same_groups() -> None:
-    interactions = _interactions()
-    before = {name: values.copy() for name, values in interactions.items()}
+def test_buckets_hold_each_group_once_and_are_as_wide_as_needed() -> None:
+    rng = np.random.default_rng(3)
+    key = np.repeat(np.arange(60), rng.integers(1, 90, 60))
+    groups = RowGroups.of(key, 1000)
+    needed = np.where(np.arange(60) < 5, 200, 0)
 
-    groups, again = (grouped_by_query(interactions, 4) for _ in range(2))
+    buckets = groups.by_length(400, needed)
 
-    assert list(groups) == list(interactions)
-    for name, values in interactions.items():
-        assert groups[name].dtype == values.dtype
-        assert groups[name].tobytes() == again[name].tobytes()
-        assert values.tobytes() == before[name].tobytes()
-        if name not in (CANDIDATE_INDEX, LABEL):
-            assert groups[name].shape[1:] == values.shape[1:]
-
-
-@pytest.mark.parametrize("size", [1, 3])
-def test_grouping_one_row_and_identical_rows(size: int) -> None:
-    one = {name: values[:1] for name, values in _interactions().items()}
-    alike = {name: np.repeat(values[:1], 7, axis=0) for name, values in _interactions().items()}
-
-    assert len(grouped_by_query(one, size)[LABEL]) == 1
-    groups = grouped_by_query(alike, size)
-    assert len(groups[LABEL]) == -(-7 // size)
-    assert _group_rows(groups) == _single_rows(alike)
+    rows = np.concatenate([bucket.rows.reshape(-1) for bucket in buckets])
+    assert sorted(rows[rows >= 0].tolist()) == list(range(len(key)))
+    assert 1 < len(buckets) < 6
+    for bucket in buckets:
+        users = key[bucket.rows[:, 0]]
+        width = np.maximum(groups.lengths, needed)[users].max()
+        assert width <= bucket.rows.shape[1] < 2 * max(width, 8)
+        batches = len(bucket.rows) // bucket.batch
+        assert (bucket.rows >= 0).sum() / batches < 1.5 * 400
 
 
-def test_queries_with_different_numbers_are_separate() -> None:
-    rows: Columns = {
-        "age": np.array([1, np.nextafter(np.float32(1), 2), 1], np.float32),
-        CANDIDATE_INDEX: np.array([4, 5, 6], np.int32),
-        LABEL: np.ones(3, np.float32),
-    }
+def test_fewer_rows_than_a_batch_are_one_bucket_and_one_batch() -> None:
+    buckets = RowGroups.of(np.array([0, 0, 1] + [2] * 40), 1000).by_length(1000)
 
-    groups = grouped_by_query(rows, 5)
+    assert [(bucket.rows.shape, bucket.batch) for bucket in buckets] == [((3, 64), 3)]
 
-    assert [row[row >= 0].tolist() for row in groups[CANDIDATE_INDEX]] == [[4, 6], [5]]
+
+def _epoch(batches: GroupBatches, epoch: int) -> list[list[int]]:
+    batches.begin_epoch(epoch)
+    return [batches[step][0].reshape(-1).tolist() for step in range(len(batches))]
+
+
+def test_each_epoch_of_groups_has_another_order_that_follows_from_the_seed() -> None:
+    groups = RowGroups.of(np.repeat(np.arange(40), np.arange(1, 41)), 1000)
+
+    def batches(seed: int = 5) -> GroupBatches:
+        return GroupBatches(groups.by_length(100), seed)
+
+    again = batches()
+    assert _epoch(batches(), 2) == (_epoch(again, 0), _epoch(again, 2))[1]
+    assert _epoch(batches(), 2) != _epoch(batches(), 3)
+    assert _epoch(batches(), 2) != _epoch(batches(6), 2)
+    seen = [row for step in _epoch(batches(), 0) for row in step if row >= 0]
+    assert len(set(seen)) == len(seen) > 0.8 * 820
 
 
 # --- the loss -------------------------------------------------------------------------------------
@@ -257,8 +233,16 @@ def _model(interactions: Columns, **config: Any) -> RetrievalModel:
     return RetrievalModel(*towers, interactions, CATALOGUE, settings, SEED)
 
 
-def _loss(model: RetrievalModel) -> float:
+def _loss(model: RetrievalModel, size: int = 1) -> float:
     rows = np.arange(model.interactions.columns[LABEL].shape[0], dtype=np.int32)
+    if size > 1:
+        columns = [
+            np.asarray(model.interactions.columns[f.name]).reshape(len(rows), -1).view(np.int32)
+            for f in QUERY
+        ]
+        groups = RowGroups.of(np.concatenate(columns, axis=1), size)
+        rows = groups.padded(np.arange(len(groups)), size)
+        assert (rows < 0).any()
     return float(model.compute_loss(y_pred=model(rows)))
 
 
@@ -279,23 +263,8 @@ def test_a_model_of_groups_has_the_loss_of_one_of_single_rows(config: dict[str, 
     expected = _loss(_model(interactions, **config))
 
     for size in (2, 5, 64):
-        groups = grouped_by_query(interactions, size)
-        assert (groups[CANDIDATE_INDEX] < 0).any()
-        assert _loss(_model(groups, rows_per_query=size, **config)) == pytest.approx(
-            expected, rel=1e-5
-        )
-
-
-def test_padding_does_not_count_in_sampling_probabilities() -> None:
-    interactions = _interactions(rows=60)
-    shares = [
-        np.asarray(_model(rows).sampling.columns["probability"])
-        for rows in (interactions, grouped_by_query(interactions, 7))
-    ]
-
-    expected = np.bincount(interactions[CANDIDATE_INDEX], minlength=20) / 60
-    for share in shares:
-        np.testing.assert_allclose(share, expected, rtol=1e-6)
+        grouped = _model(interactions, rows_per_query=size, **config)
+        assert _loss(grouped, size) == pytest.approx(expected, rel=1e-5)
 
 
 # --- settings -------------------------------------------------------------------------------------

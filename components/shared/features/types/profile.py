@@ -28,19 +28,15 @@ class Profile(FeatureType):
         max_values: Maximum number of items that are kept of a user, the latest ones; by
             default the number of items in the longest profile of the training split, at
             most 1000.
-        shares_embeddings: Whether it uses the candidate tower's embeddings of the
-            items instead of embeddings of its own.
         missing: `empty`: the profile of a user without interactions is empty.
     """
 
     COLUMN_TYPES: ClassVar = {"profile": ("list<string>",)}
     HAS_COLUMN: ClassVar = False
-    HOLDS_IDS: ClassVar = True
     QUERY_ONLY: ClassVar = "it holds a user's items; for an item, use multi_categorical"
 
     type: Literal["profile"]
     max_values: int | None = Field(None, ge=1)
-    shares_embeddings: bool = False
     missing: Literal["empty"] = "empty"
 
     def _adapt(self, data: FeatureData) -> AdaptedFeature:
@@ -53,6 +49,5 @@ class Profile(FeatureType):
             cardinality=known.num_rows + OOV,
             padding_index=0,
             oov_index=0,
-            shared_with=data.items.name if self.shares_embeddings else None,
         )
         return self._preprocessed(data, layer, encoded, known)

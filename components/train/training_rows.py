@@ -1,0 +1,117 @@
+"""The rows that a model is trained on, and their batches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from components.shared.contracts.derived_columns import HISTORY
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, TIMESTAMP
+from components.shared.retrieval.profiles import profile_items, user_profiles
+from components.shared.runtime.arrow import one_array, to_numpy
+from components.train.config import TrainSettings
+from components.train.data import EncodedData, RowBatches
+from components.train.groups import GroupBatches, RowGroups
+from components.train.retrieval_model import RECENCY, SHARE, USER
+
+_DAY = 24 * 3600
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows that a model is trained on.
+
+    Args:
+        columns: What `RetrievalModel` takes: query features, `candidate_index` and
+            `label` by name, `(rows,)` or `(rows, width)`, and the columns that the
+            settings need.
+        profiles: The users' profiles, `(users, width) int32`; None without this feature.
+        groups: The rows in groups; None if rows are drawn one by one.
+        settings: The `TrainSettings`.
+        width: The width of all groups; None if groups have the width that they need.
+    """
+
+    columns: dict[str, np.ndarray]
+    profiles: np.ndarray | None
+    groups: RowGroups | None
+    settings: TrainSettings
+    width: int | None
+
+    @classmethod
+    def read(
+        cls, data: EncodedData, settings: TrainSettings, *, with_validation: bool = False
+    ) -> "TrainingRows":
+        """Collect the rows.
+
+        A profile holds the items of all rows, whatever their label.
+
+        Args:
+            data: The encoded tables.
+            settings: Which rows count, and how they are grouped.
+            with_validation: Whether the rows of the validation split are among them.
+        """
+        tables = [data.train, data.validation] if with_validation else [data.train]
+        features = [feature.name for feature in data.spec.query_columns]
+        names = [*features, CANDIDATE_INDEX, LABEL]
+        table = pa.concat_tables([t.select([*names, QUERY_ID, TIMESTAMP]) for t in tables])
+        if settings.positives_above is not None:
+            table = table.filter(to_numpy(table[LABEL]) > settings.positives_above)
+        columns = {name: to_numpy(table[name]) for name in names}
+        ids = one_array(table[QUERY_ID]).dictionary_encode()
+        user, time = ids.indices.to_numpy().astype(np.int32), to_numpy(table[TIMESTAMP])
+        profiles = None
+        if data.spec.profile is not None:
+            index = profile_items(data.spec, data.candidates)
+            profiles = user_profiles(ids.dictionary, tables, index, data.spec.profile.width)
+            columns[USER] = user
+        if settings.recency_half_life:
+            age = (time.max(initial=0) - time) / (settings.recency_half_life * _DAY)
+            columns[RECENCY] = np.exp2(-age).astype(np.float32)
+        groups, width = None, None
+        history = next((f for f in data.spec.query if f.type == HISTORY), None)
+        if settings.history_encoder == "transformer" and history is not None:
+            groups = RowGroups.of(user, history.width, time)
+            del columns[history.name]
+            columns[SHARE] = np.ones(len(user), np.float32)
+        elif profiles is not None or settings.loss == "quadratic":
+            key = _query_key(columns, user, features)
+            groups = RowGroups.of(key, len(key))
+            columns[SHARE] = _shares(key)
+        elif settings.rows_per_query > 1:
+            width = settings.rows_per_query
+            groups = RowGroups.of(_query_key(columns, user, features), width)
+        return cls(columns, profiles, groups, settings, width)
+
+    def __len__(self) -> int:
+        return len(self.columns[LABEL])
+
+    def batches(self, seed: int) -> RowBatches:
+        """Return the batches of an epoch.
+
+        Args:
+            seed: The seed of their order.
+        """
+        size = self.settings.batch_size
+        if self.groups is None:
+            return RowBatches(len(self), size, seed)
+        if self.width is not None:
+            return GroupBatches(self.groups.of_one_width(self.width, size), seed)
+        lengths = None
+        if self.profiles is not None:
+            lengths = (self.profiles > 0).sum(1)[self.columns[USER][self.groups.first]]
+        return GroupBatches(self.groups.by_length(size, lengths), seed)
+
+
+def _query_key(columns: dict[str, np.ndarray], user: np.ndarray, names: list[str]) -> np.ndarray:
+    """Return integers that are equal for rows of the same user and features, `(rows,)`."""
+    keys = [user[:, None]]
+    for name in names:
+        values = columns[name]
+        keys.append(values.reshape(len(values), -1).view(np.int32))
+    _, key = np.unique(np.concatenate(keys, axis=1), axis=0, return_inverse=True)
+    return key.reshape(-1)
+
+
+def _shares(key: np.ndarray) -> np.ndarray:
+    """Return one divided by the number of rows of each row's key, `(rows,) float32`."""
+    return (1 / np.bincount(key)[key]).astype(np.float32)

@@ -1,0 +1,195 @@
+"""Models whose users are what they did: a profile, and a history as a sequence."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from conftest import PLAIN
+
+from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL
+from components.shared.contracts.training import Training
+from components.shared.retrieval.towers import CandidateModel, QueryModel
+from components.train.build import begin_bias
+from components.train.config import TrainSettings
+from components.train.data import EncodedData
+from components.train.job import train
+from components.train.retrieval_model import RECENCY, SHARE, USER, RetrievalModel
+from components.train.training_rows import TrainingRows
+
+ITEMS, WIDTH = 12, 4
+ITEM = EncodedFeature(
+    name="item", type="id", dtype="int32", cardinality=ITEMS + 1, oov_index=0, raw_columns=["item"]
+)
+PROFILE = EncodedFeature(
+    name="profile", type="profile", dtype="int32", width=WIDTH, cardinality=ITEMS + 1,
+    padding_index=0, oov_index=0, raw_columns=["profile"],
+)  # fmt: skip
+CATALOGUE = {"item": np.arange(1, ITEMS + 1, dtype=np.int32)}
+# Candidates by user: the items of their profile are one higher.
+PROFILES = np.array([[3, 2, 1, 0], [9, 0, 0, 0]], np.int32)
+ROWS: dict[str, np.ndarray] = {
+    CANDIDATE_INDEX: np.array([0, 1, 2, 8], np.int32),
+    LABEL: np.ones(4, np.float32),
+    USER: np.array([0, 0, 0, 1], np.int32),
+}
+GROUPS = np.array([[0, 1, 2, -1], [3, -1, -1, -1]], np.int32)
+
+
+def _model(**config: Any) -> RetrievalModel:
+    settings = TrainSettings.model_validate({"negatives": "catalogue", **config})
+    return RetrievalModel(
+        QueryModel([PROFILE], [], 8), CandidateModel([ITEM], [], 8), ROWS, CATALOGUE, settings,
+        profiles=PROFILES, item_id="item",
+    )  # fmt: skip
+
+
+INDEX = np.array([[0, 1, 2, -1], [8, -1, -1, -1]], np.int32)
+
+
+def test_the_items_that_a_step_drops_from_a_profile_are_its_targets_and_no_others() -> None:
+    model = _model(profile_dropout=0.5)
+
+    dropped = []
+    for _ in range(20):
+        profile, is_target = (np.asarray(a) for a in model._profile(GROUPS, INDEX, True))
+        for group, items in enumerate(({1, 2, 3}, {9})):
+            predicted = set((INDEX[group][is_target[group]] + 1).tolist())
+            assert set(profile[group].tolist()) - {0} == items - predicted
+        assert is_target[1].tolist() == [True, False, False, False]
+        dropped.append(int(is_target[0].sum()))
+
+    assert {1, 2} <= set(dropped)
+
+
+def test_without_dropout_all_items_are_targets_but_a_single_row_is_left_out_of_its_profile() -> (
+    None
+):
+    index = np.array([[0, 1, 2, -1], [8, -1, -1, -1]], np.int32)
+
+    profile, is_target = _model()._profile(GROUPS, index, True)
+
+    assert np.asarray(profile).tolist() == [[3, 2, 1, 0], [0, 0, 0, 0]]
+    assert np.asarray(is_target).tolist() == (GROUPS >= 0).tolist()
+
+
+def test_rows_that_are_not_predicted_have_no_weight_in_the_loss() -> None:
+    outputs = _model(profile_dropout=0.5)(GROUPS, training=True)
+
+    weight = np.asarray(outputs["weight"])
+    assert set(weight.reshape(-1).tolist()) == {0.0, 1.0}
+    assert weight[1].tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("loss", ["softmax", "quadratic"])
+def test_biases_begin_at_the_popularity_that_a_model_without_features_would_learn(
+    loss: str,
+) -> None:
+    counts = np.array([0, 1, 5, 20])
+    columns = {
+        CANDIDATE_INDEX: np.repeat(np.arange(4), counts),
+        SHARE: np.full(26, 40 / 26, np.float32),  # forty queries
+    }
+    bias = keras.layers.Embedding(5, 1)
+    bias.build()
+    settings = TrainSettings(loss=loss, unobserved_weight=0.5, temperature=2)
+
+    begin_bias(bias, np.array([1, 2, 3, 4]), columns, settings)
+
+    values = np.asarray(bias.embeddings)[1:, 0]
+    if loss == "softmax":
+        expected = np.log1p(counts) / 0.5
+        np.testing.assert_allclose(np.diff(values), np.diff(expected), rtol=1e-5)
+    else:
+        np.testing.assert_allclose(values, counts / (counts + 0.5 * (40 - counts)), rtol=1e-5)
+
+
+def test_with_a_bias_an_empty_profile_is_served_by_popularity() -> None:
+    query = QueryModel([PROFILE], [], 8, item_bias="item")
+    candidates = CandidateModel([ITEM], [], 8, item_bias="item")
+    assert candidates.bias is not None
+    candidates.bias.embeddings.assign(np.arange(ITEMS + 1, dtype=np.float32)[:, None])
+
+    empty = np.asarray(query({"profile": np.zeros((1, WIDTH), np.int32)}))
+
+    scores = np.asarray(candidates(CATALOGUE)) @ empty[0]
+    np.testing.assert_allclose(scores, CATALOGUE["item"], rtol=1e-6)
+
+
+# --- trainings ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoded(ids_only_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample with a profile instead of the user's id."""
+    folder = tmp_path_factory.mktemp("profile") / "encoded"
+    shutil.copytree(ids_only_encoded, folder)
+    spec = FeatureSpec.read(folder)
+    cardinality = spec.candidate[0].cardinality
+    profile = PROFILE.model_copy(update={"cardinality": cardinality, "width": 40})
+    spec.model_copy(update={"query": [profile], "query_id_feature": None}).write(folder)
+    return folder
+
+
+TRAIN: dict[str, Any] = {
+    **PLAIN,
+    "negatives": "catalogue",
+    "embedding_dimension": 16,
+    "item_bias": True,
+    "learning_rate": 0.01,
+    "epochs": 6,
+    "monitor": "hit_rate_at_10_filtered",
+}
+
+
+def _trained(encoded: Path, model: Path, **config: Any) -> Training:
+    settings = {**TRAIN, **config}
+    train(encoded=str(encoded), config=settings, layer_sizes=[], seed=5, model=str(model))
+    return Training.read(model)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"loss": "softmax", "profile_dropout": 0.5, "profile_embeddings": "shared"},
+        {"loss": "softmax", "negatives": "in_batch", "profile_dropout": 0.5},
+        {"loss": "quadratic", "profile_embeddings": "own", "recency_half_life": 200.0},
+    ],
+    ids=lambda config: "+".join(map(str, config.values())),
+)
+def test_profile_models_train_and_beat_what_they_began_with(
+    encoded: Path, tmp_path: Path, config: dict[str, Any]
+) -> None:
+    training = _trained(encoded, tmp_path / "model", **config)
+    begun = _trained(encoded, tmp_path / "begun", **{**config, "epochs": 1, "learning_rate": 1e-9})
+
+    assert training.validation > begun.validation
+    tower = keras.models.load_model(tmp_path / "model" / "query_tower.keras")
+    assert tower.count_params() > 0
+    assert tower.item_bias == "movie_id"
+
+
+def test_the_same_seed_gives_the_same_profile_model(encoded: Path, tmp_path: Path) -> None:
+    config = {"profile_dropout": 0.5, "epochs": 2}
+    for name in ("one", "two"):
+        _trained(encoded, tmp_path / name, **config)
+
+    one, two = (
+        keras.models.load_model(tmp_path / name / "query_tower.keras").get_weights()
+        for name in ("one", "two")
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_older_rows_count_less_with_a_half_life(encoded: Path) -> None:
+    data = EncodedData.read(str(encoded))
+
+    rows = TrainingRows.read(data, TrainSettings(recency_half_life=30))
+
+    time = data.train["timestamp"].to_numpy()
+    expected = 0.5 ** ((time.max() - time) / (30 * 86_400))
+    np.testing.assert_allclose(rows.columns[RECENCY], expected, rtol=1e-4)
+    assert rows.columns[RECENCY].max() == 1 > rows.columns[RECENCY].min()
