@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
 from components.shared.retrieval.mean_embedding import MeanEmbedding
+from components.shared.retrieval.sequence_encoder import SequenceEncoder
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 
 _Tower = QueryModel | CandidateModel
@@ -126,13 +127,20 @@ def _take_embeddings(
     kept: set[str],
     result: WarmStart,
 ) -> None:
-    shared = {feature.name for feature in features if feature.shared_with}
+    shared = {feature.name for feature in tower.features if feature.shared_with}
     for name, layer in tower.embeddings.items():
+        if isinstance(layer, SequenceEncoder):
+            old = old_tower.embeddings.get(name)
+            is_taken = isinstance(old, SequenceEncoder) and _take_encoder(layer, old)
+            result.note(f"{side} {name} encoder", is_taken)
         if name in shared:  # its table belongs to the candidate tower
             continue
         rows = _take_rows(layer, old_tower.embeddings.get(name)) if name in kept else None
         result.note(f"{side} {name}", rows is not None)
         result.new_rows += rows or 0
+    if isinstance(tower, CandidateModel) and tower.bias is not None:
+        is_taken = tower.item_bias in kept and _take_rows(tower.bias, old_tower.bias) is not None
+        result.note(f"{side} bias", is_taken)
 
 
 def _take_dense(side: str, tower: _Tower, old_tower: _Tower, fits: bool, result: WarmStart) -> None:
@@ -151,7 +159,8 @@ def _take_dense(side: str, tower: _Tower, old_tower: _Tower, fits: bool, result:
 
 
 def _table(layer: Any) -> Any:
-    return (layer.embedding if isinstance(layer, MeanEmbedding) else layer).embeddings
+    has_own = isinstance(layer, MeanEmbedding | SequenceEncoder)
+    return (layer.embedding if has_own else layer).embeddings
 
 
 def _take_rows(layer: Any, old_layer: Any) -> int | None:
@@ -165,6 +174,20 @@ def _take_rows(layer: Any, old_layer: Any) -> int | None:
     values[: len(old)] = old
     table.assign(values)
     return len(values) - len(old)
+
+
+def _take_encoder(encoder: SequenceEncoder, old: SequenceEncoder) -> bool:
+    """Copy all weights but the items' embeddings, if all fit; return whether they do."""
+    layers, old_layers = ([e.positions, *e.blocks, e.normalization] for e in (encoder, old))
+    shapes, old_shapes = (
+        [weight.shape for layer in each for weight in layer.weights]
+        for each in (layers, old_layers)
+    )
+    if shapes != old_shapes:
+        return False
+    for layer, old_layer in zip(layers, old_layers, strict=True):
+        layer.set_weights(old_layer.get_weights())
+    return True
 
 
 def _take_all(layer: Any, old_layer: Any) -> bool:

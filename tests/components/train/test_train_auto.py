@@ -12,7 +12,9 @@ from components.train.auto import LogShape, chosen, settings_for
 from components.train.config import AUTO, TrainConfig
 from components.train.job import train
 
+# 85 rows a user, and 8.
 MEDIUM: dict[str, Any] = {"rows": 80_000, "users": 940, "candidates": 1_600}
+SPARSE: dict[str, Any] = {"users": 10_000}
 
 
 def settings(config: dict[str, Any] | None = None, **shape: Any) -> dict[str, Any]:
@@ -23,12 +25,28 @@ def settings(config: dict[str, Any] | None = None, **shape: Any) -> dict[str, An
 
 
 def test_nothing_stays_auto_and_each_choice_has_a_reason() -> None:
-    shape = LogShape(**MEDIUM)
-    choices = chosen(TrainConfig(), shape)
+    sparse = {**SPARSE, "has_profile": True}
+    choices = chosen(TrainConfig(), LogShape(**{**MEDIUM, **sparse}))
 
-    assert {name: choice.value for name, choice in choices.items()} == settings()
+    assert {name: choice.value for name, choice in choices.items()} == settings(**sparse)
     assert AUTO not in settings().values()
     assert all(choice.reason for choice in choices.values())
+
+
+def test_the_loss_follows_the_rows_of_a_user_and_others_follow_the_loss() -> None:
+    some, many = (settings(users=users, has_profile=True) for users in (4_001, 4_000))
+
+    assert (some["loss"], many["loss"]) == ("softmax", "quadratic")
+    assert (some["embedding_dimension"], many["embedding_dimension"]) == (64, 128)
+    assert (some["profile_embeddings"], many["profile_embeddings"]) == ("shared", "own")
+    assert (some["profile_dropout"], many["profile_dropout"]) == (0.5, 0.0)
+    assert settings({"hard_negatives": 5})["loss"] == "softmax"
+
+
+def test_items_have_a_bias_if_they_have_an_id() -> None:
+    assert settings()["item_bias"]
+    assert not settings(has_item_id=False)["item_bias"]
+    assert not settings({"loss": "mse"})["item_bias"]
 
 
 def test_a_value_that_is_set_wins() -> None:
@@ -42,7 +60,7 @@ def test_a_value_that_is_set_wins() -> None:
 
 @pytest.mark.parametrize(("candidates", "negatives"), [(20_000, "catalogue"), (20_001, "in_batch")])
 def test_a_small_catalogue_is_the_negatives(candidates: int, negatives: str) -> None:
-    assert settings(candidates=candidates)["negatives"] == negatives
+    assert settings(**SPARSE, candidates=candidates)["negatives"] == negatives
 
 
 @pytest.mark.parametrize(
@@ -102,14 +120,14 @@ def test_a_warm_start_keeps_what_the_published_model_is_made_of() -> None:
     found = settings_for(TrainConfig(), LogShape(**MEDIUM), published)
     own = settings_for(TrainConfig(embedding_dimension=16), LogShape(**MEDIUM), published)
 
-    assert (found.embedding_dimension, found.dropout) == (24, 0.5)
+    assert (found.embedding_dimension, found.dropout, found.item_bias) == (24, 0.5, False)
     assert own.embedding_dimension == 16
 
 
 def test_mse_is_never_chosen_and_has_no_negatives() -> None:
     published = {"loss": "mse", "embedding_dimension": 32}
 
-    assert settings_for(TrainConfig(), LogShape(**MEDIUM), published).loss == "softmax"
+    assert settings_for(TrainConfig(), LogShape(**MEDIUM), published).loss == "quadratic"
     assert "negatives" not in chosen(TrainConfig(loss="mse"), LogShape(**MEDIUM))
 
 
