@@ -4,6 +4,7 @@
 - `negatives`: `catalogue` up to 20,000 candidates, `in_batch` above.
 - `embedding_dimension`, `dropout`, `l2`: 64, 0.5, 0 with softmax; 128, 0.2, 3e-5 with quadratic;
   32, 0, 0 with mse, as in the keras.io example.
+- `unobserved_weight`: 0.2.
 - `item_bias`: if items have an id, except with mse.
 - `profile_embeddings`: `own` with quadratic, else `shared`: short profiles train few embeddings.
 - `profile_dropout`: 0.5 with softmax, else 0.
@@ -46,7 +47,12 @@ ID_DROPOUT = 0.1
 PROFILE_DROPOUT = 0.5
 BY_LOSS: dict[str, dict[str, Any]] = {
     "softmax": {"embedding_dimension": 64, "dropout": 0.5, "l2": 0.0},
-    "quadratic": {"embedding_dimension": 128, "dropout": 0.2, "l2": 3e-5},
+    "quadratic": {
+        "embedding_dimension": 128,
+        "dropout": 0.2,
+        "l2": 3e-5,
+        "unobserved_weight": 0.2,
+    },
     "mse": {"embedding_dimension": 32, "dropout": 0.0, "l2": 0.0},
 }
 QUADRATIC_ROWS_PER_USER = 20
@@ -153,6 +159,29 @@ def chosen(
     return _Rules(config, shape, published or {}).choices
 
 
+def other_loss(config: TrainConfig, shape: LogShape, settings: TrainSettings) -> dict[str, Any]:
+    """Return what would change if `auto` had chosen the other loss.
+
+    Args:
+        config: The settings as the user wrote them.
+        shape: The training data.
+        settings: What `settings_for` made of them.
+
+    Returns:
+        Values by setting; empty if the loss is set, or does not go with what is set.
+    """
+    if config.loss != AUTO or settings.loss == "mse" or _needs_softmax(config):
+        return {}
+    loss = "softmax" if settings.loss == "quadratic" else "quadratic"
+    other = settings_for(config.model_copy(update={"loss": loss}), shape)
+    values, others = settings.model_dump(), other.model_dump()
+    return {name: value for name, value in others.items() if value != values.get(name)}
+
+
+def _needs_softmax(config: TrainConfig) -> bool:
+    return bool(config.uniform_negatives or config.hard_negatives or config.rows_per_query > 1)
+
+
 class _Rules:
     """The rules, each of which may look at the values before it."""
 
@@ -165,6 +194,7 @@ class _Rules:
             "loss": self._loss,
             "negatives": self._negatives,
             "embedding_dimension": self._dimension,
+            "unobserved_weight": self._unobserved_weight,
             "item_bias": self._item_bias,
             "profile_embeddings": self._profile_embeddings,
             "profile_dropout": self._profile_dropout,
@@ -192,7 +222,7 @@ class _Rules:
         if self._published.get("loss") in BY_LOSS.keys() - {"mse"}:
             return _as_published(self._published["loss"])
         config, mean = self._config, self._shape.rows_per_user
-        if config.uniform_negatives or config.hard_negatives or config.rows_per_query > 1:
+        if _needs_softmax(config):
             return AutoChoice(value="softmax", reason="the setting of its negatives is set")
         if mean >= QUADRATIC_ROWS_PER_USER:
             return AutoChoice(value="quadratic", reason=f"users have {mean:,.0f} rows, many")
@@ -235,6 +265,9 @@ class _Rules:
                 value=0.0, reason="an unknown id does not have to stand for a user or an item"
             )
         return AutoChoice(value=ID_DROPOUT, reason=reason)
+
+    def _unobserved_weight(self) -> AutoChoice | None:
+        return self._by_loss("unobserved_weight") if self._value("loss") == "quadratic" else None
 
     def _item_bias(self) -> AutoChoice:
         if self._published:

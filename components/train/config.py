@@ -160,7 +160,7 @@ class TrainConfig(BaseModel):
     loss: Literal["mse", "softmax", "quadratic", "auto"] = AUTO
     negatives: Literal["in_batch", "catalogue", "auto"] = AUTO
     rows_per_query: int = Field(1, ge=1)
-    unobserved_weight: float = Field(0.2, gt=0)
+    unobserved_weight: OrAuto[Rate] = AUTO
     gramian_block: int | None = Field(None, ge=1)
     item_bias: OrAuto[bool] = AUTO
     profile_embeddings: Literal["own", "shared", "auto"] = AUTO
@@ -256,6 +256,7 @@ class TrainSettings(TrainConfig):
     embedding_dimension: Count = 32
     loss: Literal["mse", "softmax", "quadratic"] = "softmax"
     negatives: Literal["in_batch", "catalogue"] = "in_batch"
+    unobserved_weight: Rate = 0.2
     item_bias: bool = False
     profile_embeddings: Literal["own", "shared"] = "own"
     profile_dropout: Share = 0.0

@@ -13,9 +13,9 @@ from components.shared.registry.published import Published
 from components.shared.runtime.errors import InputError
 from components.shared.runtime.files import written_aside
 from components.shared.runtime.keras_backend import require_jax
-from components.train.auto import AS_PUBLISHED, LogShape, chosen, settings_for
+from components.train.auto import AS_PUBLISHED, LogShape, chosen, other_loss, settings_for
 from components.train.checks import check_gpus, check_labels, check_validation_is_unseen
-from components.train.config import TrainConfig, TrainSettings, stack_name
+from components.train.config import TrainConfig, stack_name
 from components.train.data import EncodedData
 from components.train.fitting import PublishedStart
 from components.train.trainer import Trainer
@@ -68,13 +68,17 @@ def train(
         raise InputError(f"layer_sizes: {layer_sizes} has a number below 1. Use positive numbers.")
     data = EncodedData.read(encoded)
     start = _published_start(base, wanted)
-    settings, choices = _settings(wanted, data, start)
+    shape = LogShape.of(data, wanted.positives_above)
+    published = start.settings if start else None
+    settings = settings_for(wanted, shape, published)
+    choices = chosen(wanted, shape, published)
     check_labels(data, settings, data.labels(settings.positives_above))
     name = stack_name(layer_sizes)
     for setting, choice in choices.items():
         logger.info(f"{name}: {setting} {choice.value}: {choice.reason}")
     trainer = Trainer(data, layer_sizes, seed, start, checkpoints)
-    search = Search(settings, _tunable(choices, start), settings.tune_seconds)
+    rival = {} if start else other_loss(wanted, shape, settings)
+    search = Search(settings, _tunable(choices, start), settings.tune_seconds, rival)
     record = TrialRecord(checkpoints, trainer.key(settings))
     with written_aside(model) as folder:
         began = time.perf_counter()
@@ -116,14 +120,6 @@ def train(
         f"{training.best_epoch}; {training.samples_per_second:,} samples/s"
     )
     return training.summary
-
-
-def _settings(
-    wanted: TrainConfig, data: EncodedData, start: PublishedStart | None
-) -> tuple[TrainSettings, dict[str, AutoChoice]]:
-    shape = LogShape.of(data, wanted.positives_above)
-    published = start.settings if start else None
-    return settings_for(wanted, shape, published), chosen(wanted, shape, published)
 
 
 def _tunable(choices: dict[str, AutoChoice], start: PublishedStart | None) -> set[str]:

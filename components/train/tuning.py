@@ -1,7 +1,8 @@
 """A short search for better settings, within the training step.
 
-It begins with the settings that follow the data, and changes one at a time, in a fixed order: a
-change that improves the monitored metric on the validation split is kept. How many changes are
+It begins with the settings that follow the data, tries the other loss, and then changes one setting
+at a time, in a fixed order: a change that improves the monitored metric on the validation split is
+kept. How many changes are
 tried depends on the time that trainings take, so it differs between machines.
 """
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 WIDEST, NARROWEST = 256, 16
 DROPOUTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 PENALTIES = (0.0, 1e-5, 3e-5, 1e-4)
+PROFILE_DROPOUTS = (0.0, 0.3, 0.5, 0.7)
 
 _TRIALS = TypeAdapter(list[Trial])
 
@@ -45,7 +47,9 @@ def _widths(width: int) -> list[int]:
 MOVES: dict[str, Callable[[Any], list[Any]]] = {
     "embedding_dimension": _widths,
     "dropout": _beside(DROPOUTS),
+    "profile_dropout": _beside(PROFILE_DROPOUTS),
     "l2": _beside(PENALTIES),
+    "unobserved_weight": lambda weight: [2 * weight, weight / 2],
     "learning_rate": lambda rate: [2 * rate, rate / 2],
 }
 
@@ -61,6 +65,7 @@ class Search:
         automatic: The settings that may be changed: those that the user has not set.
         seconds: Time for the trainings after the first one. None is cut short: one is
             proposed only if the longest so far would still fit.
+        other_loss: What changes with the other loss; nothing to keep the loss.
 
     Example:
     ```python
@@ -73,8 +78,15 @@ class Search:
     ```
     """
 
-    def __init__(self, first: TrainSettings, automatic: set[str], seconds: float):
+    def __init__(
+        self,
+        first: TrainSettings,
+        automatic: set[str],
+        seconds: float,
+        other_loss: dict[str, Any] | None = None,
+    ):
         self._first = first
+        self._other_loss = other_loss or {}
         self._automatic = automatic
         self._seconds = seconds
         self._next = self._proposals()
@@ -121,10 +133,15 @@ class Search:
 
     def _proposals(self) -> Iterator[dict[str, Any]]:
         yield {}
+        if self._other_loss:
+            yield self._other_loss
         for name, around in MOVES.items():
-            if name not in self._automatic:
+            settings = self.settings(self.best.changes)
+            if name not in self._automatic | self.best.changes.keys():
                 continue
-            for value in around(getattr(self.settings(self.best.changes), name)):
+            if name == "unobserved_weight" and settings.loss != "quadratic":
+                continue
+            for value in around(getattr(settings, name)):
                 yield {**self.best.changes, name: value}
                 if self.trials[-1] is self.best:
                     break
@@ -238,12 +255,12 @@ def tuned_choices(choices: dict[str, AutoChoice], best: Trial) -> dict[str, Auto
         choices: The choices of the first training.
         best: The best trial.
     """
-    return {
-        name: choice
-        if name not in best.changes
-        else AutoChoice(
-            value=best.changes[name],
-            reason=f"better on the validation split than {choice.value}",
-        )
-        for name, choice in choices.items()
+
+    def reason(name: str) -> str:
+        than = f" than {choices[name].value}" if name in choices else ""
+        return f"better on the validation split{than}"
+
+    changed = {
+        name: AutoChoice(value=value, reason=reason(name)) for name, value in best.changes.items()
     }
+    return {**choices, **changed}

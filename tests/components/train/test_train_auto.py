@@ -28,7 +28,10 @@ def test_nothing_stays_auto_and_each_choice_has_a_reason() -> None:
     sparse = {**SPARSE, "has_profile": True}
     choices = chosen(TrainConfig(), LogShape(**{**MEDIUM, **sparse}))
 
-    assert {name: choice.value for name, choice in choices.items()} == settings(**sparse)
+    values = {name: choice.value for name, choice in choices.items()}
+    assert values == {
+        name: value for name, value in settings(**sparse).items() if name != "unobserved_weight"
+    }
     assert AUTO not in settings().values()
     assert all(choice.reason for choice in choices.values())
 

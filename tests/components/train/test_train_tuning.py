@@ -27,7 +27,8 @@ def searched(
     value: Value, automatic: set[str] | None = None, seconds: float = 1e9, each: float = 10
 ) -> Search:
     """A search whose trainings reach a value right away."""
-    search = Search(FIRST, set(MOVES) if automatic is None else automatic, seconds)
+    moves = {"embedding_dimension", "dropout", "l2", "learning_rate"}
+    search = Search(FIRST, moves if automatic is None else automatic, seconds)
     while (changes := search.propose()) is not None:
         reached = value(search.settings(changes))
         search.note(Trial(changes=changes, validation=reached, best_epoch=1, seconds=each))
@@ -48,6 +49,23 @@ def test_changes_are_tried_one_at_a_time_around_the_best() -> None:
         {"dropout": 0.3, "learning_rate": 0.002},
     ]
     assert search.best.changes == {"dropout": 0.3}
+
+
+def test_the_other_loss_is_tried_first_and_its_own_settings_move_with_it() -> None:
+    other = {"loss": "quadratic", "embedding_dimension": 128, "unobserved_weight": 0.2}
+    search = Search(FIRST, {"l2"}, 1e9, other)
+    while (changes := search.propose()) is not None:
+        value = float(changes.get("loss") == "quadratic") + changes.get("unobserved_weight", 0)
+        search.note(Trial(changes=changes, validation=value, best_epoch=1, seconds=1))
+
+    assert [trial.changes for trial in search.trials] == [
+        {},
+        other,
+        {**other, "embedding_dimension": 256},
+        {**other, "embedding_dimension": 64},
+        {**other, "l2": 1e-5},
+        {**other, "unobserved_weight": 0.4},
+    ]
 
 
 def test_the_other_direction_is_not_tried_after_an_improvement() -> None:
@@ -82,7 +100,7 @@ def test_a_training_begins_only_if_the_longest_so_far_would_fit(
 
 def test_the_next_attempt_continues_with_the_trials_of_the_one_before() -> None:
     whole = searched(lambda settings: settings.dropout)
-    again = Search(FIRST, set(MOVES), 1e9)
+    again = Search(FIRST, set(MOVES) - {"profile_dropout"}, 1e9)
 
     again.replay(whole.trials[:4])
 
