@@ -86,7 +86,9 @@ class RowGroups:
         """
         return [Bucket(self.padded(np.arange(len(self)), width), min(batch, len(self)))]
 
-    def by_length(self, batch_size: int, lengths: np.ndarray | None = None) -> list[Bucket]:
+    def by_length(
+        self, batch_size: int, lengths: np.ndarray | None = None, widest: int | None = None
+    ) -> list[Bucket]:
         """Return the groups in buckets, so that little of a batch is padding.
 
         Widths are powers of two. A bucket with fewer rows than a batch is joined with
@@ -94,11 +96,14 @@ class RowGroups:
 
         Args:
             batch_size: Rows per batch, about: a bucket is divided into equal batches.
-            lengths: `(groups,)`, how wide each group must be; its number of rows or more.
+            lengths: `(groups,)`, how wide each group must be; by default, its number of
+                rows.
+            widest: The greatest width; by default, the next power of two.
         """
         rows = self.lengths
         needed = rows if lengths is None else np.maximum(rows, lengths)
         width = 1 << np.ceil(np.log2(np.maximum(needed, _NARROWEST))).astype(int)
+        width = np.minimum(width, widest or width.max())
         buckets: list[list[Any]] = []
         waiting = np.zeros(0, np.int64)
         for wide in np.unique(width):

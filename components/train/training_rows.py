@@ -29,13 +29,15 @@ class TrainingRows:
         groups: The rows in groups; None if rows are drawn one by one.
         settings: The `TrainSettings`.
         width: The width of all groups; None if groups have the width that they need.
+        widest: The greatest width of a group; None without a limit.
     """
 
     columns: dict[str, np.ndarray]
     profiles: np.ndarray | None
     groups: RowGroups | None
     settings: TrainSettings
-    width: int | None
+    width: int | None = None
+    widest: int | None = None
 
     @classmethod
     def read(
@@ -53,24 +55,30 @@ class TrainingRows:
         tables = [data.train, data.validation] if with_validation else [data.train]
         features = [feature.name for feature in data.spec.query_columns]
         names = [*features, CANDIDATE_INDEX, LABEL]
-        table = pa.concat_tables([t.select([*names, QUERY_ID, TIMESTAMP]) for t in tables])
+        history = next((f for f in data.spec.query if f.type == HISTORY), None)
+        is_sequence = settings.history_encoder == "transformer" and history is not None
+        in_time = is_sequence or settings.recency_half_life is not None
+        kept = [*names, QUERY_ID, *([TIMESTAMP] if in_time else [])]
+        table = pa.concat_tables([t.select(kept) for t in tables])
         if settings.positives_above is not None:
             table = table.filter(to_numpy(table[LABEL]) > settings.positives_above)
         columns = {name: to_numpy(table[name]) for name in names}
         ids = one_array(table[QUERY_ID]).dictionary_encode()
-        user, time = ids.indices.to_numpy().astype(np.int32), to_numpy(table[TIMESTAMP])
+        user = ids.indices.to_numpy().astype(np.int32)
         profiles = None
         if data.spec.profile is not None:
             index = profile_items(data.spec, data.candidates)
             profiles = user_profiles(ids.dictionary, tables, index, data.spec.profile.width)
             columns[USER] = user
-        if settings.recency_half_life:
+        if settings.recency_half_life is not None:
+            time = to_numpy(table[TIMESTAMP])
             age = (time.max(initial=0) - time) / (settings.recency_half_life * _DAY)
             columns[RECENCY] = np.exp2(-age).astype(np.float32)
-        groups, width = None, None
-        history = next((f for f in data.spec.query if f.type == HISTORY), None)
-        if settings.history_encoder == "transformer" and history is not None:
-            groups = RowGroups.of(user, history.width, time)
+        groups, width, widest = None, None, None
+        if is_sequence:
+            assert history is not None
+            widest = history.width
+            groups = RowGroups.of(user, widest, to_numpy(table[TIMESTAMP]))
             del columns[history.name]
             columns[SHARE] = np.ones(len(user), np.float32)
         elif profiles is not None or settings.loss == "quadratic":
@@ -80,7 +88,7 @@ class TrainingRows:
         elif settings.rows_per_query > 1:
             width = settings.rows_per_query
             groups = RowGroups.of(_query_key(columns, user, features), width)
-        return cls(columns, profiles, groups, settings, width)
+        return cls(columns, profiles, groups, settings, width, widest)
 
     def __len__(self) -> int:
         return len(self.columns[LABEL])
@@ -99,7 +107,7 @@ class TrainingRows:
         lengths = None
         if self.profiles is not None:
             lengths = (self.profiles > 0).sum(1)[self.columns[USER][self.groups.first]]
-        return GroupBatches(self.groups.by_length(size, lengths), seed)
+        return GroupBatches(self.groups.by_length(size, lengths, self.widest), seed)
 
 
 def _query_key(columns: dict[str, np.ndarray], user: np.ndarray, names: list[str]) -> np.ndarray:

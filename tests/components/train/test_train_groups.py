@@ -112,6 +112,14 @@ def test_buckets_hold_each_group_once_and_are_as_wide_as_needed() -> None:
         assert (bucket.rows >= 0).sum() / batches < 1.5 * 400
 
 
+def test_no_bucket_is_wider_than_the_widest() -> None:
+    groups = RowGroups.of(np.repeat(np.arange(9), 50), 50)
+
+    buckets = groups.by_length(100, np.full(9, 80), widest=50)
+
+    assert [bucket.rows.shape for bucket in buckets] == [(9, 50)]
+
+
 def test_fewer_rows_than_a_batch_are_one_bucket_and_one_batch() -> None:
     buckets = RowGroups.of(np.array([0, 0, 1] + [2] * 40), 1000).by_length(1000)
 

@@ -310,9 +310,10 @@ def test_a_row_with_label_zero_has_no_weight_at_any_power(
     towers: tuple[QueryModel, CandidateModel],
 ) -> None:
     model = _model(towers, sample_weight="label", sample_weight_power=0.5)
-    outputs = {**model(ROWS), "label": np.zeros(len(ROWS), np.float32)}
+    label = model.interactions.columns["label"]
+    label.assign(np.zeros(label.shape, np.float32))
 
-    assert _loss(model, outputs) == 0
+    assert _loss(model, model(ROWS)) == 0
 
 
 # --- settings -------------------------------------------------------------------------------------
