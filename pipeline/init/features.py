@@ -8,7 +8,7 @@ from components.ingest.config import TimestampUnit
 from components.ingest.sources.column_names import reserved_names
 from components.ingest.times import PER_SECOND, UNIT_NAMES, iso
 from components.shared.contracts.data_profile import ColumnProfile
-from components.shared.contracts.derived_columns import HISTORY
+from components.shared.contracts.derived_columns import HISTORY, PROFILE
 from components.shared.features.config import Side
 from pipeline.init.roles import Roles
 from pipeline.init.table_look import TableLook, depends_on
@@ -17,6 +17,7 @@ from pipeline.init.words import CODE, has_word
 
 _MOST_CATEGORIES = 1_000
 _MOST_TOKENS = 10_000
+_LEAST_INTERACTIONS = 2  # of a user, on average: in training, a profile lacks the row's own item
 _FEW_NUMBERS, _FEW_VALUES = 20, 10
 _LONGEST_NAME = 200  # bytes; vocabularies are files of these names
 _PLAIN_NUMBER = re.compile(r"[+-]?\d*\.?\d*")
@@ -112,8 +113,7 @@ def suggest_features(roles: Roles) -> tuple[Suggested, Suggested]:
     candidate = Suggested(
         "candidate", roles.log.distinct(roles.candidate_id), True, _taken(roles, "candidate")
     )
-    query.features[roles.query_id] = {"type": "id"}
-    query.notes[roles.query_id] = describe(roles.log, roles.query_id)
+    _add_user(roles, query)
     if roles.has_sequences:
         query.features[HISTORY] = {"type": "history"}
         query.notes[HISTORY] = "the user's last items"
@@ -131,6 +131,22 @@ def suggest_features(roles: Roles) -> tuple[Suggested, Suggested]:
         if name not in roles.taken:
             _add_of_log(roles, name, query, candidate)
     return query, candidate
+
+
+def _add_user(roles: Roles, query: Suggested) -> None:
+    """Add what says who the user is: their items, or the id where most have one item only."""
+    seen = describe(roles.log, roles.query_id)
+    tables = [roles.log, *([roles.users] if roles.users is not None else [])]
+    is_taken = any(PROFILE in table.columns for table in tables)
+    interactions = roles.log.rows / roles.log.distinct(roles.query_id)
+    if is_taken or interactions < _LEAST_INTERACTIONS:
+        query.features[roles.query_id], query.notes[roles.query_id] = {"type": "id"}, seen
+        return
+    query.features[PROFILE] = {"type": "profile"}
+    query.notes[PROFILE] = f"the user's items: {interactions:.1f} interactions on average"
+    query.left_out[roles.query_id] = (
+        f"{seen}: users are known by their items, and new ones need no new training"
+    )
 
 
 def _taken(roles: Roles, side: Side) -> dict[str, str]:

@@ -99,7 +99,7 @@ def test_tables_without_header_get_names(tmp_path: Path) -> None:
         "title": "title",
     }  # fmt: skip
     assert config["source"]["formats"]["candidates"]["names"] == ["item", "title", "item_column_3"]
-    assert set(config["features"]["query"]) == {"user", "user_column_2", "user_column_3"}
+    assert set(config["features"]["query"]) == {"profile", "user_column_2", "user_column_3"}
     statistics = ingested(tmp_path)
     assert (statistics.candidates, statistics.rejects) == (20, {})
 
@@ -109,7 +109,8 @@ def test_columns_of_text_with_impossible_names_are_renamed(tmp_path: Path) -> No
     items = lines(tmp_path, "items.csv", (f"{i};{i % 3};{i % 2}" for i in ITEMS), "Item/ID;a/b;c")
     users = lines(tmp_path, "users.csv", (f"{u};{u % 3}" for u in USERS), "User-ID;class")
     _, config = initialized(tmp_path, log, items, users)
-    assert set(config["features"]["query"]) == {"User_ID", "class_"}
+    assert config["source"]["columns"]["query_id"] == "User_ID"
+    assert set(config["features"]["query"]) == {"profile", "class_"}
     assert set(config["features"]["candidate"]) == {"Item_ID", "a_b", "c"}
     assert ingested(tmp_path).rejects == {}
 
@@ -157,7 +158,7 @@ def test_names_that_the_tables_use_themselves_are_left_out(tmp_path: Path) -> No
     items = lines(tmp_path, "items.csv", (f"{i},{i % 5},{i % 4}" for i in ITEMS),
                   "item_id,title,rating")  # fmt: skip
     text, config = initialized(tmp_path, log, users, items)
-    assert set(config["features"]["query"]) == {"user_id", "age"}
+    assert set(config["features"]["query"]) == {"profile", "age"}
     assert set(config["features"]["candidate"]) == {"item_id", "rating"}
     assert "# rating is left out: the tables have another column of this name" in text
     assert "# item_id is left out: the log has another column of this name" in text
@@ -191,7 +192,7 @@ def test_times_that_are_not_read_are_named(write: Callable[[date], str], tmp_pat
     )
     assert f"# CHECK timestamp: 'added' seems to be one, but '{write(days[0])}'" in text
     assert config["ingest"]["split"] == "random"
-    assert list(config["features"]["query"]) == ["user_id"]
+    assert list(config["features"]["query"]) == ["profile"]
 
 
 def test_a_log_in_two_tables_is_one_error_that_says_how_to_join_them(

@@ -75,7 +75,7 @@ def test_columns_of_a_log_describe_the_user_the_item_or_the_interaction() -> Non
             device=["phone", "tablet", "desktop"] * 66 + ["phone", "tablet"],
         )
     )
-    assert set(config.features.query) == {"user_id", "country"}
+    assert set(config.features.query) == {"profile", "country"}
     assert set(config.features.candidate) == {"item_id", "brand"}
     assert "# device is left out: it describes the interaction" in text
 
@@ -90,8 +90,23 @@ def test_a_name_describes_an_item_but_not_a_user() -> None:
         )
     )
     assert "about" in config.features.candidate
-    assert set(config.features.query) == {"user_id"}
+    assert set(config.features.query) == {"profile"}
     assert "# called is left out: 20 values, 4.0 words on average: it identifies one" in text
+
+
+def test_users_are_known_by_their_items_where_they_have_several() -> None:
+    text, config = written(look(**log()))
+    assert config.features.query["profile"].type == "profile"
+    assert "# user_id is left out: 20 values: users are known by their items" in text
+
+    own = look(**log(), profile=[user[-1] for user in log()["user_id"]])
+    _, config = written(own)
+    assert {name: one.type for name, one in config.features.query.items()} == {
+        "user_id": "id", "profile": "string_categorical",
+    }  # fmt: skip
+    users = [f"u{row // 3 * 2 + row % 3 // 2}" for row in ROWS]  # one item or two
+    _, config = written(look(user_id=users, item_id=ITEMS * 5))
+    assert set(config.features.query) == {"user_id"}
 
 
 def test_a_log_with_times_is_split_by_time() -> None:
