@@ -9,6 +9,15 @@ from run_adapt import run_adapt
 from walk_source import walk_tables
 
 WIDTH = 7
+TRAIN: dict[str, Any] = {
+    "loss": "quadratic",
+    "item_bias": True,
+    "embedding_dimension": 16,
+    "learning_rate": 0.02,
+    "batch_size": 256,
+    "epochs": 5,
+    "monitor": "hit_rate_at_3_raw",
+}
 FEATURES: dict[str, Any] = {
     "query": {
         "profile": {"type": "profile", "max_values": WIDTH},
@@ -27,28 +36,13 @@ def profile_encoded(temporary: pytest.TempPathFactory, in_tensorflow: Callable[.
 
 
 def profile_model(temporary: pytest.TempPathFactory, in_tensorflow: Callable[..., Any]) -> Path:
-    """Towers with large random embeddings, made once for all tests."""
-    import keras
-    import numpy as np
-    from made_training import made_training
-
-    from components.shared.contracts.feature_spec import FeatureSpec
-    from components.shared.retrieval.towers import CandidateModel, QueryModel
+    """A model without a user id, made once for all tests."""
+    from components.train.job import train
 
     folder = temporary.getbasetemp() / "profiles" / "model"
     if not folder.is_dir():
-        spec = FeatureSpec.read(profile_encoded(temporary, in_tensorflow))
-        folder.mkdir()
-        keras.utils.set_random_seed(3)
-        for tower in (
-            QueryModel(spec.query, [16], name="query_tower"),
-            CandidateModel(spec.candidate, [16], name="candidate_tower"),
-        ):
-            for variable in tower.variables:
-                if variable.path.endswith("embeddings"):
-                    variable.assign(10 * np.asarray(variable))
-            tower.save(folder / f"{tower.name}.keras")
-        made_training(layer_sizes="16").write(folder)
+        encoded = str(profile_encoded(temporary, in_tensorflow))
+        train(encoded=encoded, config=TRAIN, layer_sizes=[], seed=3, model=str(folder))
     return folder
 
 

@@ -72,7 +72,8 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
     )
     users = latest_users(Path(tables), schema, candidates)
     users = with_profiles(users, Path(tables), schema, candidates, spec)
-    info = _info(spec, schema.role("query_id").name, embeddings, Path(model))
+    has_bias = query_tower.item_bias is not None
+    info = _info(spec, schema.role("query_id").name, embeddings, has_bias, Path(model))
     with written_aside(export) as folder:
         write_table(catalogue, folder / "candidates")
         write_table(users, folder / "users")
@@ -97,7 +98,9 @@ def _embeddings(spec: FeatureSpec, model: Path, candidates: pa.Table) -> np.ndar
     return embeddings
 
 
-def _info(spec: FeatureSpec, query_id: str, embeddings: np.ndarray, model: Path) -> ExportInfo:
+def _info(
+    spec: FeatureSpec, query_id: str, embeddings: np.ndarray, has_bias: bool, model: Path
+) -> ExportInfo:
     training = Training.read(model)
     return ExportInfo(
         candidates=len(embeddings),
@@ -105,6 +108,7 @@ def _info(spec: FeatureSpec, query_id: str, embeddings: np.ndarray, model: Path)
         query_inputs=spec.query_inputs,
         # By its column: it may be a feature of any type, e.g. hashed.
         query_id=query_id if any(item.name == query_id for item in spec.query_inputs) else None,
+        item_bias=has_bias,
         layer_sizes=training.layer_sizes,
         monitor=str(training.monitor),
         validation=training.validation,

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from components.shared.contracts.feature_spec import RawInput
 from components.shared.contracts.json_file import JsonFile
 
@@ -14,6 +16,8 @@ class ExportInfo(JsonFile):
         dimension: Width of their embeddings.
         query_inputs: The raw query features that the SavedModel takes.
         query_id: The input that is the user's id, None if the model takes no id.
+        item_bias: Whether the last number of each embedding is the item's bias. It is
+            part of the item's scores, but says nothing about which items are similar.
         layer_sizes: The dense layers of both towers, e.g. `64-32`.
         monitor: The metric by which the model was selected.
         validation: Its value on the validation split.
@@ -25,6 +29,7 @@ class ExportInfo(JsonFile):
     dimension: int
     query_inputs: list[RawInput]
     query_id: str | None
+    item_bias: bool = Field(False, exclude_if=lambda item_bias: not item_bias)
     layer_sizes: str
     monitor: str
     validation: float

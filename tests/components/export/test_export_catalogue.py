@@ -68,6 +68,20 @@ def test_the_nearest_are_those_of_the_highest_cosine(catalogue: Catalogue) -> No
     assert found[2].title == ""
 
 
+def test_the_bias_of_an_item_does_not_make_it_near() -> None:
+    table = pa.table(
+        {
+            CANDIDATE_ID: pa.array(range(3)),
+            TITLE: pa.array(["one", "its like", "popular"]),
+            EMBEDDING: from_numpy(np.array([[2, 0, 9], [1, 0, 0], [0, 1, 9]], np.float32)),
+        }
+    )
+
+    assert [item.id for item in Catalogue(table).nearest([0], 2)] == [2, 1]
+    found = Catalogue(table, item_bias=True).nearest([0], 2)
+    assert [(item.id, item.score) for item in found] == [(1, 1), (2, 0)]
+
+
 def test_of_several_items_each_counts_equally(catalogue: Catalogue) -> None:
     """However long their embeddings are."""
     assert [item.id for item in catalogue.nearest([0, 2], 2)] == [11, 16]

@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from profile_source import WIDTH, profile_encoded, profile_export
-from served import PlainServer, Reference, plain_server
+from profile_source import TRAIN, WIDTH, profile_encoded, profile_export, profile_model
+from served import PlainServer, Reference, assert_same_ranking, plain_server
 from walk_source import FIRST_USER, walk_tables
 
 from components.export.answers import Answer, Query, answer
-from components.shared.contracts.tables import CANDIDATE_ID, QUERY_ID, SPLITS, read_table
+from components.export.catalogue import Catalogue
+from components.shared.contracts.export import ExportInfo
+from components.shared.contracts.tables import (
+    CANDIDATE_ID,
+    EMBEDDING,
+    QUERY_ID,
+    SPLITS,
+    read_table,
+)
+from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 
 RunStep = Callable[..., Any]
@@ -53,10 +62,14 @@ def ask(export: Path, in_tensorflow: RunStep) -> Ask:
     return call
 
 
+def padded(profile: list[str]) -> list[str]:
+    return [*profile, *[""] * WIDTH][:WIDTH]
+
+
 def served(server: PlainServer, export: Path, *profiles: list[str]) -> tuple[Any, Any]:
     """What the SavedModel alone makes of profiles at three o'clock: ids and scores."""
     inputs = {
-        "profile": ["string", [[*profile, *[""] * WIDTH][:WIDTH] for profile in profiles]],
+        "profile": ["string", list(map(padded, profiles))],
         "hour_of_day": ["int64", [3] * len(profiles)],
     }
     found = server.ask(export, inputs, 9)
@@ -90,16 +103,60 @@ def test_the_saved_model_ranks_raw_profiles_as_evaluate_measures_them(
     server: PlainServer, reference: Reference, tables: Path
 ) -> None:
     before = profiles_of(tables, "train", "validation")
-    profiles = [before[user] for user in reference.queries.ids.to_pylist()]
-    raw = {
-        **reference.raw,
-        "profile": ["string", [[*items, *[""] * WIDTH][:WIDTH] for items in profiles]],
-    }
+    profiles = [padded(before[user]) for user in reference.queries.ids.to_pylist()]
+    raw = {**reference.raw, "profile": ["string", profiles]}
 
     answer = server.ask(reference.export, raw, 9)
 
     assert len(profiles) > 400
     reference.assert_same(answer, 9)
+
+
+def test_recommendations_of_evaluate_are_those_of_the_saved_model(
+    server: PlainServer,
+    reference: Reference,
+    tables: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    in_tensorflow: RunStep,
+    tmp_path: Path,
+) -> None:
+    from components.evaluate.job import evaluate
+
+    evaluate(
+        export=str(reference.export),
+        encoded=str(profile_encoded(tmp_path_factory, in_tensorflow)),
+        models=[str(profile_model(tmp_path_factory, in_tensorflow))],
+        config={"ks": [9], "headline": "hit_rate_at_9_raw", "baselines": ["most_popular"]},
+        evaluation=str(tmp_path / "evaluation"),
+        metrics=str(tmp_path / "metrics.json"),
+        report=str(tmp_path / "report.html"),
+    )
+
+    lists = read_table(tmp_path / "evaluation" / "recommendations")
+    before = profiles_of(tables, "train", "validation")
+    profiles = [padded(before[user]) for user in lists[QUERY_ID].to_pylist()]
+    raw = {**reference.raw, "profile": ["string", profiles]}
+    answer = server.ask(reference.export, raw, 9)
+    for query, score_of in enumerate(reference.score_of):
+        assert_same_ranking(
+            answer["ids"][query],
+            answer["scores"][query],
+            lists["raw"][query].as_py(),
+            lists["raw_scores"][query].as_py(),
+            score_of,
+        )
+
+
+def test_similar_items_do_without_the_bias(export: Path) -> None:
+    info = ExportInfo.read(export)
+    assert (info.item_bias, info.dimension) == (True, TRAIN["embedding_dimension"] + 1)
+
+    near = Catalogue.load(export).nearest([0], info.candidates - 1)
+
+    vectors = to_numpy(read_table(export / "candidates")[EMBEDDING])[:, :-1]
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = sorted((vectors @ vectors[0]).tolist(), reverse=True)
+    np.testing.assert_allclose([item.score for item in near], cosines[1:], atol=1e-5)
 
 
 def test_the_set_counts_and_neither_its_order_nor_unknown_items(
