@@ -84,6 +84,7 @@ class Fitting:
         )
         fit = ResumableFit(model, batches, notes, epochs, checkpoint)
         fit.run()
+        model.fill_new_items()
         return fit
 
     def refit(self, epochs: int, checkpoint: Checkpoint) -> ResumableFit:

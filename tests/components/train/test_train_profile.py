@@ -12,7 +12,12 @@ from run_adapt import run_adapt
 from walk_source import walk_tables as make_walks
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec
-from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL
+from components.shared.contracts.tables import (
+    CANDIDATE_INDEX,
+    LABEL,
+    read_table,
+    write_table,
+)
 from components.shared.contracts.training import Training
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.train.build import begin_bias
@@ -221,3 +226,28 @@ def test_a_transformer_learns_what_follows_what(
 
     # Half of the steps follow from the one before; a mean of three items does not tell which it is.
     assert transformer.validation > mean.validation + 0.1
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_new_items_get_what_id_dropout_trained_for_unknown_ones(
+    sample_encoded: Path, tmp_path: Path, refit: bool
+) -> None:
+    encoded = tmp_path / "encoded"
+    shutil.copytree(sample_encoded, encoded)
+    new = np.arange(5)
+    for split in ("train", "validation"):
+        folder = encoded / "interactions" / split
+        rows = read_table(folder)
+        shutil.rmtree(folder)
+        write_table(rows.filter(~np.isin(rows[CANDIDATE_INDEX].to_numpy(), new)), folder)
+    _trained(encoded, tmp_path / "model", id_dropout=0.1, refit=refit, epochs=1)
+    data = EncodedData.read(str(encoded))
+    known = np.unique(data.train[CANDIDATE_INDEX].to_numpy())
+
+    tower = keras.models.load_model(tmp_path / "model" / "candidate_tower.keras")
+
+    ids = data.candidates["movie_id"]
+    for layer in (tower.embeddings["movie_id"], tower.bias):
+        table = np.asarray(layer.embeddings)
+        assert (table[ids[new]] == table[0]).all()
+        assert not (table[ids[known]] == table[0]).all(axis=1).any()
