@@ -39,8 +39,8 @@ def required(headline: Headline) -> str:
     names = [BASELINE_LABELS[who] for who in headline.must_beat]
     reach = f" and reach {100 * headline.margin:g}% of its value" if headline.margin else ""
     text = (
-        f"It must beat {_listed(names)}: the lower end of the lead's 95% interval must be above "
-        f"0{reach}."
+        f"To be good enough, the model must beat {_listed(names)}: the lower end of the lead's 95% "
+        f"interval must be above 0{reach}."
     )
     if headline.not_measured:
         verb = "was" if len(headline.not_measured) == 1 else "were"

@@ -227,8 +227,9 @@ def test_the_verdict_says_what_was_reached_and_what_was_required(html: str) -> N
     assert "Not good enough" not in page.text
     assert (
         "The towers beat the strongest baseline, EASE: hit rate@100 (filtered) is 0.5400 against "
-        "0.4400 (+0.1000, 95% interval +0.0800 to +0.1300). It must beat most-popular: the lower "
-        "end of the lead's 95% interval must be above 0 and reach 5% of its value. Its lead over "
+        "0.4400 (+0.1000, 95% interval +0.0800 to +0.1300). To be good enough, the model "
+        "must beat most-popular: the lower end of the lead's 95% interval must be above 0 and "
+        "reach 5% of its value. Its lead over "
         "most-popular is +0.2000, 95% interval +0.1700 to +0.2200."
     ) in page.text
     assert "model 0.5400 0.5200 to 0.5650 most-popular 0.3400 0.3100 to 0.3600" in page.text
