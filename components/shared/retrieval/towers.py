@@ -79,8 +79,14 @@ class _Tower(keras.Model):
         self.history_blocks, self.history_heads = history_blocks, history_heads
         self.item_bias = item_bias
 
+        # Features with one table share it in a loaded tower too: a saved one holds it once.
+        tables = dict(shared or {})
+        for feature in self.features:
+            if feature.shared_with is not None and feature.shared_with not in tables:
+                tables[feature.shared_with] = embedding_table(feature, embedding_dimension, l2)
+
         self.embeddings: dict[str, keras.layers.Layer] = {
-            feature.name: self._embedding(feature, l2, shared or {}, seed)
+            feature.name: self._embedding(feature, l2, tables, seed)
             for feature in self.features
             if feature.cardinality is not None
         }

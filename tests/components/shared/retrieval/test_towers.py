@@ -9,6 +9,7 @@ import pytest
 
 from components.shared.contracts.feature_spec import EncodedFeature
 from components.shared.retrieval.embedding import embed
+from components.shared.retrieval.embedding_tables import shared_embeddings
 from components.shared.retrieval.mean_embedding import MeanEmbedding
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 
@@ -228,6 +229,34 @@ def test_the_layers_registered_names_are_those_in_published_models() -> None:
     assert names == [
         f"deep_retrieval>{n}" for n in ("MeanEmbedding", "QueryModel", "CandidateModel")
     ]
+
+
+@pytest.mark.parametrize("history_blocks", [0, 1])
+def test_a_history_and_a_profile_with_one_table_are_loaded_with_one(
+    history_blocks: int, tmp_path: Path
+) -> None:
+    lists = [
+        EncodedFeature(
+            name=name, type=name, dtype="int32", width=3, cardinality=9, padding_index=0,
+            oov_index=0, raw_columns=[name], shared_with="item",
+        )
+        for name in ("history", "profile")
+    ]  # fmt: skip
+    item = EncodedFeature(
+        name="item", type="id", dtype="int32", cardinality=9, raw_columns=["item"]
+    )
+    tower = QueryModel(
+        lists, [], 4, history_blocks=history_blocks, shared=shared_embeddings(lists, [item], 4)
+    )
+    inputs = {"history": np.array([[3, 5, 0]]), "profile": np.array([[8, 3, 5]])}
+    tower.save(tmp_path / "tower.keras")
+
+    loaded = keras.models.load_model(tmp_path / "tower.keras")
+
+    assert len(loaded.weights) == len(tower.weights)
+    tables = [loaded.embeddings[name].embedding for name in ("history", "profile")]
+    assert tables[0] is tables[1]
+    np.testing.assert_array_equal(loaded(inputs), tower(inputs))
 
 
 def test_a_saved_tower_holds_no_code(tmp_path: Path) -> None:
