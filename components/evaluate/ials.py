@@ -95,6 +95,21 @@ def fit_ials(interactions: Any, settings: IalsSettings) -> Fitted:
         The model. Scores are inner products of the vectors; users without a pair
         above 0 have no signal.
     """
+    users, items = ials_vectors(interactions, settings)
+    positive = np.asarray((interactions > 0).sum(axis=1)).reshape(-1)
+    return Fitted(lambda rows: users[rows] @ items.T, positive > 0)
+
+
+def ials_vectors(interactions: Any, settings: IalsSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Factorize, and return the vectors of users and of items.
+
+    Args:
+        interactions: See `fit_ials`.
+        settings: See `fit_ials`.
+
+    Returns:
+        x, `(users, factors) float32`, and y, `(candidates, factors) float32`.
+    """
     from implicit.als import AlternatingLeastSquares  # type: ignore[import-untyped]
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -122,5 +137,4 @@ def fit_ials(interactions: Any, settings: IalsSettings) -> Fitted:
             random_state=_SEED,
         )
         model.fit(confidence, show_progress=False, callback=log_iteration)
-    users, items = model.user_factors, model.item_factors
-    return Fitted(lambda rows: users[rows] @ items.T, np.diff(confidence.indptr) > 0)
+    return model.user_factors, model.item_factors
