@@ -89,7 +89,8 @@ class TrainConfig(BaseModel):
             power of their number: 1 for the mean.
         profile_dropout: The share of a profile's items that a training step drops; it
             then predicts those. 0: it predicts each item from all items, which suits
-            long profiles.
+            long profiles. Not with `history_encoder: transformer`, where an item is
+            predicted from the profile before it.
         history_encoder: `mean`: a history is the mean of its items' embeddings.
             `transformer`: it is encoded by causal self-attention, and a training step
             takes users' whole sequences, whose every item is predicted from those before

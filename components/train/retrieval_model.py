@@ -71,8 +71,8 @@ class RetrievalModel(keras.Model):
         self.seeds = keras.random.SeedGenerator(seed)
         types = {feature.name: feature.type for feature in query_model.features}
         self._is_sequence = bool(query_model.history_blocks) and HISTORY in types.values()
-        own = {PROFILE, HISTORY} if self._is_sequence else {PROFILE}
-        self._features = [name for name, kind in types.items() if kind not in own]
+        of_items = {PROFILE, HISTORY} if self._is_sequence else {PROFILE}
+        self._features = [name for name, kind in types.items() if kind not in of_items]
         self._targets = [
             name for name in (CANDIDATE_INDEX, LABEL, RECENCY, SHARE) if name in interactions
         ]

@@ -25,7 +25,8 @@ class TrainingRows:
         columns: What `RetrievalModel` takes: query features, `candidate_index` and
             `label` by name, `(rows,)` or `(rows, width)`, and the columns that the
             settings need.
-        profiles: The users' profiles, `(users, width) int32`; None without this feature.
+        profiles: The users' profiles, `(users, width) int32`; None without this feature, and
+            for sequences, where a profile is what came before in the sequence.
         groups: The rows in groups; None if rows are drawn one by one.
         settings: The `TrainSettings`.
         width: The width of all groups; None if groups have the width that they need.
@@ -66,7 +67,7 @@ class TrainingRows:
         ids = one_array(table[QUERY_ID]).dictionary_encode()
         user = ids.indices.to_numpy().astype(np.int32)
         profiles = None
-        if data.spec.profile is not None:
+        if data.spec.profile is not None and not is_sequence:
             index = profile_items(data.spec, data.candidates)
             profiles = user_profiles(ids.dictionary, tables, index, data.spec.profile.width)
             columns[USER] = user

@@ -66,11 +66,30 @@ class MeanEmbedding(keras.layers.Layer):
         Returns:
             `(batch, dimension) float32`.
         """
+        embeddings, counts = self._counted(indices)
+        total, count = keras.ops.sum(embeddings, axis=-2), keras.ops.sum(counts, axis=-2)
+        return total / keras.ops.power(keras.ops.maximum(count, 1.0), self.power)
+
+    def before_each(self, indices: Any) -> Any:
+        """Embed, for each place of a row, the indices before it.
+
+        Args:
+            indices: `(batch, width) int32`.
+
+        Returns:
+            `(batch, width, dimension) float32`; zeros where nothing is before.
+        """
+        embeddings, counts = self._counted(indices)
+        total = keras.ops.cumsum(embeddings, axis=-2) - embeddings
+        count = keras.ops.cumsum(counts, axis=-2) - counts
+        return total / keras.ops.power(keras.ops.maximum(count, 1.0), self.power)
+
+    def _counted(self, indices: Any) -> tuple[Any, Any]:
+        """Return embeddings, zeros for padding, and `(batch, width, 1)`, 1 for what is none."""
         embeddings = self.embedding(indices)
-        kept = keras.ops.cast(keras.ops.not_equal(indices, self.padding_index), embeddings.dtype)
-        count = keras.ops.maximum(keras.ops.sum(kept, axis=-1, keepdims=True), 1.0)
-        total = keras.ops.sum(embeddings * kept[..., None], axis=-2)
-        return total / keras.ops.power(count, self.power)
+        counts = keras.ops.not_equal(indices, self.padding_index)[..., None]
+        counts = keras.ops.cast(counts, embeddings.dtype)
+        return embeddings * counts, counts
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that a loaded layer needs."""

@@ -233,9 +233,9 @@ class QueryModel(_Tower):
         """Embed each position of users' sequences.
 
         Args:
-            inputs: Encoded features by name without the history: `(batch, width)` for a
-                profile, which a user's positions share; `(batch * positions,)` or
-                `(batch * positions, width)` for the others.
+            inputs: Encoded features by name without history and profile, which the items
+                before a position are: `(batch * positions,)` or `(batch * positions,
+                width)` each.
             items: `(batch, positions) int32`, the items by their index in a history, the
                 earliest first, padded at the end.
             training: Whether features and ids are dropped at random.
@@ -245,18 +245,18 @@ class QueryModel(_Tower):
             item.
         """
         inputs = self._with_dropped_ids(inputs) if training and self.id_dropout else inputs
-        positions = items.shape[1]
         parts = {}
         for feature in self.features:
-            if feature.type == HISTORY:
-                after = self.embeddings[feature.name].after_each(items, training=training)
-                before = keras.ops.pad(after[:, :-1], ((0, 0), (1, 0), (0, 0)))
-                parts[feature.name] = keras.ops.reshape(before, (-1, self.embedding_dimension))
+            if feature.name in inputs:
+                parts[feature.name] = self._part(feature, inputs[feature.name], training)
                 continue
-            part = self._part(feature, inputs[feature.name], training)
-            if feature.type == PROFILE:
-                part = keras.ops.repeat(part, positions, axis=0)
-            parts[feature.name] = part
+            layer = self.embeddings[feature.name]
+            if isinstance(layer, SequenceEncoder):
+                after = layer.after_each(items, training=training)
+                before = keras.ops.pad(after[:, :-1], ((0, 0), (1, 0), (0, 0)))
+            else:
+                before = layer.before_each(items)
+            parts[feature.name] = keras.ops.reshape(before, (-1, self.embedding_dimension))
         outputs = self._joined(parts, training)
         if self.item_bias is None:
             return outputs

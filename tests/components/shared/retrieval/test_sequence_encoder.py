@@ -82,19 +82,16 @@ def _tower(**options: object) -> QueryModel:
 def test_each_position_of_a_sequence_is_the_query_of_a_user_with_the_items_before_it() -> None:
     tower = _tower()
     items = np.array([[3, 9, 4, 0], [5, 0, 0, 0]])
-    profile = np.array([[3, 9, 4, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0]])
     user = np.array([2, 2, 2, 2, 4, 4, 4, 4])
 
-    positions = np.asarray(tower.sequences({"user": user, "profile": profile}, items))
+    positions = np.asarray(tower.sequences({"user": user}, items))
 
     assert positions.shape == (8, DIMENSION + 1)
     for row, count in ((0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (5, 1)):
         history = np.zeros((1, LENGTH), int)
         history[0, :count] = items[row // 4, :count][::-1]
-        inputs = {
-            "user": user[row : row + 1], "history": history,
-            "profile": profile[row // 4 : row // 4 + 1],
-        }  # fmt: skip
+        profile = np.pad(history, ((0, 0), (0, 1)))
+        inputs = {"user": user[row : row + 1], "history": history, "profile": profile}
         np.testing.assert_allclose(tower(inputs)[0], positions[row], rtol=1e-4, atol=1e-5)
 
 
