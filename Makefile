@@ -34,7 +34,7 @@ run: $(VENV)/.run ## run the whole pipeline on this machine (CONFIG=sample, SET=
 test: $(VENV)/.dev ## run the fast tests, in parallel
 	$(BIN)/pytest $(PARALLEL) -m "not slow"
 
-test-all: $(VENV)/.dev ## run all tests; MOVIELENS_100K=ml-100k.zip adds those on real data
+test-all: $(VENV)/.dev ## run all tests; MOVIELENS_100K=ml-100k.zip and AMAZON_BEAUTY=… add those on real data
 	$(BIN)/pytest $(PARALLEL)
 
 lint: $(VENV)/.dev ## check style, types and import rules
