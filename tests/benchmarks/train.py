@@ -5,8 +5,10 @@
 Needs the packages of the model image: JAX, keras, keras-rs, pyarrow; not TensorFlow,
 Beam or kfp. It generates encoded tables with planted taste for each size of the
 catalogue, so that it runs on a bare GPU machine; `--encoded` takes a folder from adapt
-instead. A batch has the same number of rows for all losses. The quadratic loss, all losses
-with a profile, and the softmax with `rows_per_query` take the rows of a user together.
+instead. Items are known by their ids, and with `--words` by texts as well, whose
+embeddings losses over the catalogue compute in each step. A batch has the same number of
+rows for all losses. The quadratic loss, all losses with a profile, and the softmax with
+`rows_per_query` take the rows of a user together.
 
 Prints a table in Markdown: rows per second (the median over the epochs after the first,
 which compiles), the validation metric, and for `gramian_block` the error of the
@@ -52,7 +54,6 @@ ROWS_PER_USER = 50
 ROWS_PER_QUERY = 64
 TASTE = 8  # dimensions
 CHOICE = 64  # items among which a made-up user chooses
-WORDS = 16  # of an item
 
 SETTINGS: dict[str, Any] = {
     **TrainSettings().model_dump(mode="json"),
@@ -90,7 +91,7 @@ class Measured:
     gramian_error: float | None
 
 
-def made_up(folder: Path, rows: int, items: int) -> None:
+def made_up(folder: Path, rows: int, items: int, words: int) -> None:
     """Write encoded tables: each row is what its user likes best among a few popular items."""
     rng = np.random.default_rng(SEED)
     users = max(rows // ROWS_PER_USER, 20)
@@ -106,7 +107,7 @@ def made_up(folder: Path, rows: int, items: int) -> None:
         scores = np.einsum("ud,ucd->uc", user_taste[part], item_traits[choice])
         best = (scores + rng.gumbel(size=scores.shape)).argmax(1)
         item[first : first + 4096] = choice[np.arange(len(part)), best]
-    _spec(users, items).write(folder)
+    _spec(users, items, words).write(folder)
     kind = rng.choice(3, rows, p=[0.8, 0.1, 0.1])
     for index, split in enumerate(("train", "validation", "test")):
         chosen = kind == index
@@ -123,24 +124,25 @@ def made_up(folder: Path, rows: int, items: int) -> None:
             ),
             folder / "interactions" / split,
         )
-    words = rng.integers(0, 2001, (items, WORDS)).astype(np.int32)
+    text = rng.integers(0, 2001, (items, words)).astype(np.int32)
     write_table(
         pa.table(
             {
                 "candidate_id": np.arange(items),
                 "title": [str(number) for number in range(items)],
                 "item_id": np.arange(1, items + 1, dtype=np.int32),
-                "words": from_numpy(words),
+                **({"words": from_numpy(text)} if words else {}),
             }
         ),
         folder / "candidates",
     )
 
 
-def _spec(users: int, items: int) -> FeatureSpec:
+def _spec(users: int, items: int, words: int) -> FeatureSpec:
+    texts = [_feature("words", 2001, words)] if words else []
     return FeatureSpec(
         query=[_feature("user_id", users + 1), _feature("group", 21)],
-        candidate=[_feature("item_id", items + 1), _feature("words", 2001, WORDS)],
+        candidate=[_feature("item_id", items + 1), *texts],
         query_inputs=[RawInput(name="user_id", dtype="int64")],
         candidate_inputs=[RawInput(name="item_id", dtype="int64")],
         query_id_feature="user_id",
@@ -228,7 +230,7 @@ def shops(options: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Enc
     for items in options.items:
         folder = scratch / str(items)
         folder.mkdir()
-        made_up(folder, options.rows, items)
+        made_up(folder, options.rows, items, options.words)
         data = EncodedData.read(str(folder))
         yield f"{items:,} | id", data
         yield f"{items:,} | profile", with_profile(data)
@@ -239,6 +241,8 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[1700, 12_000, 62_000],
                         help="sizes of the catalogue")  # fmt: skip
     parser.add_argument("--rows", type=int, default=100_000, help="rows to generate")
+    parser.add_argument("--words", type=int, default=0,
+                        help="words of an item's text: 0 for none, or 2 or more")  # fmt: skip
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--block", type=int, default=1024, help="gramian_block")
     parser.add_argument("--encoded", help="a folder from adapt, instead of generated tables")
