@@ -49,7 +49,7 @@ def test_a_config_file_is_read(tmp_path: Path) -> None:
         ),
         ("train.epochs=many", ["train.epochs", "integer", "'many'"]),
         ("train.epochs=0", ["train.epochs", "greater than or equal to 1", "0"]),
-        ("train.loss=hinge", ["train.loss", "'mse', 'softmax' or 'auto'", "'hinge'"]),
+        ("train.loss=hinge", ["train.loss", "'mse', 'softmax', 'quadratic' or 'auto'", "'hinge'"]),
         ("seed=-1", ["seed", "greater than or equal to 0"]),
         ("source.kind=kaggle", ["source", "'sample', 'movielens', 'files'"]),
         ("features.query.user_id.type=embedding", ["features.query.user_id", "'id'"]),

@@ -56,7 +56,7 @@ def test_ranges_defaults_and_required_keys_are_stated() -> None:
     )
     assert train["epochs"][:2] == ["integer, at least 1, or `auto`", "`auto`"]
     assert train["dropout"][:2] == ["number, at least 0 and below 1, or `auto`", "`auto`"]
-    assert train["loss"][0] == "`mse`, `softmax` or `auto`"
+    assert train["loss"][0] == "`mse`, `softmax`, `quadratic` or `auto`"
     assert train["monitor"][1] == "`hit_rate_at_100_filtered`"
     assert ingest["test_fraction"][0] == "number, above 0 and below 1"
     assert files["interactions"][1] == "*required*"

@@ -188,7 +188,7 @@ def test_the_section_tune_does_not_reach_the_pipeline() -> None:
 
     assert "tune" not in searching.parameters()
     assert searching.parameters() == tiny().parameters()
-    assert "tune:" not in load_config("sample").to_yaml()
+    assert "\ntune:" not in load_config("sample").to_yaml()
     assert load_config("sample", ["tune.trials=7"]).to_yaml().endswith("tune:\n  trials: 7\n")
 
 
@@ -299,7 +299,7 @@ def test_settings_that_cannot_be_trained_are_a_row_with_the_reason(
         if trial.number == 1:
             assert trial.values
         elif trial.settings["train.loss"] == "mse":
-            assert trial.problem == "hard_negatives needs loss softmax; mse has no negatives"
+            assert trial.problem == "hard_negatives needs loss softmax; mse draws no negatives"
         elif trial.settings["train.dropout"] > UNTRAINABLE:
             assert trial.problem == "The loss became nan."
         else:

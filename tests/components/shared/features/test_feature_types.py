@@ -102,7 +102,7 @@ def test_ids_and_lists_of_ids_can_be_dropped() -> None:
     ]
 
     dropped = {feature.type for feature in encoded if holds_ids(feature)}
-    assert dropped == {"id", "history", "profile"}
+    assert dropped == {"id", "history"}
     assert type_of(encoded[-1]) is None
 
 
