@@ -227,7 +227,7 @@ def test_a_published_copy_of_the_model_has_the_same_metrics(
         metrics = run.results.metrics.by(protocol)
         assert metrics["published"] == metrics["model"]
         assert metrics["published"] != metrics["most_popular"]
-        assert len(metrics["published"]) == 5 * len(EVALUATE["ks"])
+        assert len(metrics["published"]) == 8 * len(EVALUATE["ks"])
     for part in run.results.slices:
         assert part.published == part.model
     assert run.results.headline.published == run.results.headline.model
