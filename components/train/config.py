@@ -75,7 +75,8 @@ class TrainConfig(BaseModel):
         rows_per_query: With negatives `catalogue`, the number of training rows of the same
             query that share a softmax. This saves most of the work if users have many rows
             and their features do not change from row to row. `batch_size` then counts
-            such groups.
+            such groups. With a profile, all rows of a query are a group anyway, and
+            `batch_size` counts rows.
         unobserved_weight: With the loss `quadratic`, the weight of each item of the
             catalogue against that of an item of the query.
         gramian_block: With the loss `quadratic`, the number of candidates that a training
