@@ -36,13 +36,16 @@ class Recipe:
         return stack_name(self.layer_sizes)
 
 
-def build_model(recipe: Recipe, data: EncodedData, rows: TrainingRows) -> RetrievalModel:
+def build_model(
+    recipe: Recipe, data: EncodedData, rows: TrainingRows, steps: int
+) -> RetrievalModel:
     """Build and compile the model; the same seed gives the same weights.
 
     Args:
         recipe: Layers, settings and seed.
         data: The encoded tables.
         rows: The rows to train on.
+        steps: Training steps of an epoch.
     """
     settings = recipe.settings
     keras.utils.set_random_seed(recipe.seed)
@@ -80,7 +83,7 @@ def build_model(recipe: Recipe, data: EncodedData, rows: TrainingRows) -> Retrie
         rows.profiles, item_id,
     )  # fmt: skip
     # jit_compile is on by default on JAX; the model computes its loss itself.
-    model.compile(optimizer=_optimizer(settings, len(rows.batches(recipe.seed))))
+    model.compile(optimizer=_optimizer(settings, steps))
     return model
 
 

@@ -71,11 +71,11 @@ class Fitting:
         Raises:
             SystemExit: With status 143, after SIGTERM.
         """
-        model = build_model(self.recipe, self.data, rows)
+        batches = rows.batches(self.recipe.seed)
+        model = build_model(self.recipe, self.data, rows, len(batches))
         if self.start is not None:
             self._begin_from(self.start, model)
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-        batches = rows.batches(self.recipe.seed)
         logger.info(
             f"{self.recipe.name}: {weights:,} weights, {len(rows):,} rows"
             + (f" in {len(rows.groups):,} groups" if rows.groups is not None else "")

@@ -64,6 +64,13 @@ class RowGroups:
         return np.diff(self.offsets)
 
     @property
+    def shares(self) -> np.ndarray:
+        """One divided by the length of each row's group, `(rows,) float32`."""
+        shares = np.empty(len(self.order), np.float32)
+        shares[self.order] = np.repeat(1 / self.lengths, self.lengths)
+        return shares
+
+    @property
     def first(self) -> np.ndarray:
         """The first row of each group, `(groups,) int32`."""
         return self.order[self.offsets[:-1]]

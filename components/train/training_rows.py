@@ -8,6 +8,7 @@ import pyarrow as pa
 from components.shared.contracts.derived_columns import HISTORY
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, TIMESTAMP
 from components.shared.retrieval.profiles import profile_items, user_profiles
+from components.shared.retrieval.query_set import query_keys
 from components.shared.runtime.arrow import one_array, to_numpy
 from components.train.config import TrainSettings
 from components.train.data import EncodedData, RowBatches
@@ -83,12 +84,13 @@ class TrainingRows:
             del columns[history.name]
             columns[SHARE] = np.ones(len(user), np.float32)
         elif profiles is not None or settings.loss == "quadratic":
-            key = _query_key(columns, user, features)
-            groups = RowGroups.of(key, len(key))
-            columns[SHARE] = _shares(key)
+            keys = query_keys(user, {name: columns[name] for name in features})
+            groups = RowGroups.of(keys, len(keys))
+            columns[SHARE] = groups.shares
         elif settings.rows_per_query > 1:
             width = settings.rows_per_query
-            groups = RowGroups.of(_query_key(columns, user, features), width)
+            keys = query_keys(user, {name: columns[name] for name in features})
+            groups = RowGroups.of(keys, width)
         return cls(columns, profiles, groups, settings, width, widest)
 
     def __len__(self) -> int:
@@ -109,18 +111,3 @@ class TrainingRows:
         if self.profiles is not None:
             lengths = (self.profiles > 0).sum(1)[self.columns[USER][self.groups.first]]
         return GroupBatches(self.groups.by_length(size, lengths, self.widest), seed)
-
-
-def _query_key(columns: dict[str, np.ndarray], user: np.ndarray, names: list[str]) -> np.ndarray:
-    """Return integers that are equal for rows of the same user and features, `(rows,)`."""
-    keys = [user[:, None]]
-    for name in names:
-        values = columns[name]
-        keys.append(values.reshape(len(values), -1).view(np.int32))
-    _, key = np.unique(np.concatenate(keys, axis=1), axis=0, return_inverse=True)
-    return key.reshape(-1)
-
-
-def _shares(key: np.ndarray) -> np.ndarray:
-    """Return one divided by the number of rows of each row's key, `(rows,) float32`."""
-    return (1 / np.bincount(key)[key]).astype(np.float32)

@@ -47,11 +47,9 @@ class QuerySet:
             for feature in features
             if not feature.is_profile
         }
-        keys = [ids.dictionary_encode().indices.to_numpy().astype(np.int32)[:, None]]
-        for values in columns.values():
-            keys.append(values.reshape(len(values), -1).view(np.int32))
+        user = ids.dictionary_encode().indices.to_numpy().astype(np.int32)
         _, first, inverse = np.unique(
-            np.concatenate(keys, axis=1), axis=0, return_index=True, return_inverse=True
+            query_keys(user, columns), axis=0, return_index=True, return_inverse=True
         )
         order = np.argsort(first)
         position = np.empty_like(order)
@@ -80,3 +78,17 @@ class QuerySet:
             self.ids, tables, profile_items(spec, candidates), spec.profile.width
         )
         return replace(self, features={**self.features, spec.profile.name: profiles})
+
+
+def query_keys(user: np.ndarray, features: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return integers that are equal for rows of the same user and features.
+
+    Args:
+        user: `(rows,) int32`, the number of each row's user.
+        features: Encoded query features, `(rows,)` or `(rows, width)` each, 32 bits wide.
+
+    Returns:
+        `(rows, any) int32`.
+    """
+    columns = [values.reshape(len(values), -1).view(np.int32) for values in features.values()]
+    return np.concatenate([user[:, None], *columns], axis=1)
