@@ -643,7 +643,7 @@ def test_the_log_has_every_ranker_and_the_verdict(
     for who in run.results.rankers:
         raw, filtered = (run.results.metrics.by(protocol)[who][HIT_RATE] for protocol in PROTOCOLS)
         assert f"[evaluate] {who}: hit_rate_at_20 raw {raw:.4f}, filtered {filtered:.4f}" in lines
-    (told,) = [line for line in lines if "good enough" in line]
+    (told,) = [line for line in lines if line.startswith("[evaluate] good enough")]
     assert told.startswith("[evaluate] good enough: hit_rate_at_20 filtered is +")
     assert any(line.startswith("[evaluate] The towers ") for line in lines)
 
