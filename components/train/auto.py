@@ -7,7 +7,7 @@
 - `unobserved_weight`: 0.2.
 - `item_bias`: if items have an id, except with mse.
 - `profile_embeddings`: `own` with quadratic, else `shared`: short profiles train few embeddings.
-- `profile_dropout`: 0.5 with softmax, else 0.
+- `profile_dropout`: 0.3 with softmax, else 0.
 - `id_dropout`: 0.1 if users have an id and no profile, or items have an id and other features; else
   0.
 - `batch_size`: 256 rows up to 50,000 training rows, 1,024 up to 500,000, 2,048 up to 5 million,
@@ -44,7 +44,7 @@ STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 10, 40
 LEARNING_RATES = {"adam": 0.003, "adagrad": 0.05, "sgd": 0.01}
 PATIENCE = 5
 ID_DROPOUT = 0.1
-PROFILE_DROPOUT = 0.5
+PROFILE_DROPOUT = 0.3
 BY_LOSS: dict[str, dict[str, Any]] = {
     "softmax": {"embedding_dimension": 64, "dropout": 0.5, "l2": 0.0},
     "quadratic": {
@@ -297,12 +297,14 @@ class _Rules:
     @property
     def _rows_per_group(self) -> float:
         """The mean number of rows that one entry of a batch stands for."""
+        if self._shape.has_profile:
+            return 1
         return max(min(self._config.rows_per_query, self._shape.rows_per_user), 1)
 
     def _batch_size(self) -> AutoChoice:
         rows = self._shape.rows
         batch = next((size for limit, size in BATCH_SIZES if rows <= limit), LARGEST_BATCH)
-        if self._config.rows_per_query == 1:
+        if self._config.rows_per_query == 1 or self._shape.has_profile:
             return AutoChoice(value=batch, reason=f"{rows:,} training rows")
         return AutoChoice(
             value=max(round(batch / self._rows_per_group), 2),

@@ -75,8 +75,7 @@ class TrainConfig(BaseModel):
         rows_per_query: With negatives `catalogue`, the number of training rows of the same
             query that share a softmax. This saves most of the work if users have many rows
             and their features do not change from row to row. `batch_size` then counts
-            such groups. With a profile, all rows of a query are a group anyway, and
-            `batch_size` counts rows.
+            such groups. It has no effect with a profile, whose rows have a query each.
         unobserved_weight: With the loss `quadratic`, the weight of each item of the
             catalogue against that of an item of the query.
         gramian_block: With the loss `quadratic`, the number of candidates that a training
@@ -88,10 +87,9 @@ class TrainConfig(BaseModel):
             uses the candidate tower's embeddings of the items' ids.
         profile_power: A profile is the sum of its items' embeddings, divided by this
             power of their number: 1 for the mean.
-        profile_dropout: The share of a profile's items that a training step drops; it
-            then predicts those. 0: it predicts each item from all items, which suits
-            long profiles. Not with `history_encoder: transformer`, where an item is
-            predicted from the profile before it.
+        profile_dropout: The share of a profile's items that a training step drops, besides
+            the row's own item, which no row sees. Not with `history_encoder:
+            transformer`, where a profile is what came before a row.
         history_encoder: `mean`: a history is the mean of its items' embeddings.
             `transformer`: it is encoded by causal self-attention, and a training step
             takes users' whole sequences, whose every item is predicted from those before

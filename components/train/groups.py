@@ -7,7 +7,7 @@ import numpy as np
 
 from components.train.data import RowBatches
 
-_NARROWEST = 8
+_NARROWEST = 4
 
 
 @dataclass(frozen=True)

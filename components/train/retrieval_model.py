@@ -7,6 +7,7 @@ import numpy as np
 
 from components.shared.contracts.derived_columns import HISTORY, PROFILE
 from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL
+from components.shared.retrieval.profiles import NO_ITEM
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.train.config import TrainSettings
 from components.train.device_table import DeviceTable
@@ -22,7 +23,8 @@ class RetrievalModel(keras.Model):
     """Trains a query tower and a candidate tower together.
 
     A batch is a vector of row numbers of the interactions table, or a matrix whose rows
-    are groups of one query, or of one user's sequence if a history is encoded as one.
+    are groups: of one query, or, with a profile or sequences, of one user, whose rows then
+    have a query each.
     Candidate features are stored once, in the candidates table; an interaction has an
     index into it.
 
@@ -70,8 +72,9 @@ class RetrievalModel(keras.Model):
         )
         self.seeds = keras.random.SeedGenerator(seed)
         types = {feature.name: feature.type for feature in query_model.features}
-        self._is_sequence = bool(query_model.history_blocks) and HISTORY in types.values()
-        of_items = {PROFILE, HISTORY} if self._is_sequence else {PROFILE}
+        is_sequence = bool(query_model.history_blocks) and HISTORY in types.values()
+        self._is_by_row = is_sequence or profiles is not None
+        of_items = {PROFILE, HISTORY} if is_sequence else {PROFILE}
         self._features = [name for name, kind in types.items() if kind not in of_items]
         self._targets = [
             name for name in (CANDIDATE_INDEX, LABEL, RECENCY, SHARE) if name in interactions
@@ -105,8 +108,8 @@ class RetrievalModel(keras.Model):
             `query_embeddings`, `(batch, dim)`; `candidate_embeddings`, those of the
             batch's rows and the drawn items, or of all candidates, by the loss;
             `candidate_index`, `label`, `weight` and, for the quadratic loss, `share`,
-            of the shape of `rows`. Sequences, and groups whose loss is by row, are
-            flattened to `(batch * width, …)`.
+            of the shape of `rows`. Groups whose rows have a query each, and those whose
+            loss is by row, are flattened to `(batch * width, …)`.
         """
         is_row = keras.ops.greater_equal(rows, 0)
         rows = keras.ops.maximum(rows, 0)
@@ -118,14 +121,10 @@ class RetrievalModel(keras.Model):
         }
         if SHARE in targets:
             outputs[SHARE] = targets[SHARE] * keras.ops.cast(is_row, "float32")
-        profile = None
-        if self.profiles is not None:
-            profile, is_target = self._profile(rows, outputs[CANDIDATE_INDEX], training)
-            outputs["weight"] = outputs["weight"] * keras.ops.cast(is_target, "float32")
-        queries = self._queries(rows, outputs[CANDIDATE_INDEX], profile, training)
-        if len(rows.shape) > 1 and (self._is_sequence or not self._is_by_query):
+        queries = self._queries(rows, outputs[CANDIDATE_INDEX], training)
+        if len(rows.shape) > 1 and (self._is_by_row or not self._is_by_query):
             outputs = {name: keras.ops.reshape(values, (-1,)) for name, values in outputs.items()}
-            if not self._is_sequence:
+            if not self._is_by_row:
                 queries = keras.ops.repeat(queries, rows.shape[1], axis=0)
         if self._config.uniform_negatives:
             drawn = keras.random.randint(
@@ -156,48 +155,35 @@ class RetrievalModel(keras.Model):
         )
         return weight * targets[RECENCY] if RECENCY in targets else weight
 
-    def _profile(self, rows: Any, index: Any, training: bool) -> tuple[Any, Any]:
-        """Return the profiles of groups, and which of their rows are to be predicted.
+    def _queries(self, rows: Any, index: Any, training: bool) -> Any:
+        if not self._is_by_row:
+            first = rows if len(rows.shape) == 1 else rows[:, 0]
+            return self.query_model(
+                self.interactions(first, names=self._features), training=training
+            )
+        features = self.interactions(keras.ops.reshape(rows, (-1,)), names=self._features)
+        items = keras.ops.where(index >= 0, self._item(index), NO_ITEM)
+        profile = None if self.profiles is None else self._profile(rows, training)
+        return self.query_model.rows(features, items, profile, training=training)
 
-        Items are dropped at random, and those are the ones to predict: a row whose item is
-        in the profile would teach that users like what they have. A row on its own is
-        always left out of its user's profile.
+    def _profile(self, rows: Any, training: bool) -> Any:
+        """Return the profiles of groups, without the items that training drops at random.
 
         Args:
             rows: `(groups, width) int32`.
-            index: `(groups, width) int32`, the rows' items; -1 for padding.
-            training: Whether items are dropped at random.
+            training: Whether items are dropped.
 
         Returns:
-            `(groups, width) int32` and `(groups, width) bool`.
+            `(groups, width) int32`.
         """
         assert self.profiles is not None
         user = self.interactions(rows[:, 0], names=[USER])[USER]
         # A bucket is at least as wide as the longest of its profiles.
         profile = self.profiles(user)[PROFILE][:, : rows.shape[1]]
-        items = self._item(index)
-        is_row = index >= 0
-        alone = keras.ops.sum(keras.ops.cast(is_row, "int32"), axis=1, keepdims=True) == 1
-        gone = keras.ops.logical_and(alone, keras.ops.equal(profile, items[:, :1]))
-        if training and self._config.profile_dropout:
-            drawn = keras.random.uniform(keras.ops.shape(profile), seed=self.seeds)
-            gone = keras.ops.logical_or(gone, drawn < self._config.profile_dropout)
-        profile = keras.ops.where(gone, 0, profile)
         if not training or not self._config.profile_dropout:
-            return profile, is_row
-        is_there = keras.ops.any(profile[:, None, :] == items[:, :, None], axis=-1)
-        return profile, keras.ops.logical_and(is_row, keras.ops.logical_not(is_there))
-
-    def _queries(self, rows: Any, index: Any, profile: Any, training: bool) -> Any:
-        first = rows if len(rows.shape) == 1 else rows[:, 0]
-        of_rows = keras.ops.reshape(rows, (-1,)) if self._is_sequence else first
-        features = self.interactions(of_rows, names=self._features)
-        if profile is not None:
-            features[PROFILE] = profile
-        if not self._is_sequence:
-            return self.query_model(features, training=training)
-        items = keras.ops.where(index >= 0, self._item(index), 0)
-        return self.query_model.sequences(features, items, training=training)
+            return profile
+        drawn = keras.random.uniform(keras.ops.shape(profile), seed=self.seeds)
+        return keras.ops.where(drawn < self._config.profile_dropout, NO_ITEM, profile)
 
     def _item(self, index: Any) -> Any:
         """Return the index of items in histories and profiles by their candidate index."""

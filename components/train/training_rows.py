@@ -83,7 +83,10 @@ class TrainingRows:
             groups = RowGroups.of(user, widest, to_numpy(table[TIMESTAMP]))
             del columns[history.name]
             columns[SHARE] = np.ones(len(user), np.float32)
-        elif profiles is not None or settings.loss == "quadratic":
+        elif profiles is not None:
+            groups = RowGroups.of(user, len(user))
+            columns[SHARE] = groups.shares
+        elif settings.loss == "quadratic":
             keys = query_keys(user, {name: columns[name] for name in features})
             groups = RowGroups.of(keys, len(keys))
             columns[SHARE] = groups.shares

@@ -84,6 +84,26 @@ class MeanEmbedding(keras.layers.Layer):
         count = keras.ops.cumsum(counts, axis=-2) - counts
         return total / keras.ops.power(keras.ops.maximum(count, 1.0), self.power)
 
+    def without_each(self, indices: Any, items: Any) -> Any:
+        """Embed, for each of a row's items, the row without this item.
+
+        Args:
+            indices: `(batch, width) int32`, no index twice in a row but padding.
+            items: `(batch, items) int32`, padded; an item may be missing in `indices`.
+
+        Returns:
+            `(batch, items, dimension) float32`; zeros where nothing is left.
+        """
+        embeddings, counts = self._counted(indices)
+        own, is_item = self._counted(items)
+        is_there = keras.ops.any(items[:, :, None] == indices[:, None, :], axis=-1)[..., None]
+        is_there = keras.ops.cast(is_there, own.dtype) * is_item
+        total = keras.ops.sum(embeddings, axis=-2, keepdims=True) - own * is_there
+        count = keras.ops.sum(counts, axis=-2, keepdims=True) - is_there
+        # What is left of a row with a single item is no sum, but what rounding left.
+        total = total * keras.ops.cast(count > 0, total.dtype)
+        return total / keras.ops.power(keras.ops.maximum(count, 1.0), self.power)
+
     def _counted(self, indices: Any) -> tuple[Any, Any]:
         """Return embeddings, zeros for padding, and `(batch, width, 1)`, 1 for what is none."""
         embeddings = self.embedding(indices)

@@ -229,20 +229,26 @@ class _Tower(keras.Model):
 class QueryModel(_Tower):
     """Turns encoded query features into query embeddings."""
 
-    def sequences(self, inputs: dict[str, Any], items: Any, training: bool = False) -> Any:
-        """Embed each position of users' sequences.
+    def rows(
+        self,
+        inputs: dict[str, Any],
+        items: Any,
+        profile: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """Embed a query for each of users' rows, which does not see the row's own item.
 
         Args:
-            inputs: Encoded features by name without history and profile, which the items
-                before a position are: `(batch * positions,)` or `(batch * positions,
-                width)` each.
-            items: `(batch, positions) int32`, the items by their index in a history, the
-                earliest first, padded at the end.
+            inputs: The other encoded features by name, `(users * rows,)` or `(users * rows,
+                width)` each: without profile and, in sequences, without history.
+            items: `(users, rows) int32`, the rows' items by their index in a profile,
+                padded at the end; in sequences, the earliest first.
+            profile: `(users, width) int32`, the users' items. None for sequences, where
+                profile and history are the items before a row.
             training: Whether features and ids are dropped at random.
 
         Returns:
-            `(batch * positions, dim) float32`: at each position, the query before its
-            item.
+            `(users * rows, dim) float32`.
         """
         inputs = self._with_dropped_ids(inputs) if training and self.id_dropout else inputs
         parts = {}
@@ -251,12 +257,14 @@ class QueryModel(_Tower):
                 parts[feature.name] = self._part(feature, inputs[feature.name], training)
                 continue
             layer = self.embeddings[feature.name]
-            if isinstance(layer, SequenceEncoder):
+            if profile is not None:
+                part = layer.without_each(profile, items)
+            elif isinstance(layer, SequenceEncoder):
                 after = layer.after_each(items, training=training)
-                before = keras.ops.pad(after[:, :-1], ((0, 0), (1, 0), (0, 0)))
+                part = keras.ops.pad(after[:, :-1], ((0, 0), (1, 0), (0, 0)))
             else:
-                before = layer.before_each(items)
-            parts[feature.name] = keras.ops.reshape(before, (-1, self.embedding_dimension))
+                part = layer.before_each(items)
+            parts[feature.name] = keras.ops.reshape(part, (-1, self.embedding_dimension))
         outputs = self._joined(parts, training)
         if self.item_bias is None:
             return outputs

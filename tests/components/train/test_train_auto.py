@@ -42,7 +42,7 @@ def test_the_loss_follows_the_rows_of_a_user_and_others_follow_the_loss() -> Non
     assert (some["loss"], many["loss"]) == ("softmax", "quadratic")
     assert (some["embedding_dimension"], many["embedding_dimension"]) == (64, 128)
     assert (some["profile_embeddings"], many["profile_embeddings"]) == ("shared", "own")
-    assert (some["profile_dropout"], many["profile_dropout"]) == (0.5, 0.0)
+    assert (some["profile_dropout"], many["profile_dropout"]) == (0.3, 0.0)
     assert settings({"hard_negatives": 5})["loss"] == "softmax"
 
 

@@ -84,7 +84,7 @@ def test_each_position_of_a_sequence_is_the_query_of_a_user_with_the_items_befor
     items = np.array([[3, 9, 4, 0], [5, 0, 0, 0]])
     user = np.array([2, 2, 2, 2, 4, 4, 4, 4])
 
-    positions = np.asarray(tower.sequences({"user": user}, items))
+    positions = np.asarray(tower.rows({"user": user}, items))
 
     assert positions.shape == (8, DIMENSION + 1)
     for row, count in ((0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (5, 1)):
