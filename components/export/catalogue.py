@@ -41,13 +41,13 @@ class Catalogue:
 
     Args:
         table: `candidate_id`, `title`, `embedding`.
-        item_bias: Whether the last number of each embedding is the item's bias, which is
-            left out: popular items are not similar.
+        biases: How many of the last numbers of each embedding are the item's bias and
+            popularity, which are left out: popular items are not similar.
     """
 
-    def __init__(self, table: pa.Table, item_bias: bool = False):
+    def __init__(self, table: pa.Table, biases: int = 0):
         self._table = table
-        self._item_bias = item_bias
+        self._biases = biases
         self._titles = pc.fill_null(table[TITLE], "")
 
     @classmethod
@@ -66,7 +66,7 @@ class Catalogue:
                 "export folder of a run."
             )
         table = read_table(Path(folder) / "candidates", [CANDIDATE_ID, TITLE, EMBEDDING])
-        return cls(table, ExportInfo.read(folder).item_bias)
+        return cls(table, ExportInfo.read(folder).biases)
 
     @functools.cached_property
     def _ids(self) -> pa.ChunkedArray:
@@ -76,7 +76,7 @@ class Catalogue:
     def _directions(self) -> np.ndarray:
         """Embeddings of length 1, or 0 for an embedding of zeros: `(items, dimension) float32`."""
         embeddings = np.asarray(to_numpy(self._table[EMBEDDING]), np.float32)
-        embeddings = embeddings[:, :-1] if self._item_bias else embeddings
+        embeddings = embeddings[:, : embeddings.shape[1] - self._biases]
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         return np.divide(embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0)
 

@@ -72,8 +72,7 @@ def export(*, tables: str, encoded: str, model: str, export: str) -> dict[str, A
     )
     users = latest_users(Path(tables), schema, candidates)
     users = with_profiles(users, Path(tables), schema, candidates, spec)
-    has_bias = query_tower.item_bias is not None
-    info = _info(spec, schema.role("query_id").name, embeddings, has_bias, Path(model))
+    info = _info(query_tower, spec, schema.role("query_id").name, embeddings, Path(model))
     with written_aside(export) as folder:
         write_table(catalogue, folder / "candidates")
         write_table(users, folder / "users")
@@ -99,7 +98,7 @@ def _embeddings(spec: FeatureSpec, model: Path, candidates: pa.Table) -> np.ndar
 
 
 def _info(
-    spec: FeatureSpec, query_id: str, embeddings: np.ndarray, has_bias: bool, model: Path
+    tower: QueryModel, spec: FeatureSpec, query_id: str, embeddings: np.ndarray, model: Path
 ) -> ExportInfo:
     training = Training.read(model)
     return ExportInfo(
@@ -108,7 +107,8 @@ def _info(
         query_inputs=spec.query_inputs,
         # By its column: it may be a feature of any type, e.g. hashed.
         query_id=query_id if any(item.name == query_id for item in spec.query_inputs) else None,
-        item_bias=has_bias,
+        item_bias=tower.item_bias is not None,
+        popularity=tower.biases > 1,
         layer_sizes=training.layer_sizes,
         monitor=str(training.monitor),
         validation=training.validation,

@@ -6,6 +6,9 @@
   32, 0, 0 with mse, as in the keras.io example.
 - `unobserved_weight`: 0.2.
 - `item_bias`: if items have an id, except with mse.
+- `popularity_half_life`: the one by which the most popular items of the training split are best for
+  users of the validation split who are not in it, if users are known by their items alone.
+- `recency_half_life`: none; `tune` tries others if the log spans a quarter of a year.
 - `profile_embeddings`: `own` with quadratic, else `shared`: short profiles train few embeddings.
 - `profile_dropout`: 0.3 with softmax, else 0.
 - `id_dropout`: 0.1 if users have an id and no profile, or items have an id and other features; else
@@ -28,13 +31,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
-from components.shared.contracts.tables import QUERY_ID
+from components.shared.contracts.tables import QUERY_ID, TIMESTAMP
 from components.shared.contracts.training import AutoChoice
+from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
-from components.train.config import AUTO, TrainConfig, TrainSettings
+from components.train.config import AUTO, NONE, TrainConfig, TrainSettings
 from components.train.data import EncodedData
+from components.train.popularity import popularity_half_life, serves_by_popularity
 
 CATALOGUE_SOFTMAX_CANDIDATES = 20_000
 # The largest number of training rows, and the batch size up to it.
@@ -43,6 +49,9 @@ LARGEST_BATCH = 8192
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 10, 40
 LEARNING_RATES = {"adam": 0.003, "adagrad": 0.05, "sgd": 0.01}
 PATIENCE = 5
+# So long must a log be for its age to matter.
+FEWEST_DAYS = 90
+_DAY = 24 * 3600
 ID_DROPOUT = 0.1
 PROFILE_DROPOUT = 0.3
 BY_LOSS: dict[str, dict[str, Any]] = {
@@ -74,6 +83,8 @@ class LogShape:
         has_profile: Whether the items that a user interacted with are a feature.
         has_item_id: Whether the items have a feature of type `id`.
         has_item_features: Whether the items have other features.
+        days: The time from the first training row to the last.
+        popularity_half_life: The best one for new users; None if popularity serves nobody.
     """
 
     rows: int
@@ -83,24 +94,33 @@ class LogShape:
     has_profile: bool = False
     has_item_id: bool = True
     has_item_features: bool = False
+    days: float = 0.0
+    popularity_half_life: AutoChoice | None = None
 
     @classmethod
-    def of(cls, data: EncodedData, positives_above: float | None) -> "LogShape":
+    def of(cls, data: EncodedData, config: TrainConfig) -> "LogShape":
         """Return the shape of encoded tables.
 
         Args:
             data: The encoded tables.
-            positives_above: Count only rows with a label above it; None: all rows.
+            config: Which rows count, and the cut-off for popularity.
         """
         item_types = [feature.type for feature in data.spec.candidate]
+        time = to_numpy(data.train[TIMESTAMP])
+        half_life = None
+        if config.popularity_half_life == AUTO and serves_by_popularity(data.spec):
+            cutoff = config.fitted(data.candidate_count).monitor.cutoff
+            half_life = popularity_half_life(data, cutoff)
         return cls(
-            rows=len(data.labels(positives_above)),
+            rows=len(data.labels(config.positives_above)),
             users=len(data.train[QUERY_ID].unique()),
             candidates=data.candidate_count,
             has_user_id=data.spec.query_id_feature is not None,
             has_profile=data.spec.profile is not None,
             has_item_id=data.spec.candidate_id_feature is not None,
             has_item_features=any(kind != "id" for kind in item_types),
+            days=float(np.ptp(time)) / _DAY if len(time) else 0.0,
+            popularity_half_life=half_life,
         )
 
     @property
@@ -196,6 +216,10 @@ class _Rules:
             "embedding_dimension": self._dimension,
             "unobserved_weight": self._unobserved_weight,
             "item_bias": self._item_bias,
+            "popularity_half_life": lambda: (
+                self._shape.popularity_half_life if self._value("item_bias") else None
+            ),
+            "recency_half_life": self._recency_half_life,
             "profile_embeddings": self._profile_embeddings,
             "profile_dropout": self._profile_dropout,
             "dropout": lambda: self._by_loss("dropout"),
@@ -277,6 +301,11 @@ class _Rules:
         if self._value("loss") == "mse":
             return AutoChoice(value=False, reason="goes with loss mse")
         return AutoChoice(value=True, reason="ranks by popularity for an unknown user")
+
+    def _recency_half_life(self) -> AutoChoice | None:
+        if self._shape.days < FEWEST_DAYS:
+            return None
+        return AutoChoice(value=NONE, reason="all rows count the same")
 
     def _profile_embeddings(self) -> AutoChoice | None:
         if not self._shape.has_profile:

@@ -12,7 +12,8 @@ from components.shared.retrieval.embedding_tables import shared_embeddings
 from components.shared.retrieval.towers import CandidateModel, QueryModel
 from components.train.config import TrainSettings, stack_name
 from components.train.data import EncodedData
-from components.train.retrieval_model import SHARE, RetrievalModel
+from components.train.popularity import serves_by_popularity
+from components.train.retrieval_model import RECENCY, SHARE, RetrievalModel
 from components.train.training_rows import TrainingRows
 
 
@@ -59,6 +60,7 @@ def build_model(
         "dropout": settings.dropout,
         "id_dropout": settings.id_dropout,
         "item_bias": item_id if settings.item_bias else None,
+        "popularity": settings.item_bias and serves_by_popularity(data.spec),
         "shared": shared_embeddings(
             query, data.spec.candidate, settings.embedding_dimension, settings.l2
         ),
@@ -76,8 +78,8 @@ def build_model(
     candidate_model = CandidateModel(
         data.spec.candidate, **options, seed=seeds[1], name="candidate_tower"
     )
-    if candidate_model.bias is not None and item_id is not None:
-        begin_bias(candidate_model.bias, data.candidates[item_id], rows.columns, settings)
+    if item_id is not None:
+        begin_biases(candidate_model, data.candidates[item_id], rows)
     model = RetrievalModel(
         query_model, candidate_model, rows.columns, data.candidates, settings, seeds[2],
         rows.profiles, item_id,
@@ -98,36 +100,41 @@ def _query_features(data: EncodedData, settings: TrainSettings) -> list[EncodedF
     ]
 
 
-def begin_bias(
-    bias: keras.layers.Embedding,
-    item_id: np.ndarray,
-    columns: dict[str, np.ndarray],
-    settings: TrainSettings,
-) -> None:
+def begin_biases(tower: CandidateModel, item_id: np.ndarray, rows: TrainingRows) -> None:
     """Set the items' biases to what a model without any feature would learn.
 
     For the softmax, this is the log of an item's frequency; for the quadratic loss, the
     score b that minimises n (b - 1)^2 + a (q - n) b^2 for n rows of q queries, and the
-    weight a of pairs that were not observed.
+    weight a of pairs that were not observed. With mse, biases begin at 0.
 
     Args:
-        bias: The table of biases.
-        item_id: `(candidates,) int32`, each candidate's index in it.
-        columns: The rows to train on.
-        settings: The loss.
+        tower: The candidate tower.
+        item_id: `(candidates,) int32`, each candidate's index among the items' ids.
+        rows: The rows to train on.
     """
-    rows = np.bincount(columns[CANDIDATE_INDEX], minlength=len(item_id)).astype(np.float64)
-    if settings.loss == "mse":
-        return
-    if settings.loss == "softmax":
-        value = settings.temperature * (np.log1p(rows) - np.log1p(rows).mean())
-        unknown = value.min()
+    if tower.bias is not None and rows.settings.loss != "mse":
+        weights, index = rows.columns.get(RECENCY), rows.columns[CANDIDATE_INDEX]
+        counts = np.bincount(index, weights=weights, minlength=len(item_id))
+        _begin(tower.bias, item_id, counts, rows)
+    if tower.of_popularity is not None:
+        _begin(tower.of_popularity, item_id, rows.popularity, rows)
+
+
+def _begin(
+    layer: keras.layers.Embedding, item_id: np.ndarray, counts: np.ndarray, rows: TrainingRows
+) -> None:
+    """Set a table of one number an item; `counts` are the items' rows, `(candidates,)`."""
+    settings = rows.settings
+    if settings.loss == "quadratic":
+        others = np.maximum(rows.columns[SHARE].sum() - counts, 0)
+        value = counts / np.maximum(counts + settings.unobserved_weight * others, 1e-9)
+        unknown = 0.0
     else:
-        others = np.maximum(columns[SHARE].sum() - rows, 0)
-        value, unknown = rows / np.maximum(rows + settings.unobserved_weight * others, 1e-9), 0.0
-    table = np.full((bias.input_dim, 1), unknown, np.float32)
+        value = settings.temperature * (np.log1p(counts) - np.log1p(counts).mean())
+        unknown = value.min()
+    table = np.full((layer.input_dim, 1), unknown, np.float32)
     table[item_id, 0] = value
-    bias.embeddings.assign(table)
+    layer.embeddings.assign(table)
 
 
 def _optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:

@@ -47,6 +47,18 @@ Patience = Annotated[
     Discriminator(lambda value: "none" if value == NONE else "value"),
     _NullIsNone,
 ]
+HalfLife = Annotated[
+    Annotated[Rate, Tag("value")] | Annotated[Literal["none"], Tag("none")],
+    Discriminator(lambda value: "none" if value == NONE else "value"),
+    _NullIsNone,
+]
+HalfLifeOrAuto = Annotated[
+    Annotated[Rate, Tag("value")]
+    | Annotated[Literal["none"], Tag("none")]
+    | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(_kind),
+    _NullIsNone,
+]
 PatienceOrAuto = Annotated[
     Annotated[Count, Tag("value")]
     | Annotated[Literal["none"], Tag("none")]
@@ -82,7 +94,11 @@ class TrainConfig(BaseModel):
             step draws to estimate the sum over the catalogue; all by default. Worth it
             if candidates are many and their features expensive.
         item_bias: Whether each item has a learned scalar that is added to its scores,
-            which begins at its popularity. It is what an unknown user is served by.
+            which begins at its popularity. Users without any item are served by the
+            popularity itself, if they have no id.
+        popularity_half_life: The age in days, before the last row, at which a row counts half
+            in that popularity; `none`: all rows count the same. `auto` chooses on the
+            validation split.
         profile_embeddings: `own`: a profile has an embedding table of its own. `shared`: it
             uses the candidate tower's embeddings of the items' ids.
         profile_power: A profile is the sum of its items' embeddings, divided by this
@@ -98,7 +114,7 @@ class TrainConfig(BaseModel):
         history_heads: The attention heads of each block; a divisor of
             `embedding_dimension`.
         recency_half_life: The age in days, before the last training row, at which a row
-            counts half; by default, all rows count the same.
+            counts half in the loss; `none`: all rows count the same.
         temperature: Scores are divided by it before the softmax.
         logq_correction: Whether the log of an item's share of the training rows is
             subtracted from its score as an in-batch negative. Without it, popular items,
@@ -163,13 +179,14 @@ class TrainConfig(BaseModel):
     unobserved_weight: OrAuto[Rate] = AUTO
     gramian_block: int | None = Field(None, ge=1)
     item_bias: OrAuto[bool] = AUTO
+    popularity_half_life: HalfLifeOrAuto = AUTO
     profile_embeddings: Literal["own", "shared", "auto"] = AUTO
     profile_power: float = Field(0.5, ge=0, le=1)
     profile_dropout: OrAuto[Share] = AUTO
     history_encoder: Literal["mean", "transformer"] = "mean"
     history_blocks: int = Field(1, ge=1)
     history_heads: int = Field(1, ge=1)
-    recency_half_life: float | None = Field(None, gt=0)
+    recency_half_life: HalfLifeOrAuto = AUTO
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
     mask_accidental_hits: bool = True
@@ -258,8 +275,10 @@ class TrainSettings(TrainConfig):
     negatives: Literal["in_batch", "catalogue"] = "in_batch"
     unobserved_weight: Rate = 0.2
     item_bias: bool = False
+    popularity_half_life: HalfLife = NONE
     profile_embeddings: Literal["own", "shared"] = "own"
     profile_dropout: Share = 0.0
+    recency_half_life: HalfLife = NONE
     dropout: Share = 0.0
     id_dropout: Share = 0.0
     l2: Penalty = 0.0

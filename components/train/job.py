@@ -68,7 +68,7 @@ def train(
         raise InputError(f"layer_sizes: {layer_sizes} has a number below 1. Use positive numbers.")
     data = EncodedData.read(encoded)
     start = _published_start(base, wanted)
-    shape = LogShape.of(data, wanted.positives_above)
+    shape = LogShape.of(data, wanted)
     published = start.settings if start else None
     settings = settings_for(wanted, shape, published)
     choices = chosen(wanted, shape, published)

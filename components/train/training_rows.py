@@ -10,12 +10,11 @@ from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID,
 from components.shared.retrieval.profiles import profile_items, user_profiles
 from components.shared.retrieval.query_set import query_keys
 from components.shared.runtime.arrow import one_array, to_numpy
-from components.train.config import TrainSettings
+from components.train.config import NONE, TrainSettings
 from components.train.data import EncodedData, RowBatches
 from components.train.groups import GroupBatches, RowGroups
+from components.train.popularity import decay, item_popularity
 from components.train.retrieval_model import RECENCY, SHARE, USER
-
-_DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,15 @@ class TrainingRows:
         settings: The `TrainSettings`.
         width: The width of all groups; None if groups have the width that they need.
         widest: The greatest width of a group; None without a limit.
+        popularity: `(candidates,) float64`, the number of rows of each item, in which a row
+            counts less by its age.
     """
 
     columns: dict[str, np.ndarray]
     profiles: np.ndarray | None
     groups: RowGroups | None
     settings: TrainSettings
+    popularity: np.ndarray
     width: int | None = None
     widest: int | None = None
 
@@ -59,12 +61,14 @@ class TrainingRows:
         names = [*features, CANDIDATE_INDEX, LABEL]
         history = next((f for f in data.spec.query if f.type == HISTORY), None)
         is_sequence = settings.history_encoder == "transformer" and history is not None
-        in_time = is_sequence or settings.recency_half_life is not None
-        kept = [*names, QUERY_ID, *([TIMESTAMP] if in_time else [])]
-        table = pa.concat_tables([t.select(kept) for t in tables])
+        table = pa.concat_tables([t.select([*names, QUERY_ID, TIMESTAMP]) for t in tables])
         if settings.positives_above is not None:
             table = table.filter(to_numpy(table[LABEL]) > settings.positives_above)
         columns = {name: to_numpy(table[name]) for name in names}
+        time = to_numpy(table[TIMESTAMP])
+        popularity = item_popularity(
+            columns[CANDIDATE_INDEX], time, settings.popularity_half_life, data.candidate_count
+        )
         ids = one_array(table[QUERY_ID]).dictionary_encode()
         user = ids.indices.to_numpy().astype(np.int32)
         profiles = None
@@ -72,15 +76,13 @@ class TrainingRows:
             index = profile_items(data.spec, data.candidates)
             profiles = user_profiles(ids.dictionary, tables, index, data.spec.profile.width)
             columns[USER] = user
-        if settings.recency_half_life is not None:
-            time = to_numpy(table[TIMESTAMP])
-            age = (time.max(initial=0) - time) / (settings.recency_half_life * _DAY)
-            columns[RECENCY] = np.exp2(-age).astype(np.float32)
+        if settings.recency_half_life != NONE:
+            columns[RECENCY] = decay(time, settings.recency_half_life).astype(np.float32)
         groups, width, widest = None, None, None
         if is_sequence:
             assert history is not None
             widest = history.width
-            groups = RowGroups.of(user, widest, to_numpy(table[TIMESTAMP]))
+            groups = RowGroups.of(user, widest, time)
             del columns[history.name]
             columns[SHARE] = np.ones(len(user), np.float32)
         elif profiles is not None:
@@ -94,7 +96,7 @@ class TrainingRows:
             width = settings.rows_per_query
             keys = query_keys(user, {name: columns[name] for name in features})
             groups = RowGroups.of(keys, width)
-        return cls(columns, profiles, groups, settings, width, widest)
+        return cls(columns, profiles, groups, settings, popularity, width, widest)
 
     def __len__(self) -> int:
         return len(self.columns[LABEL])

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from components.shared.contracts.training import AutoChoice, Trial
 from components.shared.runtime.errors import InputError
 from components.shared.storage.location import Location
-from components.train.config import TrainSettings
+from components.train.config import NONE, TrainSettings
 from components.train.trainer import Trained, Trainer
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ MOVES: dict[str, Callable[[Any], list[Any]]] = {
     "l2": _beside(PENALTIES),
     "unobserved_weight": lambda weight: [2 * weight, weight / 2],
     "learning_rate": lambda rate: [2 * rate, rate / 2],
+    "recency_half_life": lambda days: [180.0, 30.0] if days == NONE else [days / 2, 2 * days],
 }
 
 

@@ -44,6 +44,10 @@ class _Tower(keras.Model):
         item_bias: The candidate feature that is the item's id, for a learned scalar of
             each item as the last number of the output, which is 1 in the query tower;
             None for no bias.
+        popularity: Whether a query without any item is scored by the items' popularity
+            instead of their bias, which is learned for users with items: one more number
+            in the output, 1 in such a query and 0 in others, which have 0 in place of
+            the 1 for the bias.
         seed: Seed of all kinds of dropout.
         shared: Embedding tables that both towers use, by candidate feature; see
             `shared_embeddings`. A loaded tower has its own copies.
@@ -62,6 +66,7 @@ class _Tower(keras.Model):
         history_blocks: int = 0,
         history_heads: int = 1,
         item_bias: str | None = None,
+        popularity: bool = False,
         seed: int = 0,
         shared: dict[str, keras.layers.Embedding] | None = None,
         **kwargs: Any,
@@ -77,7 +82,7 @@ class _Tower(keras.Model):
         self.normalize = normalize
         self.profile_power = profile_power
         self.history_blocks, self.history_heads = history_blocks, history_heads
-        self.item_bias = item_bias
+        self.item_bias, self.popularity = item_bias, popularity
 
         # Features with one table share it in a loaded tower too: a saved one holds it once.
         tables = dict(shared or {})
@@ -144,10 +149,15 @@ class _Tower(keras.Model):
         return MeanEmbedding(feature.cardinality, self.embedding_dimension, **table_options)
 
     @property
+    def biases(self) -> int:
+        """How many of the last numbers of the output are not part of an item's direction."""
+        return 0 if self.item_bias is None else 1 + self.popularity
+
+    @property
     def output_dimension(self) -> int:
         """The width of the tower's output."""
         dense = self.layer_sizes[-1] if self.layer_sizes else self.embedding_dimension
-        return dense + (self.item_bias is not None)
+        return dense + self.biases
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Embed a batch.
@@ -158,7 +168,7 @@ class _Tower(keras.Model):
 
         Returns:
             `(batch, dim) float32`: `layer_sizes[-1]`, or `embedding_dimension` without
-            dense layers, and one more with an item bias.
+            dense layers, and one or two more with an item bias.
         """
         inputs = self._with_dropped_ids(inputs) if training and self.id_dropout else inputs
         parts = {
@@ -168,7 +178,7 @@ class _Tower(keras.Model):
         outputs = self._joined(parts, training)
         if self.item_bias is None:
             return outputs
-        return keras.ops.concatenate([outputs, self._bias(inputs, outputs)], axis=-1)
+        return keras.ops.concatenate([outputs, self._biases(inputs, parts, outputs)], axis=-1)
 
     def _with_dropped_ids(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = dict(inputs)
@@ -206,8 +216,8 @@ class _Tower(keras.Model):
             outputs = dense(outputs)
         return _unit_length(outputs) if self.normalize else outputs
 
-    def _bias(self, inputs: dict[str, Any], outputs: Any) -> Any:
-        """Return the last number of the output, `(batch, 1)`."""
+    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any], outputs: Any) -> Any:
+        """Return the last numbers of the output, `(batch, biases)`."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
@@ -221,6 +231,7 @@ class _Tower(keras.Model):
             "history_blocks": self.history_blocks,
             "history_heads": self.history_heads,
             "item_bias": self.item_bias,
+            "popularity": self.popularity,
             "name": self.name,
         }
 
@@ -268,10 +279,18 @@ class QueryModel(_Tower):
         outputs = self._joined(parts, training)
         if self.item_bias is None:
             return outputs
-        return keras.ops.concatenate([outputs, self._bias(inputs, outputs)], axis=-1)
+        return keras.ops.concatenate([outputs, self._biases(inputs, parts, outputs)], axis=-1)
 
-    def _bias(self, inputs: dict[str, Any], outputs: Any) -> Any:
-        return keras.ops.ones_like(outputs[:, :1])
+    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any], outputs: Any) -> Any:
+        if not self.popularity:
+            return keras.ops.ones_like(outputs[:, :1])
+        # The layers give exactly zero for no item.
+        of_items = [parts[f.name] for f in self.features if f.type in (HISTORY, PROFILE)]
+        is_known = keras.ops.any(
+            keras.ops.concatenate(of_items, axis=-1) != 0, axis=-1, keepdims=True
+        )
+        is_known = keras.ops.cast(is_known, outputs.dtype)
+        return keras.ops.concatenate([is_known, 1 - is_known], axis=-1)
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
@@ -280,18 +299,26 @@ class CandidateModel(_Tower):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        # Each a table of one number an item; that of popularity is not trained.
         self.bias: keras.layers.Embedding | None = None
+        self.of_popularity: keras.layers.Embedding | None = None
         if self.item_bias is not None:
-            by_name = {feature.name: feature for feature in self.features}
-            self.bias = keras.layers.Embedding(
-                by_name[self.item_bias].cardinality, 1, embeddings_initializer="zeros", name="bias"
-            )
-            self.bias.build()
+            self.bias = self._scalars("bias")
+            if self.popularity:
+                self.of_popularity = self._scalars("popularity", trainable=False)
 
-    def _bias(self, inputs: dict[str, Any], outputs: Any) -> Any:
-        assert self.bias is not None
+    def _scalars(self, name: str, trainable: bool = True) -> keras.layers.Embedding:
+        (feature,) = (feature for feature in self.features if feature.name == self.item_bias)
+        layer = keras.layers.Embedding(
+            feature.cardinality, 1, embeddings_initializer="zeros", name=name, trainable=trainable
+        )
+        layer.build()
+        return layer
+
+    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any], outputs: Any) -> Any:
         assert self.item_bias is not None
-        return self.bias(inputs[self.item_bias])
+        layers = [layer for layer in (self.bias, self.of_popularity) if layer is not None]
+        return keras.ops.concatenate([layer(inputs[self.item_bias]) for layer in layers], axis=-1)
 
 
 def _unit_length(vectors: Any) -> Any:

@@ -78,7 +78,7 @@ def test_the_bias_of_an_item_does_not_make_it_near() -> None:
     )
 
     assert [item.id for item in Catalogue(table).nearest([0], 2)] == [2, 1]
-    found = Catalogue(table, item_bias=True).nearest([0], 2)
+    found = Catalogue(table, biases=1).nearest([0], 2)
     assert [(item.id, item.score) for item in found] == [(1, 1), (2, 0)]
 
 

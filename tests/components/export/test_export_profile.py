@@ -149,11 +149,12 @@ def test_recommendations_of_evaluate_are_those_of_the_saved_model(
 
 def test_similar_items_do_without_the_bias(export: Path) -> None:
     info = ExportInfo.read(export)
-    assert (info.item_bias, info.dimension) == (True, TRAIN["embedding_dimension"] + 1)
+    assert (info.item_bias, info.popularity) == (True, True)
+    assert info.dimension == TRAIN["embedding_dimension"] + 2
 
     near = Catalogue.load(export).nearest([0], info.candidates - 1)
 
-    vectors = to_numpy(read_table(export / "candidates")[EMBEDDING])[:, :-1]
+    vectors = to_numpy(read_table(export / "candidates")[EMBEDDING])[:, :-2]
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = sorted((vectors @ vectors[0]).tolist(), reverse=True)
     np.testing.assert_allclose([item.score for item in near], cosines[1:], atol=1e-5)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from conftest import PLAIN, TRAIN
 
-from components.shared.contracts.training import Training
+from components.shared.contracts.training import AutoChoice, Training
 from components.shared.runtime.errors import InputError
 from components.train.auto import LogShape, chosen, settings_for
-from components.train.config import AUTO, TrainConfig
+from components.train.config import AUTO, NONE, TrainConfig
 from components.train.job import train
 
 # 85 rows a user, and 8.
@@ -25,7 +25,8 @@ def settings(config: dict[str, Any] | None = None, **shape: Any) -> dict[str, An
 
 
 def test_nothing_stays_auto_and_each_choice_has_a_reason() -> None:
-    sparse = {**SPARSE, "has_profile": True}
+    half_life = AutoChoice(value=30.0, reason="new users")
+    sparse = {**SPARSE, "has_profile": True, "days": 365, "popularity_half_life": half_life}
     choices = chosen(TrainConfig(), LogShape(**{**MEDIUM, **sparse}))
 
     values = {name: choice.value for name, choice in choices.items()}
@@ -50,6 +51,24 @@ def test_items_have_a_bias_if_they_have_an_id() -> None:
     assert settings()["item_bias"]
     assert not settings(has_item_id=False)["item_bias"]
     assert not settings({"loss": "mse"})["item_bias"]
+
+
+def test_the_popularity_of_new_users_has_the_half_life_that_was_best_for_them() -> None:
+    half_life = AutoChoice(value=30.0, reason="new users")
+    shape = LogShape(**MEDIUM, popularity_half_life=half_life)
+
+    assert settings_for(TrainConfig(), shape).popularity_half_life == 30
+    assert settings_for(TrainConfig(popularity_half_life=7), shape).popularity_half_life == 7
+    assert settings_for(TrainConfig(popularity_half_life=None), shape).popularity_half_life == NONE
+    # Without biases there is no popularity.
+    assert "popularity_half_life" not in chosen(TrainConfig(item_bias=False), shape)
+
+
+def test_rows_may_count_less_by_their_age_only_in_a_long_log() -> None:
+    short, long = (chosen(TrainConfig(), LogShape(**MEDIUM, days=days)) for days in (89, 90))
+
+    assert "recency_half_life" not in short
+    assert long["recency_half_life"].value == NONE
 
 
 def test_a_value_that_is_set_wins() -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from served import Reference, plain_server
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
-from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, write_table
+from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, TIMESTAMP, write_table
 from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.top_k import retrieve
 from components.shared.retrieval.towers import CandidateModel, QueryModel
@@ -385,6 +385,7 @@ def _rows(seed: int, each: int) -> dict[str, np.ndarray]:
         "user": np.repeat(np.arange(1, USERS + 1), each).astype(np.int32),
         CANDIDATE_INDEX: np.concatenate(items).astype(np.int32),
         LABEL: rng.choice([0.25, 0.5, 0.75, 1.0], USERS * each).astype(np.float32),
+        TIMESTAMP: np.zeros(USERS * each, np.int64),
     }
 
 

@@ -20,7 +20,7 @@ from components.shared.contracts.tables import (
 )
 from components.shared.contracts.training import Training
 from components.shared.retrieval.towers import CandidateModel, QueryModel
-from components.train.build import begin_bias
+from components.train.build import begin_biases
 from components.train.config import TrainSettings
 from components.train.data import EncodedData
 from components.train.job import train
@@ -109,30 +109,45 @@ def test_biases_begin_at_the_popularity_that_a_model_without_features_would_lear
         CANDIDATE_INDEX: np.repeat(np.arange(4), counts),
         SHARE: np.full(26, 40 / 26, np.float32),  # forty queries
     }
-    bias = keras.layers.Embedding(5, 1)
-    bias.build()
+    tower = CandidateModel([ITEM], [], 8, item_bias="item", popularity=True)
     settings = TrainSettings(loss=loss, unobserved_weight=0.5, temperature=2)
+    recent = np.array([0.0, 1, 5, 2])
+    rows = TrainingRows(columns, None, None, settings, recent)
 
-    begin_bias(bias, np.array([1, 2, 3, 4]), columns, settings)
+    begin_biases(tower, np.array([1, 2, 3, 4]), rows)
 
-    values = np.asarray(bias.embeddings)[1:, 0]
-    if loss == "softmax":
-        expected = np.log1p(counts) / 0.5
-        np.testing.assert_allclose(np.diff(values), np.diff(expected), rtol=1e-5)
-    else:
-        np.testing.assert_allclose(values, counts / (counts + 0.5 * (40 - counts)), rtol=1e-5)
+    assert tower.bias is not None
+    assert tower.of_popularity is not None
+    for table, rows_of in ((tower.bias, counts), (tower.of_popularity, recent)):
+        values = np.asarray(table.embeddings)[1:5, 0]
+        if loss == "softmax":
+            expected = np.log1p(rows_of) / 0.5
+            np.testing.assert_allclose(np.diff(values), np.diff(expected), rtol=1e-5)
+        else:
+            expected = rows_of / (rows_of + 0.5 * (40 - rows_of))
+            np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 
-def test_with_a_bias_an_empty_profile_is_served_by_popularity() -> None:
-    query = QueryModel([PROFILE], [], 8, item_bias="item")
-    candidates = CandidateModel([ITEM], [], 8, item_bias="item")
+def test_a_query_without_items_is_scored_by_popularity_and_others_by_the_bias() -> None:
+    query = QueryModel([PROFILE], [], 8, item_bias="item", popularity=True)
+    candidates = CandidateModel([ITEM], [], 8, item_bias="item", popularity=True)
     assert candidates.bias is not None
-    candidates.bias.embeddings.assign(np.arange(ITEMS + 1, dtype=np.float32)[:, None])
+    assert candidates.of_popularity is not None
+    places = np.arange(ITEMS + 1, dtype=np.float32)[:, None]
+    candidates.bias.embeddings.assign(places)
+    candidates.of_popularity.embeddings.assign(-places)
+    profiles = np.zeros((2, WIDTH), np.int32)
+    profiles[0, 0] = 4
 
-    empty = np.asarray(query({"profile": np.zeros((1, WIDTH), np.int32)}))
+    known, unknown = np.asarray(query({"profile": profiles}))
 
-    scores = np.asarray(candidates(CATALOGUE)) @ empty[0]
-    np.testing.assert_allclose(scores, CATALOGUE["item"], rtol=1e-6)
+    vectors = np.asarray(candidates(CATALOGUE))
+    assert (known[-2:].tolist(), unknown[-2:].tolist()) == ([1, 0], [0, 1])
+    np.testing.assert_allclose(vectors @ unknown, -CATALOGUE["item"], rtol=1e-6)
+    np.testing.assert_allclose(
+        vectors @ known - vectors[:, :-2] @ known[:-2], CATALOGUE["item"], rtol=1e-4
+    )
+    assert [layer.path for layer in candidates.non_trainable_weights if "popularity" in layer.path]
 
 
 # --- trainings ------------------------------------------------------------------------------------
