@@ -15,7 +15,13 @@ from pydantic import ValidationError
 from served import Reference, plain_server
 
 from components.shared.contracts.feature_spec import EncodedFeature, FeatureSpec, RawInput
-from components.shared.contracts.tables import CANDIDATE_INDEX, LABEL, QUERY_ID, TIMESTAMP, write_table
+from components.shared.contracts.tables import (
+    CANDIDATE_INDEX,
+    LABEL,
+    QUERY_ID,
+    TIMESTAMP,
+    write_table,
+)
 from components.shared.retrieval.embedding import embed
 from components.shared.retrieval.top_k import retrieve
 from components.shared.retrieval.towers import CandidateModel, QueryModel
