@@ -16,6 +16,9 @@ BUILD_OPTIONS ?=
 # One file's tests stay in one process, since they share what is expensive to make.
 PARALLEL ?= --numprocesses=auto --dist=loadfile
 
+# Huge pages: see docs/performance.md.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 define LIST_PACKAGES
 from importlib.metadata import distributions
 for line in sorted({f'{d.name}=={d.version}' for d in distributions()}):

@@ -21,7 +21,9 @@ RUN uv pip install --quiet --no-cache --python /opt/venv/bin/python --constraint
 FROM ${PYTHON_IMAGE}
 COPY --from=dependencies /opt/venv /opt/venv
 # Keras and matplotlib write their settings to HOME, and the root file system may be read-only.
+# Huge pages: a training step allocates its arrays anew, and ordinary pages cost much of its time.
 ENV PATH=/opt/venv/bin:${PATH} \
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
     PYTHONPATH=/opt/deep-retrieval \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

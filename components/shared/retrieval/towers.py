@@ -175,10 +175,7 @@ class _Tower(keras.Model):
             feature.name: self._part(feature, inputs[feature.name], training)
             for feature in self.features
         }
-        outputs = self._joined(parts, training)
-        if self.item_bias is None:
-            return outputs
-        return keras.ops.concatenate([outputs, self._biases(inputs, parts, outputs)], axis=-1)
+        return self._output(inputs, parts, training)
 
     def _with_dropped_ids(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = dict(inputs)
@@ -200,8 +197,8 @@ class _Tower(keras.Model):
             return layer(values, training=training)
         return layer(values)
 
-    def _joined(self, parts: dict[str, Any], training: bool) -> Any:
-        """Pass the features' parts, by name, through the dense layers."""
+    def _output(self, inputs: dict[str, Any], parts: dict[str, Any], training: bool) -> Any:
+        """Pass the features' parts, by name, through the dense layers, and add the biases."""
         numbers = [f.name for f in self.features if f.cardinality is None]
         if self.layer_sizes:
             outputs = keras.ops.concatenate([parts[f.name] for f in self.features], axis=-1)
@@ -214,9 +211,12 @@ class _Tower(keras.Model):
         outputs = self.dropout(outputs, training=training)
         for dense in self.dense_layers:
             outputs = dense(outputs)
-        return _unit_length(outputs) if self.normalize else outputs
+        outputs = _unit_length(outputs) if self.normalize else outputs
+        if self.item_bias is None:
+            return outputs
+        return keras.ops.concatenate([outputs, self._biases(inputs, parts)], axis=-1)
 
-    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any], outputs: Any) -> Any:
+    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any]) -> Any:
         """Return the last numbers of the output, `(batch, biases)`."""
         raise NotImplementedError
 
@@ -276,20 +276,18 @@ class QueryModel(_Tower):
             else:
                 part = layer.before_each(items)
             parts[feature.name] = keras.ops.reshape(part, (-1, self.embedding_dimension))
-        outputs = self._joined(parts, training)
-        if self.item_bias is None:
-            return outputs
-        return keras.ops.concatenate([outputs, self._biases(inputs, parts, outputs)], axis=-1)
+        return self._output(inputs, parts, training)
 
-    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any], outputs: Any) -> Any:
+    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any]) -> Any:
         if not self.popularity:
-            return keras.ops.ones_like(outputs[:, :1])
+            first = next(iter(parts.values()))
+            return keras.ops.ones_like(first[:, :1])
         # The layers give exactly zero for no item.
         of_items = [parts[f.name] for f in self.features if f.type in (HISTORY, PROFILE)]
         is_known = keras.ops.any(
             keras.ops.concatenate(of_items, axis=-1) != 0, axis=-1, keepdims=True
         )
-        is_known = keras.ops.cast(is_known, outputs.dtype)
+        is_known = keras.ops.cast(is_known, "float32")
         return keras.ops.concatenate([is_known, 1 - is_known], axis=-1)
 
 
@@ -315,7 +313,7 @@ class CandidateModel(_Tower):
         layer.build()
         return layer
 
-    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any], outputs: Any) -> Any:
+    def _biases(self, inputs: dict[str, Any], parts: dict[str, Any]) -> Any:
         assert self.item_bias is not None
         layers = [layer for layer in (self.bias, self.of_popularity) if layer is not None]
         return keras.ops.concatenate([layer(inputs[self.item_bias]) for layer in layers], axis=-1)

@@ -1,6 +1,7 @@
 """The command line: help, mistakes, exit codes, start-up."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -308,6 +309,19 @@ def test_the_registry_may_come_from_the_environment(monkeypatch: pytest.MonkeyPa
     assert parsed("compile")["images"].registry == "ghcr.io/acme"
     assert parsed("compile", "--registry", "other")["images"].registry == "other"
     assert parsed("submit")["pipeline"].registry == "ghcr.io/acme"
+
+
+@pytest.mark.parametrize("own", [None, "glibc.malloc.arena_max=1"])
+def test_steps_get_huge_pages_unless_the_user_has_tuned_glibc(
+    monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", own or "")  # restores the variable in the end
+    if own is None:
+        monkeypatch.delenv("GLIBC_TUNABLES")
+
+    main(["configs"])
+
+    assert os.environ["GLIBC_TUNABLES"] == (own or "glibc.malloc.hugetlb=1")
 
 
 def test_configs_are_listed_with_their_descriptions(capsys: pytest.CaptureFixture[str]) -> None:
