@@ -11,8 +11,8 @@
 - `recency_half_life`: none; `tune` tries others if the log spans a quarter of a year.
 - `profile_embeddings`: `own` with quadratic, else `shared`: short profiles train few embeddings.
 - `profile_dropout`: 0.3 with softmax, else 0.
-- `id_dropout`: 0.1 if users have an id and no profile, or items have an id and other features; else
-  0.
+- `id_dropout`: 0.2 if users have a profile and other features; 0.1 if users have an id and no
+  profile, or items have an id and other features; else 0.
 - `batch_size`: 256 rows up to 50,000 training rows, 1,024 up to 500,000, 2,048 up to 5 million,
   else 8,192.
 - `epochs`: about 1,000 steps in total, but 10 to 40 epochs.
@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from components.shared.contracts.derived_columns import HISTORY, PROFILE
 from components.shared.contracts.tables import QUERY_ID, TIMESTAMP
 from components.shared.contracts.training import AutoChoice
 from components.shared.runtime.arrow import to_numpy
@@ -52,7 +53,7 @@ PATIENCE = 5
 # So long must a log be for its age to matter.
 FEWEST_DAYS = 90
 _DAY = 24 * 3600
-ID_DROPOUT = 0.1
+ID_DROPOUT, WHOLE_PROFILE_DROPOUT = 0.1, 0.2
 PROFILE_DROPOUT = 0.3
 BY_LOSS: dict[str, dict[str, Any]] = {
     "softmax": {"embedding_dimension": 64, "dropout": 0.5, "l2": 0.0},
@@ -81,6 +82,7 @@ class LogShape:
         candidates: Number of items in the catalogue.
         has_user_id: Whether the user's id is a feature.
         has_profile: Whether the items that a user interacted with are a feature.
+        has_user_features: Whether users have features besides id, profile and history.
         has_item_id: Whether the items have a feature of type `id`.
         has_item_features: Whether the items have other features.
         days: The time from the first training row to the last.
@@ -92,6 +94,7 @@ class LogShape:
     candidates: int
     has_user_id: bool = True
     has_profile: bool = False
+    has_user_features: bool = False
     has_item_id: bool = True
     has_item_features: bool = False
     days: float = 0.0
@@ -117,6 +120,9 @@ class LogShape:
             candidates=data.candidate_count,
             has_user_id=data.spec.query_id_feature is not None,
             has_profile=data.spec.profile is not None,
+            has_user_features=any(
+                feature.type not in ("id", HISTORY, PROFILE) for feature in data.spec.query
+            ),
             has_item_id=data.spec.candidate_id_feature is not None,
             has_item_features=any(kind != "id" for kind in item_types),
             days=float(np.ptp(time)) / _DAY if len(time) else 0.0,
@@ -280,6 +286,9 @@ class _Rules:
         return AutoChoice(value=BY_LOSS[loss][name], reason=f"goes with loss {loss}")
 
     def _id_dropout(self) -> AutoChoice:
+        if self._shape.has_profile and self._shape.has_user_features:
+            reason = "trains the other features for users without a profile"
+            return AutoChoice(value=WHOLE_PROFILE_DROPOUT, reason=reason)
         if self._shape.has_user_id and not self._shape.has_profile:
             reason = "trains the embedding that unknown users get"
         elif self._shape.has_item_id and self._shape.has_item_features:

@@ -133,8 +133,9 @@ class TrainConfig(BaseModel):
             power; above 1, high labels gain weight.
         positives_above: Train only on rows with a label above it; all rows by default.
         dropout: The share of the joined features that a training step drops.
-        id_dropout: The share of ids that a training step replaces by out-of-vocabulary, so
-            that unknown users and new items have a trained embedding.
+        id_dropout: The share of ids that a training step replaces by out-of-vocabulary, and
+            of profiles that it drops as a whole, so that unknown users and new items are
+            trained for.
         l2: The penalty on the squares of embeddings and kernels, but not of biases.
         weight_decay: Multiplied by the learning rate, the share by which a training step
             shrinks each weight regardless of its gradient (Loshchilov & Hutter,

@@ -167,11 +167,14 @@ class RetrievalModel(keras.Model):
         return self.query_model.rows(features, items, profile, training=training)
 
     def _profile(self, rows: Any, training: bool) -> Any:
-        """Return the profiles of groups, without the items that training drops at random.
+        """Return the profiles of groups, without what training drops at random.
+
+        Items are dropped by `profile_dropout`, and whole profiles, as of unknown users, by
+        `id_dropout`.
 
         Args:
             rows: `(groups, width) int32`.
-            training: Whether items are dropped.
+            training: Whether something is dropped.
 
         Returns:
             `(groups, width) int32`.
@@ -180,10 +183,15 @@ class RetrievalModel(keras.Model):
         user = self.interactions(rows[:, 0], names=[USER])[USER]
         # A bucket is at least as wide as the longest of its profiles.
         profile = self.profiles(user)[PROFILE][:, : rows.shape[1]]
-        if not training or not self._config.profile_dropout:
-            return profile
-        drawn = keras.random.uniform(keras.ops.shape(profile), seed=self.seeds)
-        return keras.ops.where(drawn < self._config.profile_dropout, NO_ITEM, profile)
+        shape = keras.ops.shape(profile)
+        for share, drawn in (
+            (self._config.profile_dropout, shape),
+            (self._config.id_dropout, (shape[0], 1)),
+        ):
+            if training and share:
+                dropped = keras.random.uniform(drawn, seed=self.seeds) < share
+                profile = keras.ops.where(dropped, NO_ITEM, profile)
+        return profile
 
     def _item(self, index: Any) -> Any:
         """Return the index of items in histories and profiles by their candidate index."""

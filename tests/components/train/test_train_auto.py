@@ -64,6 +64,11 @@ def test_the_popularity_of_new_users_has_the_half_life_that_was_best_for_them() 
     assert "popularity_half_life" not in chosen(TrainConfig(item_bias=False), shape)
 
 
+def test_whole_profiles_are_dropped_if_other_features_have_to_do_without_them() -> None:
+    assert settings(has_profile=True)["id_dropout"] == 0
+    assert settings(has_profile=True, has_user_features=True)["id_dropout"] == 0.2
+
+
 def test_rows_may_count_less_by_their_age_only_in_a_long_log() -> None:
     short, long = (chosen(TrainConfig(), LogShape(**MEDIUM, days=days)) for days in (89, 90))
 

@@ -94,6 +94,19 @@ def test_profile_dropout_drops_the_same_items_for_all_rows_of_a_user_in_training
     assert 0.25 < kept < 0.75
 
 
+def test_id_dropout_drops_whole_profiles_in_training_only() -> None:
+    model = _model(id_dropout=0.5)
+
+    drawn = [np.asarray(model._profile(GROUPS, training=True)) for _ in range(20)]
+
+    assert (np.asarray(model._profile(GROUPS, training=False)) == PROFILES).all()
+    kept = [[(row == full).all() for row, full in zip(p, PROFILES, strict=True)] for p in drawn]
+    assert 0.25 < np.mean(kept) < 0.75
+    assert all((row == 0).all() or (row == full).all()
+               for p in drawn for row, full in zip(p, PROFILES, strict=True))  # fmt: skip
+    assert [True, False] in kept
+
+
 def test_every_row_counts_and_padding_does_not() -> None:
     weight = np.asarray(_model(profile_dropout=0.5)(GROUPS, training=True)["weight"])
 
