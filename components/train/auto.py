@@ -41,7 +41,7 @@ from components.shared.runtime.arrow import to_numpy
 from components.shared.runtime.errors import InputError
 from components.train.config import AUTO, NONE, TrainConfig, TrainSettings
 from components.train.data import EncodedData
-from components.train.popularity import popularity_half_life, serves_by_popularity
+from components.train.popularity import DAY, popularity_half_life, serves_by_popularity
 
 CATALOGUE_SOFTMAX_CANDIDATES = 20_000
 # The largest number of training rows, and the batch size up to it.
@@ -52,7 +52,6 @@ LEARNING_RATES = {"adam": 0.003, "adagrad": 0.05, "sgd": 0.01}
 PATIENCE = 5
 # So long must a log be for its age to matter.
 FEWEST_DAYS = 90
-_DAY = 24 * 3600
 ID_DROPOUT, WHOLE_PROFILE_DROPOUT = 0.1, 0.2
 PROFILE_DROPOUT = 0.3
 BY_LOSS: dict[str, dict[str, Any]] = {
@@ -125,7 +124,7 @@ class LogShape:
             ),
             has_item_id=data.spec.candidate_id_feature is not None,
             has_item_features=any(kind != "id" for kind in item_types),
-            days=float(np.ptp(time)) / _DAY if len(time) else 0.0,
+            days=float(np.ptp(time)) / DAY if len(time) else 0.0,
             popularity_half_life=half_life,
         )
 

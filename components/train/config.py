@@ -35,37 +35,28 @@ OrAuto = Annotated[
     Annotated[_T, Tag("value")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_kind)
 ]
 
+# A missing value would mean the default on a cluster, whose structs have no null.
+_NullIsNone = BeforeValidator(lambda value: NONE if value is None else value)
+OrNone = Annotated[
+    Annotated[_T, Tag("value")] | Annotated[Literal["none"], Tag("none")],
+    Discriminator(lambda value: "none" if value == NONE else "value"),
+    _NullIsNone,
+]
+OrNoneOrAuto = Annotated[
+    Annotated[_T, Tag("value")]
+    | Annotated[Literal["none"], Tag("none")]
+    | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(_kind),
+    _NullIsNone,
+]
+
 Count = Annotated[int, Field(ge=1)]
 BatchSize = Annotated[int, Field(ge=2)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
-# A missing value would mean the default on a cluster, whose structs have no null.
-_NullIsNone = BeforeValidator(lambda value: NONE if value is None else value)
-Patience = Annotated[
-    Annotated[Count, Tag("value")] | Annotated[Literal["none"], Tag("none")],
-    Discriminator(lambda value: "none" if value == NONE else "value"),
-    _NullIsNone,
-]
-HalfLife = Annotated[
-    Annotated[Rate, Tag("value")] | Annotated[Literal["none"], Tag("none")],
-    Discriminator(lambda value: "none" if value == NONE else "value"),
-    _NullIsNone,
-]
-HalfLifeOrAuto = Annotated[
-    Annotated[Rate, Tag("value")]
-    | Annotated[Literal["none"], Tag("none")]
-    | Annotated[Literal["auto"], Tag("auto")],
-    Discriminator(_kind),
-    _NullIsNone,
-]
-PatienceOrAuto = Annotated[
-    Annotated[Count, Tag("value")]
-    | Annotated[Literal["none"], Tag("none")]
-    | Annotated[Literal["auto"], Tag("auto")],
-    Discriminator(_kind),
-    _NullIsNone,
-]
+Patience = OrNone[Count]
+HalfLife = OrNone[Rate]
 
 
 class TrainConfig(BaseModel):
@@ -180,14 +171,14 @@ class TrainConfig(BaseModel):
     unobserved_weight: OrAuto[Rate] = AUTO
     gramian_block: int | None = Field(None, ge=1)
     item_bias: OrAuto[bool] = AUTO
-    popularity_half_life: HalfLifeOrAuto = AUTO
+    popularity_half_life: OrNoneOrAuto[Rate] = AUTO
     profile_embeddings: Literal["own", "shared", "auto"] = AUTO
     profile_power: float = Field(0.5, ge=0, le=1)
     profile_dropout: OrAuto[Share] = AUTO
     history_encoder: Literal["mean", "transformer"] = "mean"
     history_blocks: int = Field(1, ge=1)
     history_heads: int = Field(1, ge=1)
-    recency_half_life: HalfLifeOrAuto = AUTO
+    recency_half_life: OrNoneOrAuto[Rate] = AUTO
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
     mask_accidental_hits: bool = True
@@ -207,7 +198,7 @@ class TrainConfig(BaseModel):
     epochs: OrAuto[Count] = AUTO
     validation_frequency: int = Field(1, ge=1)
     monitor: Metric = Metric("hit_rate", 100, "filtered")
-    patience: PatienceOrAuto = AUTO
+    patience: OrNoneOrAuto[Count] = AUTO
     refit: bool = False
     tune: Literal["none", "small"] = "none"
     tune_seconds: float = Field(600.0, ge=0)

@@ -14,7 +14,7 @@ from components.train.data import EncodedData
 # In days; the first of equally good ones is taken.
 HALF_LIVES: tuple[HalfLife, ...] = (NONE, 365.0, 180.0, 90.0, 30.0, 7.0)
 FEWEST_ROWS = 100
-_DAY = 24 * 3600
+DAY = 24 * 3600  # seconds
 
 
 def serves_by_popularity(spec: FeatureSpec) -> bool:
@@ -36,7 +36,7 @@ def decay(time: np.ndarray, half_life: HalfLife) -> np.ndarray:
     """
     if half_life == NONE:
         return np.ones(len(time))
-    return np.exp2((time - time.max(initial=0)) / (half_life * _DAY))
+    return np.exp2((time - time.max(initial=0)) / (half_life * DAY))
 
 
 def item_popularity(

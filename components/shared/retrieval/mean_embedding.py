@@ -68,7 +68,7 @@ class MeanEmbedding(keras.layers.Layer):
         """
         embeddings, counts = self._counted(indices)
         total, count = keras.ops.sum(embeddings, axis=-2), keras.ops.sum(counts, axis=-2)
-        return total / keras.ops.power(keras.ops.maximum(count, 1.0), self.power)
+        return self._divided(total, count)
 
     def before_each(self, indices: Any) -> Any:
         """Embed, for each place of a row, the indices before it.
@@ -82,7 +82,7 @@ class MeanEmbedding(keras.layers.Layer):
         embeddings, counts = self._counted(indices)
         total = keras.ops.cumsum(embeddings, axis=-2) - embeddings
         count = keras.ops.cumsum(counts, axis=-2) - counts
-        return total / keras.ops.power(keras.ops.maximum(count, 1.0), self.power)
+        return self._divided(total, count)
 
     def without_each(self, indices: Any, items: Any) -> Any:
         """Embed, for each of a row's items, the row without this item.
@@ -102,6 +102,10 @@ class MeanEmbedding(keras.layers.Layer):
         count = keras.ops.sum(counts, axis=-2, keepdims=True) - is_there
         # What is left of a row with a single item is no sum, but what rounding left.
         total = total * keras.ops.cast(count > 0, total.dtype)
+        return self._divided(total, count)
+
+    def _divided(self, total: Any, count: Any) -> Any:
+        """Divide sums by the power of their number; a sum of nothing stays zero."""
         return total / keras.ops.power(keras.ops.maximum(count, 1.0), self.power)
 
     def _counted(self, indices: Any) -> tuple[Any, Any]:
